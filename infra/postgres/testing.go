@@ -1,0 +1,110 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// TestURLVar names a running server for tests to share; New makes databases of
+// its own on it.
+const TestURLVar = "SLUICE_TEST_DATABASE_URL"
+
+const testLimit = time.Minute
+
+// shared is the server of this test process, started by the first New.
+var shared struct {
+	sync.Mutex
+	main   bool
+	url    string
+	server *Server
+}
+
+// Main is the whole of a package's TestMain: it runs the tests, stops the
+// server they used and exits.
+func Main(m *testing.M) {
+	shared.Lock()
+	shared.main = true
+	shared.url = os.Getenv(TestURLVar)
+	shared.Unlock()
+
+	code := m.Run()
+
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server != nil {
+		if err := shared.server.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop test server:", err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
+}
+
+// New returns the URL of a fresh, empty database which is dropped, with
+// whoever is still connected, when the test ends. Databases of different tests
+// share a server.
+func New(tb testing.TB) string {
+	tb.Helper()
+	base, err := sharedURL()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	name := "t_" + strings.ToLower(rand.Text())
+	// template0: nobody can be connected to it, which is what CREATE DATABASE asks of its template.
+	if err := execute(base, "CREATE DATABASE "+name+" TEMPLATE template0"); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := execute(base, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+			tb.Error(err)
+		}
+	})
+	u, err := url.Parse(base)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+func sharedURL() (string, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	if !shared.main {
+		return "", fmt.Errorf("postgres.New needs postgres.Main in TestMain")
+	}
+	if shared.url != "" {
+		return shared.url, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
+	defer cancel()
+	server, err := Start(ctx, Options{})
+	if err != nil {
+		return "", err
+	}
+	shared.server, shared.url = server, server.URL
+	return shared.url, nil
+}
+
+func execute(base, sql string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, base)
+	if err != nil {
+		return fmt.Errorf("connect to test server: %w", err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("run %.40q: %w", sql, err)
+	}
+	return nil
+}
