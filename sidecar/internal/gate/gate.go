@@ -1,0 +1,260 @@
+// Package gate decides, for every webhook, whether it is forwarded, held or
+// refused.
+//
+// It owns the replica's state and the count of what is in flight, under one
+// lock, and the leaves of the door: one per lane that has something held. It
+// alone changes the state (through lifecycle.Next). It must never wait, talk to
+// the app or to the database; whoever holds a verdict reports back how it ended.
+// ingress enters, replay looks (see look.go), supervise fires events.
+package gate
+
+import (
+	"sync"
+	"time"
+
+	"sluice/sidecar/internal/lifecycle"
+)
+
+// Verdict is what becomes of a webhook.
+type Verdict int
+
+const (
+	Refuse  Verdict = iota // answer 503: nothing can be promised
+	Forward                // send it on, then Leave or Divert
+	Hold                   // store it, then Kept or Dropped
+	Wait                   // the lane is about to open: enter again when it has
+)
+
+// Order says when a lane opens.
+type Order int
+
+const (
+	PerLane Order = iota // when its backlog is empty
+	Strict               // never with a backlog, nor beside another replica
+	None                 // with the app's health
+)
+
+// Config are the gate's settings.
+type Config struct {
+	Order        Order
+	CatchupLimit time.Duration // a lane whose backlog has not shrunk for so long opens anyway
+	// Changed is told of every transition, under the lock: it must not block.
+	Changed func(from, to lifecycle.State)
+}
+
+// Gate is the door of one replica. All its methods are safe for concurrent use.
+type Gate struct {
+	cfg Config
+
+	mu       sync.Mutex
+	state    lifecycle.State
+	leaves   map[string]*leaf // lanes that have, or may have, something held
+	inFlight int              // forwards under way
+	holds    int              // appends under way
+	looked   bool             // every lane with a backlog has a leaf
+	blind    bool             // the database is away: lanes of unknown backlog pass
+	sealed   bool             // Strict: another replica lives, everything goes through the queue
+	permit   time.Time        // Strict: until then this replica may acknowledge
+}
+
+// leaf is the door of one lane, from its first hold until it is seen empty.
+type leaf struct {
+	holds   int           // appends under way
+	seq     uint64        // counts the holds begun
+	backlog int           // rows at the last look
+	perRow  time.Duration // how long one delivery takes, as replay last saw it
+	forced  bool          // opened by the catch-up limit
+	low     int           // the smallest exact backlog since the leaf closed, -1 before the first
+	lowAt   time.Time     // when it was seen
+	moved   chan struct{} // closed when the leaf opens or a hold enters it
+}
+
+// New returns a gate in the state starting.
+func New(cfg Config) *Gate {
+	if cfg.Changed == nil {
+		cfg.Changed = func(lifecycle.State, lifecycle.State) {}
+	}
+	return &Gate{cfg: cfg, leaves: map[string]*leaf{}}
+}
+
+// State returns the state of now.
+func (g *Gate) State() lifecycle.State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state
+}
+
+// Fire applies an event and returns the state after it.
+func (g *Gate) Fire(e lifecycle.Event) lifecycle.State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fire(e)
+	return g.state
+}
+
+func (g *Gate) fire(e lifecycle.Event) {
+	from := g.state
+	g.state = lifecycle.Next(from, e)
+	if g.state == from {
+		return
+	}
+	if g.state == lifecycle.Replaying {
+		// Other replicas may have written while the app was away.
+		g.looked = false
+	}
+	for _, l := range g.leaves {
+		l.stir()
+	}
+	g.cfg.Changed(from, g.state)
+}
+
+// Enter decides about one webhook of a lane. After Forward the caller calls
+// Leave or Divert, after Hold it calls Kept or Dropped, each exactly once. After
+// Wait the caller may enter again when the returned channel is closed; with
+// patient false it never gets Wait.
+func (g *Gate) Enter(lane string, patient bool) (Verdict, <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.state == lifecycle.Stopped, !g.permitted():
+		return Refuse, nil
+	case g.state.Replays() && g.open(lane):
+		g.inFlight++
+		return Forward, nil
+	case patient && g.state.Replays() && !g.sealed && g.looked:
+		if l := g.leaves[lane]; l != nil && l.nearlyOpen() {
+			return Wait, l.moved
+		}
+	}
+	g.beginHold(lane)
+	return Hold, nil
+}
+
+// open reports whether the lane's leaf is open, given that the state forwards.
+func (g *Gate) open(lane string) bool {
+	switch {
+	case g.cfg.Order == None:
+		return true
+	case g.sealed:
+		return false
+	}
+	if l := g.leaves[lane]; l != nil {
+		return l.forced
+	}
+	return g.looked || g.blind
+}
+
+// Leave ends a forward that was answered.
+func (g *Gate) Leave() {
+	g.mu.Lock()
+	g.inFlight--
+	g.mu.Unlock()
+}
+
+// Join counts a request that is no webhook as in flight; Leave ends it. It
+// returns false while nothing may be forwarded to the app.
+func (g *Gate) Join() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.state.Replays() && g.state != lifecycle.Draining && g.state != lifecycle.Paused {
+		return false
+	}
+	g.inFlight++
+	return true
+}
+
+// Divert turns a forward that failed into a hold, in one step, so that no later
+// webhook of the lane can be forwarded between the two.
+func (g *Gate) Divert(lane string) {
+	g.mu.Lock()
+	g.inFlight--
+	g.beginHold(lane)
+	g.mu.Unlock()
+}
+
+// HoldBeside begins a hold for a forward that goes on: the app has not answered
+// within the sender's budget. The caller calls Kept or Dropped for the hold and
+// Leave when the forward ends.
+func (g *Gate) HoldBeside(lane string) {
+	g.mu.Lock()
+	g.beginHold(lane)
+	g.mu.Unlock()
+}
+
+func (g *Gate) beginHold(lane string) {
+	l := g.leaves[lane]
+	if l == nil {
+		l = &leaf{low: -1, moved: make(chan struct{})}
+		g.leaves[lane] = l
+	}
+	if l.forced {
+		l.forced, l.low = false, -1
+	}
+	l.holds++
+	l.seq++
+	g.holds++
+}
+
+// Kept ends a hold whose webhook is stored. It returns false when it must not
+// be acknowledged all the same, because under Strict another replica may have
+// taken this one for dead.
+func (g *Gate) Kept(lane string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.endHold(lane).backlog++
+	return g.permitted()
+}
+
+// Dropped ends a hold whose webhook could not be stored. The leaf stays until a
+// look has seen the lane empty: the outcome of a commit may be unknown.
+func (g *Gate) Dropped(lane string) {
+	g.mu.Lock()
+	g.endHold(lane)
+	g.mu.Unlock()
+}
+
+func (g *Gate) endHold(lane string) *leaf {
+	l := g.leaves[lane] // there is one: a leaf with a hold is never removed
+	l.holds--
+	g.holds--
+	return l
+}
+
+// Counts are the gate's figures of one moment.
+type Counts struct {
+	InFlight int // forwards under way
+	Holds    int // appends under way
+	Shut     int // lanes whose leaf is shut
+	Forced   int // lanes opened by the catch-up limit
+}
+
+// Counts returns the figures of now.
+func (g *Gate) Counts() Counts {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := Counts{InFlight: g.inFlight, Holds: g.holds}
+	for _, l := range g.leaves {
+		if l.forced {
+			c.Forced++
+		} else {
+			c.Shut++
+		}
+	}
+	return c
+}
+
+// stir wakes whoever waits for the leaf.
+func (l *leaf) stir() {
+	close(l.moved)
+	l.moved = make(chan struct{})
+}
+
+// nearlyOpen reports whether the few rows left will be delivered within half of
+// the time that a request may wait.
+func (l *leaf) nearlyOpen() bool {
+	perRow := l.perRow
+	if perRow == 0 {
+		perRow = 10 * time.Millisecond
+	}
+	return time.Duration(l.backlog+l.holds)*perRow <= 250*time.Millisecond
+}

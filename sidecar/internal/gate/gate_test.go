@@ -1,0 +1,330 @@
+package gate
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/sidecar/internal/lifecycle"
+)
+
+// look answers the gate's question from a map, as the buffer would.
+func look(g *Gate, held map[string]int) {
+	if k, ok := g.Look(); ok {
+		g.Apply(k, held, true, time.Now())
+	}
+}
+
+func enter(t *testing.T, g *Gate, lane string, want Verdict) {
+	t.Helper()
+	if got, _ := g.Enter(lane, false); got != want {
+		t.Fatalf("Enter(%q) in %v = %d, want %d", lane, g.State(), got, want)
+	}
+}
+
+func TestVerdictOfEveryState(t *testing.T) {
+	want := map[lifecycle.State]Verdict{
+		lifecycle.Starting: Hold, lifecycle.Replaying: Hold, lifecycle.Passing: Forward,
+		lifecycle.Holding: Hold, lifecycle.Paused: Hold, lifecycle.Draining: Hold, lifecycle.Stopped: Refuse,
+	}
+	for _, s := range lifecycle.States() {
+		g := New(Config{})
+		g.state, g.looked = s, s == lifecycle.Passing
+		enter(t, g, "github", want[s])
+	}
+}
+
+func TestALaneOpensAlone(t *testing.T) {
+	g := New(Config{})
+	g.Fire(lifecycle.AppUp)
+	enter(t, g, "github", Hold) // nobody has looked yet
+	g.Kept("github")
+	held := map[string]int{"github": 1, "slack": 3}
+	look(g, held)
+	enter(t, g, "stripe", Forward)
+	g.Leave()
+	enter(t, g, "slack", Hold)
+	g.Dropped("slack")
+	delete(held, "github")
+	look(g, held)
+	enter(t, g, "github", Forward)
+	g.Leave()
+	if g.State() != lifecycle.Replaying {
+		t.Fatalf("state %v with slack still held, want replaying", g.State())
+	}
+	look(g, nil)
+	if g.State() != lifecycle.Passing {
+		t.Fatalf("state %v with nothing held, want passing", g.State())
+	}
+}
+
+func TestAFailedForwardShutsItsLaneOnly(t *testing.T) {
+	g := passing(t, Config{})
+	enter(t, g, "github", Forward)
+	g.Divert("github")
+	enter(t, g, "github", Hold)
+	enter(t, g, "slack", Forward)
+	if c := g.Counts(); c.InFlight != 1 || c.Holds != 2 || c.Shut != 1 {
+		t.Fatalf("counts %+v, want 1 in flight, 2 holds, 1 shut", c)
+	}
+}
+
+func TestAStaleLookOpensNothing(t *testing.T) {
+	g := passing(t, Config{})
+	enter(t, g, "a", Forward)
+	g.Divert("a")
+	g.Kept("a")
+	k, _ := g.Look()
+	enter(t, g, "a", Hold) // begun after the look, so the answer can't know of it
+	g.Kept("a")
+	g.Apply(k, nil, true, time.Now())
+	enter(t, g, "a", Hold)
+}
+
+func TestALookDuringAnAppendOpensNothing(t *testing.T) {
+	g := passing(t, Config{})
+	enter(t, g, "a", Forward)
+	g.Divert("a")
+	k, _ := g.Look()
+	g.Kept("a")
+	g.Apply(k, nil, true, time.Now()) // it committed after the buffer answered
+	enter(t, g, "a", Hold)
+}
+
+func TestCatchUpLimitOpensALaneThatDoesNotShrink(t *testing.T) {
+	now := time.Now()
+	for _, tc := range []struct {
+		name   string
+		order  Order
+		exact  bool
+		second int
+		want   int
+	}{
+		{"no progress", PerLane, true, 5, 1},
+		{"progress", PerLane, true, 4, 0},
+		{"count cut off", PerLane, false, 5, 0},
+		{"strict", Strict, true, 5, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := New(Config{Order: tc.order, CatchupLimit: time.Minute})
+			g.Seal(false, time.Now().Add(time.Hour))
+			g.Fire(lifecycle.AppUp)
+			k, _ := g.Look()
+			g.Apply(k, map[string]int{"a": 5}, tc.exact, now)
+			k, _ = g.Look()
+			g.Apply(k, map[string]int{"a": tc.second}, tc.exact, now.Add(59*time.Second))
+			k, _ = g.Look()
+			forced := g.Apply(k, map[string]int{"a": tc.second}, tc.exact, now.Add(61*time.Second))
+			if len(forced) != tc.want {
+				t.Fatalf("forced %v, want %d lanes", forced, tc.want)
+			}
+		})
+	}
+}
+
+func TestTheLastRowsAreWaitedFor(t *testing.T) {
+	g := passing(t, Config{})
+	enter(t, g, "a", Forward)
+	g.Divert("a")
+	g.Kept("a")
+	v, opened := g.Enter("a", true)
+	if v != Wait {
+		t.Fatalf("verdict %d with one row left, want Wait", v)
+	}
+	look(g, nil)
+	select {
+	case <-opened:
+	default:
+		t.Fatal("the waiter was not woken when the lane opened")
+	}
+	enter(t, g, "a", Forward)
+}
+
+func TestAManyRowedLaneIsNotWaitedFor(t *testing.T) {
+	g := passing(t, Config{})
+	enter(t, g, "a", Forward)
+	g.Divert("a")
+	g.Kept("a")
+	look(g, map[string]int{"a": 500})
+	if v, _ := g.Enter("a", true); v != Hold {
+		t.Fatalf("verdict %d with 500 rows left, want Hold", v)
+	}
+}
+
+func TestBlindPassesOnlyLanesOfUnknownBacklog(t *testing.T) {
+	g := New(Config{})
+	enter(t, g, "mine", Hold)
+	g.Kept("mine")
+	g.Fire(lifecycle.AppUp)
+	g.Blind(true)
+	enter(t, g, "other", Forward)
+	enter(t, g, "mine", Hold)
+}
+
+func TestStrictRefusesWithoutAPermitAndQueuesBesideAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{Order: Strict})
+		enter(t, g, "a", Refuse)
+		g.Seal(true, time.Now().Add(2*time.Second))
+		g.Fire(lifecycle.AppUp)
+		look(g, nil)
+		enter(t, g, "a", Hold)
+		time.Sleep(3 * time.Second) // synctest's clock, not the wall's
+		if g.Kept("a") {
+			t.Fatal("acknowledged after the permit had run out")
+		}
+		g.Seal(false, time.Now().Add(2*time.Second))
+		enter(t, g, "a", Hold) // the other one's rows are not looked for yet
+		g.Kept("a")
+		look(g, nil)
+		enter(t, g, "a", Forward)
+	})
+}
+
+// TestNoWebhookIsStranded races holds, forwards and deliveries of a few lanes
+// against looks and against the app's going up and down, and checks at every
+// forward that nothing acknowledged before it is still held in its lane.
+func TestNoWebhookIsStranded(t *testing.T) {
+	const lanes, workers, each = 4, 16, 3000
+	g := New(Config{})
+	q := newQueue()
+	names := [lanes]string{"a", "b", "c", "d"}
+	var stop atomic.Bool
+	var loops, senders sync.WaitGroup
+	loops.Add(2)
+	go func() { // replay and looks
+		defer loops.Done()
+		for !stop.Load() {
+			k, ok := g.Look()
+			if !ok {
+				g.Fire(lifecycle.AppUp)
+				continue
+			}
+			if g.State().Replays() {
+				q.deliver(names[rand.IntN(lanes)])
+			}
+			g.Apply(k, q.count(), true, time.Now())
+		}
+	}()
+	go func() { // the app comes and goes
+		defer loops.Done()
+		for !stop.Load() {
+			g.Fire(lifecycle.AppDown)
+			g.Fire(lifecycle.AppUp)
+			for i := 0; i < 200 && g.State() != lifecycle.Passing && !stop.Load(); i++ {
+				q.deliver(names[i%lanes])
+			}
+		}
+	}()
+	for range workers {
+		senders.Go(func() {
+			for range each {
+				lane := names[rand.IntN(lanes)]
+				before := q.lastAcked(lane)
+				switch v, _ := g.Enter(lane, false); v {
+				case Forward:
+					if got := q.delivered(lane); got < before {
+						t.Errorf("lane %s: forwarded past webhook %d, which was acknowledged and is held (%d delivered)", lane, before, got)
+					}
+					if rand.IntN(50) == 0 {
+						g.Divert(lane)
+						q.hold(g, lane)
+					} else {
+						g.Leave()
+					}
+				case Hold:
+					q.hold(g, lane)
+				}
+			}
+		})
+	}
+	senders.Wait()
+	stop.Store(true)
+	loops.Wait()
+
+	g.Fire(lifecycle.AppUp)
+	for i := 0; g.State() != lifecycle.Passing; i++ {
+		for _, l := range names {
+			q.deliver(l)
+		}
+		look(g, q.count())
+		if i > 100_000 {
+			t.Fatalf("never passing: %+v, held %v", g.Counts(), q.count())
+		}
+	}
+	if c := g.Counts(); c.InFlight != 0 || c.Holds != 0 {
+		t.Errorf("counts after the race %+v, want none in flight", c)
+	}
+	if left := q.count(); len(left) != 0 {
+		t.Errorf("passing with webhooks still held: %v", left)
+	}
+}
+
+// queue stands for the table: webhooks of a lane are numbered from 1 and leave
+// in that order.
+type queue struct {
+	mu                    sync.Mutex
+	stored, acked, gotten map[string]int
+}
+
+func newQueue() *queue {
+	return &queue{stored: map[string]int{}, acked: map[string]int{}, gotten: map[string]int{}}
+}
+
+// hold stores one webhook and acknowledges it, as ingress does.
+func (q *queue) hold(g *Gate, lane string) {
+	q.mu.Lock()
+	q.stored[lane]++
+	n := q.stored[lane]
+	q.mu.Unlock()
+	g.Kept(lane)
+	q.mu.Lock()
+	q.acked[lane] = max(q.acked[lane], n)
+	q.mu.Unlock()
+}
+
+func (q *queue) deliver(lane string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gotten[lane] < q.stored[lane] {
+		q.gotten[lane]++
+	}
+}
+
+// lastAcked returns the number of the newest acknowledged webhook of the lane,
+// delivered how many have been.
+func (q *queue) lastAcked(lane string) int { return q.read(q.acked, lane) }
+func (q *queue) delivered(lane string) int { return q.read(q.gotten, lane) }
+
+func (q *queue) read(m map[string]int, lane string) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return m[lane]
+}
+
+// count answers a look.
+func (q *queue) count() map[string]int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c := map[string]int{}
+	for lane, n := range q.stored {
+		if left := n - q.gotten[lane]; left > 0 {
+			c[lane] = left
+		}
+	}
+	return c
+}
+
+func passing(t *testing.T, cfg Config) *Gate {
+	t.Helper()
+	g := New(cfg)
+	g.Fire(lifecycle.AppUp)
+	look(g, nil)
+	if g.State() != lifecycle.Passing {
+		t.Fatalf("state %v, want passing", g.State())
+	}
+	return g
+}

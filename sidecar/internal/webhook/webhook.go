@@ -1,0 +1,44 @@
+// Package webhook is a captured request: what was received, in a form that can
+// be stored, compared and rebuilt byte for byte.
+//
+// It is pure: it imports no listener, no database driver and no clock. It never
+// decides what becomes of a webhook; ingress captures one, buffer stores it,
+// upstream sends it on.
+package webhook
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+)
+
+// Webhook is one received request, as it will reach the app.
+type Webhook struct {
+	ID         string    // UUIDv7 given at receipt: the Sluice-Id of every attempt
+	Source     string    // the route's sender, "github"
+	DeliveryID string    // the sender's own id, "" when it gave none
+	Event      string    // the event's name, "" when unknown
+	Lane       string    // the source, or the source and a key within it; order holds within a lane
+	Verified   string    // the sender's name when its signature was checked and right, else ""
+	Head       []byte    // see Head in head.go: request line and header fields
+	Body       []byte    // the exact bytes
+	ReceivedAt time.Time // UTC
+}
+
+// DedupeKey returns a hash of source, delivery id and body, and true; a webhook
+// without a delivery id has none. Two webhooks with one key are copies of one
+// delivery.
+func (w *Webhook) DedupeKey() ([32]byte, bool) {
+	if w.DeliveryID == "" {
+		return [32]byte{}, false
+	}
+	h := sha256.New()
+	var n [8]byte
+	for _, part := range []string{w.Source, w.DeliveryID} {
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	h.Write(w.Body)
+	return [32]byte(h.Sum(nil)), true
+}

@@ -1,0 +1,134 @@
+// Package senders knows how each webhook sender signs, names and numbers what
+// it sends.
+//
+// It is pure: bytes and header fields in, a verdict out. It opens no
+// connection, reads no clock (the time of receipt is a parameter) and keeps no
+// state, so the sidecar, the app and anyone else's program can import it. It
+// must never log, never keep a body beyond the call and never answer anybody:
+// who calls it decides what a verdict means.
+//
+// A sender is one file with one type that has the methods of [Sender], and,
+// where the sender calls for it, those of [Handshaker] or [Resigner].
+package senders
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+)
+
+// Header gives the values of a request's header fields. Names are matched
+// without regard to case. net/http.Header satisfies it.
+type Header interface {
+	// Get returns the first value of the named field, "" when there is none.
+	Get(name string) string
+	// Values returns every value of the named field in the order received.
+	Values(name string) []string
+}
+
+// Request is a webhook as its sender sent it.
+type Request struct {
+	Method string
+	URL    string // absolute, as the sender addressed it: scheme, host, path and query
+	Header Header
+	Body   []byte // the exact bytes; never changed by this package
+}
+
+// Verdicts of [Sender.Verify]. The message behind them is one line that is fit
+// for a 401 answer and never contains a secret or part of the body.
+var (
+	ErrUnsigned  = errors.New("no signature")
+	ErrSignature = errors.New("wrong signature")
+	ErrStale     = errors.New("signature too old")
+)
+
+// Identity is what a sender says about one delivery.
+type Identity struct {
+	DeliveryID string // the sender's own id of the delivery, "" when it gives none
+	Event      string // the event's name, "" when unknown
+	// Sync marks a request whose answer matters to the sender (a slash
+	// command, an interactive payload, TwiML): it is never held.
+	Sync bool
+	// Retry marks a delivery that the sender itself calls a repetition of an
+	// earlier one (Slack's X-Slack-Retry-Num).
+	Retry bool
+}
+
+// Traits are the fixed properties of a sender.
+type Traits struct {
+	Name       string        // as in WEBHOOK_ROUTES: "github"
+	SecretVar  string        // the environment variable with its secrets, "" when it has none
+	Budget     time.Duration // how long the app may take before the sender must be answered
+	HoldStatus int           // the status that acknowledges a held webhook: 200, 202 or 204
+	// RetriesItself is true when the sender repeats an unacknowledged delivery
+	// under the same id, so that a second copy is no deliberate redelivery.
+	RetriesItself bool
+}
+
+// Sender is one kind of webhook sender.
+type Sender interface {
+	Traits() Traits
+	// Verify returns nil when one of the secrets signed the request, else an
+	// error that wraps ErrUnsigned, ErrSignature or ErrStale. now is the time
+	// of receipt, against which the sender's own tolerance is measured. It is
+	// called only with at least one secret.
+	Verify(r Request, secrets []string, now time.Time) error
+	// Identify reads the delivery id and the event. It never fails: what
+	// cannot be read stays empty.
+	Identify(r Request) Identity
+}
+
+// Answer is a complete response to a request that the app need not see.
+type Answer struct {
+	Status      int
+	ContentType string
+	Header      map[string]string // further fields, nil when there are none
+	Body        []byte
+}
+
+// Handshaker is a sender that checks an endpoint before it uses it.
+type Handshaker interface {
+	// Handshake returns the answer when r is a handshake, and whether it is
+	// one. The caller has verified r where the sender signs its handshakes.
+	Handshake(r Request, secrets []string) (Answer, bool)
+}
+
+// Field is one header field.
+type Field struct{ Name, Value string }
+
+// Resigner is a sender whose signature ages and can be made afresh with the
+// shared secret.
+type Resigner interface {
+	// Resign returns the fields that replace those of the same names so that
+	// r verifies at now. It is called only for what was verified at receipt.
+	Resign(r Request, secret string, now time.Time) []Field
+}
+
+var registry = map[string]Sender{}
+
+func register(s Sender) {
+	name := s.Traits().Name
+	if _, twice := registry[name]; twice {
+		panic("senders: registered twice: " + name)
+	}
+	registry[name] = s
+}
+
+// Lookup returns the sender with that name.
+func Lookup(name string) (Sender, error) {
+	if s, ok := registry[name]; ok {
+		return s, nil
+	}
+	return nil, fmt.Errorf("unknown sender %q: known are %v", name, Names())
+}
+
+// Names returns the names of all senders, sorted.
+func Names() []string {
+	names := make([]string, 0, len(registry))
+	for name := range registry {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
