@@ -64,6 +64,13 @@ type Traits struct {
 	// RetriesItself is true when the sender repeats an unacknowledged delivery
 	// under the same id, so that a second copy is no deliberate redelivery.
 	RetriesItself bool
+	// HandshakeVar names the variable whose values Handshake gets in place of
+	// those of SecretVar (Meta's verify token), "" when it gets the same.
+	HandshakeVar string
+	// OpenHandshake is true when the handshake carries no signature: the caller
+	// asks Handshake before Verify, and what is one is never held, never called
+	// verified, and goes to the app unverified while the app is there.
+	OpenHandshake bool
 }
 
 // Sender is one kind of webhook sender.
@@ -90,8 +97,18 @@ type Answer struct {
 // Handshaker is a sender that checks an endpoint before it uses it.
 type Handshaker interface {
 	// Handshake returns the answer when r is a handshake, and whether it is
-	// one. The caller has verified r where the sender signs its handshakes.
+	// one. The caller has verified r where the sender signs its handshakes (see
+	// Traits.OpenHandshake). The secrets are those of Traits.HandshakeVar, or
+	// of SecretVar where that is "".
 	Handshake(r Request, secrets []string) (Answer, bool)
+}
+
+// Decliner is a sender that has a form of its own for "not now" to a request
+// that is never held ([Identity].Sync).
+type Decliner interface {
+	// Decline returns the answer to r while the app is away, and whether r has
+	// one; without one it gets a plain 503 with Retry-After.
+	Decline(r Request) (Answer, bool)
 }
 
 // Field is one header field.
