@@ -1,0 +1,15 @@
+//go:build unix && !linux
+
+package entrypoint
+
+import "syscall"
+
+// Outside Linux orphans go to the system's first process. This is for
+// development machines; containers run Linux.
+func adoptOrphans() error { return nil }
+
+func processAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
+
+func children() []int { return nil }

@@ -1,0 +1,283 @@
+package entrypoint
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The test binary plays three parts: the test, the wrapper, and the app. They
+// tell each other things in files of the directory NOTES, a line each.
+func TestMain(m *testing.M) {
+	switch os.Getenv("PART") {
+	case "wrapper":
+		os.Exit(playWrapper())
+	case "app":
+		os.Exit(playApp(os.Args[1]))
+	}
+	os.Exit(m.Run())
+}
+
+func playWrapper() int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if os.Getenv("RUN_FOR") != "" {
+		go func() { // ends with the process
+			awaitFile("cancel")
+			cancel()
+		}()
+	}
+	if err := os.Setenv("PART", "app"); err != nil {
+		panic(err)
+	}
+	duration := func(name string) time.Duration {
+		d, _ := time.ParseDuration(os.Getenv(name)) // zero takes the default
+		return d
+	}
+	code, err := Run(ctx, Options{
+		Command:     append([]string{os.Args[0]}, os.Args[1:]...),
+		Logger:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		MinBackoff:  20 * time.Millisecond,
+		MaxBackoff:  160 * time.Millisecond,
+		StableAfter: duration("STABLE_AFTER"),
+		SettleDelay: duration("SETTLE_DELAY"),
+		KillAfter:   duration("KILL_AFTER"),
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return code
+}
+
+func playApp(part string) int {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
+	note("starts", strconv.FormatInt(time.Now().UnixNano(), 10))
+	note("pids", strconv.Itoa(os.Getpid()))
+	switch part {
+	case "crash":
+		return 3
+	case "end":
+		return 0
+	case "end-on-term":
+		<-signals
+		return 0
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+		select {}
+	case "family":
+		// A child in a session of its own, with a child and a grandchild.
+		shell(`echo $$ >>"$NOTES/family"; sh -c 'echo $$ >>"$NOTES/family"; sleep 1000 & echo $! >>"$NOTES/family"; wait' & wait`)
+	case "orphans":
+		// Each leaves a child behind that ends when it is nobody's any more.
+		for range 10 {
+			shell(`(sleep 0.05; echo $$ >>"$NOTES/orphans") &`)
+		}
+	}
+	go func() { // ends with the process
+		for sig := range signals {
+			note("signals", sig.String())
+		}
+	}()
+	awaitFile("release")
+	return 7
+}
+
+func shell(script string) {
+	cmd := exec.Command("sh", "-c", script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		panic(err)
+	}
+	go func() { _ = cmd.Wait() }() // ends with the process
+}
+
+func note(name, line string) {
+	f, err := os.OpenFile(filepath.Join(os.Getenv("NOTES"), name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(line + "\n"); err != nil {
+		panic(err)
+	}
+}
+
+func awaitFile(name string) {
+	for range time.Tick(5 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(os.Getenv("NOTES"), name)); err == nil {
+			return
+		}
+	}
+}
+
+// wrapper is the test's handle on the wrapper's process.
+type wrapper struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	dir   string
+	log   logBuffer
+	ended chan struct{}
+}
+
+func startWrapper(t *testing.T, part string, env ...string) *wrapper {
+	t.Helper()
+	w := newWrapper(t, part, env...)
+	w.start()
+	return w
+}
+
+func newWrapper(t *testing.T, part string, env ...string) *wrapper {
+	t.Helper()
+	w := &wrapper{t: t, dir: t.TempDir(), ended: make(chan struct{})}
+	w.cmd = exec.Command(os.Args[0], part)
+	// The race detector would make each part linger a second at its end.
+	w.cmd.Env = append(os.Environ(), append(env, "PART=wrapper", "NOTES="+w.dir, "GORACE=atexit_sleep_ms=0")...)
+	w.cmd.Stderr = &w.log
+	return w
+}
+
+func (w *wrapper) start() {
+	w.t.Helper()
+	if err := w.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() {
+		_ = w.cmd.Wait() // the status is read from ProcessState
+		close(w.ended)
+	}()
+	w.t.Cleanup(func() {
+		_ = w.cmd.Process.Kill()
+		<-w.ended
+		if w.t.Failed() {
+			w.t.Logf("wrapper's log:\n%s", w.output())
+		}
+	})
+}
+
+func (w *wrapper) wait() int {
+	w.t.Helper()
+	select {
+	case <-w.ended:
+	case <-time.After(20 * time.Second):
+		w.t.Fatal("the wrapper does not end")
+	}
+	return w.cmd.ProcessState.ExitCode()
+}
+
+func (w *wrapper) signal(sig syscall.Signal) {
+	w.t.Helper()
+	if err := w.cmd.Process.Signal(sig); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// kill sends sig to the app itself, past the wrapper.
+func (w *wrapper) kill(sig syscall.Signal) {
+	w.t.Helper()
+	pids := w.notes("pids")
+	if err := syscall.Kill(int(number(w.t, pids[len(pids)-1])), sig); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *wrapper) note(name string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, name), nil, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *wrapper) notes(name string) []string {
+	text, _ := os.ReadFile(filepath.Join(w.dir, name)) // not there is none yet
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")[:bytes.Count(text, []byte("\n"))]
+}
+
+func (w *wrapper) await(name string, lines int) {
+	w.t.Helper()
+	eventually(w.t, fmt.Sprintf("%d lines of %s", lines, name), func() bool { return len(w.notes(name)) >= lines })
+}
+
+func (w *wrapper) awaitLog(message string) {
+	w.t.Helper()
+	eventually(w.t, message, func() bool { return strings.Contains(w.output(), message) })
+}
+
+func (w *wrapper) output() string { return w.log.String() }
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// zombies counts the dead and unreaped children of pid.
+func zombies(t *testing.T, pid int) int {
+	t.Helper()
+	return len(processes(t, pid, "Z"))
+}
+
+func childOf(t *testing.T, pid int) int {
+	t.Helper()
+	pids := processes(t, pid, "S", "R")
+	if len(pids) != 1 {
+		t.Fatalf("%d children of %d, want one", len(pids), pid)
+	}
+	return pids[0]
+}
+
+func processes(t *testing.T, parent int, states ...string) []int {
+	t.Helper()
+	out, err := exec.Command("ps", "-eo", "pid=,ppid=,state=").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for line := range strings.Lines(string(out)) {
+		var pid, ppid int
+		var state string
+		if _, err := fmt.Sscan(line, &pid, &ppid, &state); err != nil {
+			t.Fatal(err)
+		}
+		if ppid == parent && strings.Contains(strings.Join(states, ""), state[:1]) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
