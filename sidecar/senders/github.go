@@ -13,14 +13,6 @@ type github struct{}
 
 func init() { register(github{}) }
 
-const githubSignature = "X-Hub-Signature-256"
-
-var (
-	errGithubUnsigned  = unsigned(githubSignature)
-	errGithubMalformed = malformed(githubSignature)
-	errGithubMismatch  = mismatch(githubSignature)
-)
-
 func (github) Traits() Traits {
 	return Traits{
 		Name:       "github",
@@ -31,19 +23,7 @@ func (github) Traits() Traits {
 }
 
 func (github) Verify(r Request, secrets []string, _ time.Time) error {
-	signature := r.Header.Get(githubSignature)
-	if signature == "" {
-		return errGithubUnsigned
-	}
-	digits, prefixed := strings.CutPrefix(signature, "sha256=")
-	sum, readable := hexSum(digits)
-	if !prefixed || !readable {
-		return errGithubMalformed
-	}
-	if !signedBy(&sum, secrets, r.Body) {
-		return errGithubMismatch
-	}
-	return nil
+	return verifyHub(r, secrets)
 }
 
 func (github) Identify(r Request) Identity {
@@ -53,3 +33,29 @@ func (github) Identify(r Request) Identity {
 		Event:      name(r.Header.Get("X-Github-Event")),
 	}
 }
+
+// verifyHub checks the scheme that GitHub and Meta share: the HMAC-SHA256 of
+// the body, in hex, without a timestamp.
+func verifyHub(r Request, secrets []string) error {
+	signature := r.Header.Get(hubSignature)
+	if signature == "" {
+		return errHubUnsigned
+	}
+	digits, prefixed := strings.CutPrefix(signature, "sha256=")
+	sum, readable := hexSum(digits)
+	if !prefixed || !readable {
+		return errHubMalformed
+	}
+	if !signedBy(&sum, secrets, r.Body) {
+		return errHubMismatch
+	}
+	return nil
+}
+
+const hubSignature = "X-Hub-Signature-256"
+
+var (
+	errHubUnsigned  = unsigned(hubSignature)
+	errHubMalformed = malformed(hubSignature)
+	errHubMismatch  = mismatch(hubSignature)
+)

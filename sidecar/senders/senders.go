@@ -2,13 +2,17 @@
 // it sends.
 //
 // It is pure: bytes and header fields in, a verdict out. It opens no
-// connection, reads no clock (the time of receipt is a parameter) and keeps no
-// state, so the sidecar, the app and anyone else's program can import it. It
-// must never log, never keep a body beyond the call and never answer anybody:
-// who calls it decides what a verdict means.
+// connection, reads no clock (the time of receipt is a parameter) and keeps
+// nothing of a request, so the sidecar, the app and anyone else's program can
+// import it. It must never log, never keep a body beyond the call and never
+// answer anybody: who calls it decides what a verdict means.
 //
 // A sender is one file with one type that has the methods of [Sender], and,
-// where the sender calls for it, those of [Handshaker] or [Resigner].
+// where the sender calls for it, those of [Handshaker], [Decliner] or
+// [Resigner]; docs/senders.md shows how to add one. [Stamp] and [VerifySluice]
+// are the signature between a sidecar and its app. The exported names are more
+// than fifteen because each of those small interfaces is one, and because the
+// app needs the other side of what the sidecar signs.
 package senders
 
 import (

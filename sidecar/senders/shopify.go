@@ -1,0 +1,51 @@
+package senders
+
+import "time"
+
+// shopify: https://shopify.dev/docs/apps/build/webhooks/subscribe/https
+//
+// Shopify waits 5 s, retries eight times in four hours, then removes the
+// subscription.
+type shopify struct{}
+
+func init() { register(shopify{}) }
+
+const shopifySignature = "X-Shopify-Hmac-Sha256"
+
+var (
+	errShopifyUnsigned  = unsigned(shopifySignature)
+	errShopifyMalformed = malformed(shopifySignature)
+	errShopifyMismatch  = mismatch(shopifySignature)
+)
+
+func (shopify) Traits() Traits {
+	return Traits{
+		Name:          "shopify",
+		SecretVar:     "SHOPIFY_CLIENT_SECRET",
+		Budget:        4 * time.Second,
+		HoldStatus:    200,
+		RetriesItself: true,
+	}
+}
+
+func (shopify) Verify(r Request, secrets []string, _ time.Time) error {
+	signature := r.Header.Get(shopifySignature)
+	if signature == "" {
+		return errShopifyUnsigned
+	}
+	sum, readable := base64Sum(signature)
+	if !readable {
+		return errShopifyMalformed
+	}
+	if !signedBy(&sum, secrets, r.Body) {
+		return errShopifyMismatch
+	}
+	return nil
+}
+
+func (shopify) Identify(r Request) Identity {
+	return Identity{
+		DeliveryID: name(r.Header.Get("X-Shopify-Webhook-Id")),
+		Event:      name(r.Header.Get("X-Shopify-Topic")),
+	}
+}

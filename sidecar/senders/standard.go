@@ -1,0 +1,160 @@
+package senders
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// standard: https://github.com/standard-webhooks/standard-webhooks, as sent by
+// Svix and many others, under either set of header names.
+//
+// A secret is "whsec_" and base64, for v1; "whpk_" and base64 is the public key
+// of a sender that signs with Ed25519, for v1a.
+type standard struct{}
+
+func init() { register(standard{}) }
+
+// standardFields names the three fields. One set is used whole: an id from one
+// and a signature from the other would be nobody's statement.
+type standardFields struct{ id, at, signature string }
+
+var (
+	webhookFields = standardFields{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"}
+	svixFields    = standardFields{"Svix-Id", "Svix-Timestamp", "Svix-Signature"}
+
+	errStandardUnsigned  = unsigned("Webhook-Id, Webhook-Timestamp or Webhook-Signature")
+	errStandardMalformed = malformed("Webhook-Signature")
+	errStandardMismatch  = mismatch("Webhook-Signature")
+)
+
+func fieldsOf(h Header) standardFields {
+	if h.Get(webhookFields.signature) == "" && h.Get(svixFields.signature) != "" {
+		return svixFields
+	}
+	return webhookFields
+}
+
+func (standard) Traits() Traits {
+	return Traits{
+		Name:          "standard",
+		SecretVar:     "STANDARD_WEBHOOK_SECRET",
+		Budget:        12 * time.Second,
+		HoldStatus:    202,
+		RetriesItself: true,
+	}
+}
+
+func (standard) Verify(r Request, secrets []string, now time.Time) error {
+	return verifyStandard(r, fieldsOf(r.Header), secrets, now)
+}
+
+func (standard) Resign(r Request, secret string, now time.Time) []Field {
+	return resignStandard(r, fieldsOf(r.Header), secret, now)
+}
+
+func (standard) Identify(r Request) Identity {
+	return Identity{
+		DeliveryID: name(r.Header.Get(fieldsOf(r.Header).id)),
+		Event:      text(r.Body, "type"),
+	}
+}
+
+func verifyStandard(r Request, f standardFields, secrets []string, now time.Time) error {
+	id, at, list := r.Header.Get(f.id), r.Header.Get(f.at), r.Header.Get(f.signature)
+	if id == "" || at == "" || list == "" {
+		return errStandardUnsigned
+	}
+	if err := checkAge(at, now); err != nil {
+		return err
+	}
+	if !strings.Contains(list, "v1,") && !strings.Contains(list, "v1a,") {
+		return errStandardMalformed
+	}
+	for _, secret := range secrets {
+		var ok bool
+		if public, asymmetric := strings.CutPrefix(secret, "whpk_"); asymmetric {
+			ok = standardListsEd25519(list, public, id, at, r.Body)
+		} else if key := standardKey(secret); key != "" {
+			sum := sum256(key, r.Body, id, ".", at, ".")
+			ok = standardLists(list, &sum)
+		}
+		if ok {
+			return nil
+		}
+	}
+	return errStandardMismatch
+}
+
+// resignStandard returns nothing for a public key: only its owner can sign.
+func resignStandard(r Request, f standardFields, secret string, now time.Time) []Field {
+	key := standardKey(secret)
+	if key == "" || strings.HasPrefix(secret, "whpk_") {
+		return nil
+	}
+	at := strconv.FormatInt(now.Unix(), 10)
+	sum := sum256(key, r.Body, r.Header.Get(f.id), ".", at, ".")
+	return []Field{
+		{f.at, at},
+		{f.signature, "v1," + base64.StdEncoding.EncodeToString(sum[:])},
+	}
+}
+
+// standardKey decodes a secret; one that is no base64 is taken as it is, as the
+// reference libraries' raw format does.
+func standardKey(secret string) string {
+	encoded := strings.TrimPrefix(secret, "whsec_")
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return encoded
+	}
+	return string(key)
+}
+
+func standardLists(list string, want *[sha256.Size]byte) bool {
+	for item := range strings.SplitSeq(list, " ") {
+		value, ok := strings.CutPrefix(item, "v1,")
+		if !ok {
+			continue
+		}
+		if sum, ok := base64Sum(value); ok && subtle.ConstantTimeCompare(sum[:], want[:]) == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// maxEd25519Tries bounds what a list of forged signatures can cost: checking
+// one takes far longer than comparing two sums.
+const maxEd25519Tries = 4
+
+func standardListsEd25519(list, public, id, at string, body []byte) bool {
+	key, err := base64.StdEncoding.DecodeString(public)
+	if err != nil || len(key) != ed25519.PublicKeySize {
+		return false
+	}
+	var message []byte
+	tries := 0
+	for item := range strings.SplitSeq(list, " ") {
+		value, ok := strings.CutPrefix(item, "v1a,")
+		if !ok || tries == maxEd25519Tries {
+			continue
+		}
+		signature, err := base64.StdEncoding.DecodeString(value)
+		if err != nil || len(signature) != ed25519.SignatureSize {
+			continue
+		}
+		tries++
+		if message == nil {
+			message = append([]byte(id+"."+at+"."), body...)
+		}
+		if ed25519.Verify(key, message, signature) {
+			return true
+		}
+	}
+	return false
+}
