@@ -1,0 +1,139 @@
+package buffer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// commitLoop is one committer: it commits batch after batch until the queue is
+// closed.
+func (s *Store) commitLoop(ctx context.Context) {
+	for batch := s.queue.take(); batch != nil; batch = s.queue.take() {
+		s.commit(ctx, batch)
+		s.queue.finish(batch)
+	}
+}
+
+// commit writes a batch and answers all of it. It repeats the same keys until
+// each entry's own deadline: a commit whose answer was lost is met by its retry
+// as a conflict with itself.
+func (s *Store) commit(ctx context.Context, batch []*entry) {
+	err := errors.New("no time left")
+	for try := 0; ; try++ {
+		if batch = s.expire(batch, err); len(batch) == 0 {
+			return
+		}
+		if ctx.Err() != nil {
+			reject(batch, unavailable("append webhook", errClosed))
+			return
+		}
+		var rows []stored
+		if rows, err = s.attempt(ctx, batch); err == nil {
+			for i, e := range batch {
+				e.accept(rows[i])
+			}
+			return
+		}
+		if faultOf(err) == faultRow {
+			s.divide(ctx, batch, err)
+			return
+		}
+		s.refresh(err)
+		if try == 0 {
+			s.config.Log.WarnContext(ctx, "Append to PostgreSQL failed, trying again", "err", err, "rows", len(batch))
+		}
+		if faultOf(err) != faultBusy {
+			pause(ctx, backoff(try))
+		}
+	}
+}
+
+// divide finds the row that the server refuses by halving the batch, so that it
+// fails alone.
+func (s *Store) divide(ctx context.Context, batch []*entry, err error) {
+	if len(batch) == 1 {
+		reject(batch, fmt.Errorf("append webhook: row refused: %w", err))
+		return
+	}
+	half := len(batch) / 2
+	s.commit(ctx, batch[:half:half])
+	s.commit(ctx, batch[half:])
+}
+
+// attempt runs one insert of the batch in the time that its most urgent entry
+// leaves, but at least a third of AppendTimeout: a short rest would only end in
+// one more unknown outcome.
+func (s *Store) attempt(ctx context.Context, batch []*entry) ([]stored, error) {
+	third := s.config.AppendTimeout / 3
+	until := batch[0].deadline
+	for _, e := range batch[1:] {
+		if e.deadline.Before(until) {
+			until = e.deadline
+		}
+	}
+	limit := min(max(time.Until(until), third), 2*third) + batch[0].grace
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	var rows []stored
+	err = replicated(conn, func() error {
+		if len(batch) == 1 {
+			rows, err = s.insertOne(ctx, conn, batch[0])
+		} else {
+			rows, err = insertBatch(ctx, conn, batch)
+		}
+		return err
+	})
+	return rows, err
+}
+
+// expire answers the entries whose time is over and returns the others. The
+// batch itself stays as it was: its keys are still to be let go.
+func (s *Store) expire(batch []*entry, err error) []*entry {
+	now := time.Now()
+	var left []*entry
+	for i, e := range batch {
+		switch {
+		case now.Before(e.deadline):
+			if left != nil {
+				left = append(left, e)
+			}
+			continue
+		case left == nil:
+			left = append(make([]*entry, 0, len(batch)), batch[:i]...)
+		}
+		reject([]*entry{e}, unavailable("append webhook", err))
+	}
+	if left == nil {
+		return batch
+	}
+	return left
+}
+
+// accept answers an entry and its copies with the row that keeps them.
+func (e *entry) accept(row stored) {
+	r := Receipt{QueueID: row.id, ID: row.sluiceID.String(), Duplicate: row.sluiceID != e.id}
+	if !r.Duplicate {
+		r.ID = e.webhook.ID
+	}
+	e.done <- answer{receipt: r}
+	r.Duplicate = true
+	for _, c := range e.copies {
+		c.done <- answer{receipt: r}
+	}
+}
+
+func reject(batch []*entry, err error) {
+	for _, e := range batch {
+		e.done <- answer{err: err}
+		for _, c := range e.copies {
+			c.done <- answer{err: err}
+		}
+	}
+}

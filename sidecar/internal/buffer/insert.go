@@ -1,0 +1,142 @@
+package buffer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// stored is the row that keeps an entry.
+type stored struct {
+	id       int64
+	sluiceID uuid.UUID
+}
+
+// A conflict updates the row instead of doing nothing: without a write of its
+// own the retry would not wait for the synchronous standby to have the first.
+const onConflict = `
+ON CONFLICT (dedupe_key) WHERE ` + active + ` DO UPDATE
+SET dup_count = q.dup_count + EXCLUDED.dup_count + (q.sluice_id <> EXCLUDED.sluice_id)::int
+RETURNING q.id, q.sluice_id, q.dedupe_key`
+
+const insertBatchSQL = `
+INSERT INTO webhook_queue AS q (sluice_id, source, delivery_id, event_name, lane, bucket,
+	headers, body, body_size, key_id, verified, received_at, dedupe_key, dup_count)
+SELECT w.sluice_id, w.source, NULLIF(w.delivery_id, ''), NULLIF(w.event_name, ''), w.lane, w.bucket,
+	w.headers, w.body, w.body_size, $10::bytea, NULLIF(w.verified, ''), w.received_at, w.dedupe_key, w.dup_count
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[],
+	$7::bytea[], $8::bytea[], $9::bigint[], $11::text[], $12::timestamptz[], $13::bytea[], $14::int[])
+	WITH ORDINALITY AS w(sluice_id, source, delivery_id, event_name, lane, bucket,
+	headers, body, body_size, verified, received_at, dedupe_key, dup_count, ord)
+ORDER BY w.ord` + onConflict
+
+// insertBatch writes a batch without two equal keys in one statement, which is
+// its own transaction. Ids rise in the order of the batch.
+func insertBatch(ctx context.Context, conn *pgxpool.Conn, batch []*entry) ([]stored, error) {
+	n := len(batch)
+	var (
+		ids        = make([]uuid.UUID, n)
+		sources    = make([]string, n)
+		deliveries = make([]string, n)
+		events     = make([]string, n)
+		lanes      = make([]string, n)
+		in         = make([]int16, n)
+		heads      = make([][]byte, n)
+		bodies     = make([][]byte, n)
+		sizes      = make([]int64, n)
+		verified   = make([]string, n)
+		received   = make([]time.Time, n)
+		keys       = make([][]byte, n)
+		copies     = make([]int32, n)
+	)
+	for i, e := range batch {
+		w := e.webhook
+		ids[i], lanes[i], in[i], keys[i], copies[i] = e.id, e.lane, e.bucket, e.key[:], int32(len(e.copies))
+		sources[i], deliveries[i], events[i] = label(w.Source, maxLabel), label(w.DeliveryID, maxLabel), label(w.Event, maxLabel)
+		heads[i], bodies[i], sizes[i] = notNull(e.head), notNull(e.body), int64(len(w.Body))
+		verified[i], received[i] = label(w.Verified, maxLabel), w.ReceivedAt
+	}
+	rows, err := conn.Query(ctx, insertBatchSQL, ids, sources, deliveries, events, lanes, in,
+		heads, bodies, sizes, batch[0].seal, verified, received, keys, copies)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[dedupeKey]stored, n)
+	var row stored
+	var key []byte
+	if _, err = pgx.ForEachRow(rows, []any{&row.id, &row.sluiceID, &key}, func() error {
+		found[dedupeKey(key)] = row
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	out := make([]stored, n)
+	for i, e := range batch {
+		var ok bool
+		if out[i], ok = found[e.key]; !ok {
+			return nil, fmt.Errorf("insert returned no row for %s", e.id)
+		}
+	}
+	return out, nil
+}
+
+const insertOneSQL = `
+INSERT INTO webhook_queue AS q (sluice_id, source, delivery_id, event_name, lane, bucket,
+	headers, body, body_size, key_id, verified, received_at, dedupe_key, dup_count,
+	status, attempts, claimed_at, awaited_by)
+VALUES ($1::uuid, $2, NULLIF($3, ''), NULLIF($4, ''), $5, $6::smallint,
+	$7::bytea, $8::bytea, $9::bigint, $10::bytea, NULLIF($11, ''), $12::timestamptz, $13::bytea, $14::int,
+	CASE WHEN $15::uuid IS NULL THEN 'pending' ELSE 'processing' END,
+	CASE WHEN $15::uuid IS NULL THEN 0 ELSE 1 END,
+	CASE WHEN $15::uuid IS NULL THEN NULL ELSE clock_timestamp() END,
+	$15::uuid)` + onConflict
+
+// insertOne writes one row below pgx's type system, which would hold a big body
+// several times.
+func (s *Store) insertOne(ctx context.Context, conn *pgxpool.Conn, e *entry) ([]stored, error) {
+	w := e.webhook
+	text := func(v string) []byte { return []byte(v) }
+	var awaitedBy []byte
+	if e.awaited {
+		awaitedBy = text(s.instance.String())
+	}
+	params := [][]byte{
+		text(e.id.String()), text(label(w.Source, maxLabel)), text(label(w.DeliveryID, maxLabel)),
+		text(label(w.Event, maxLabel)), text(e.lane), text(strconv.Itoa(int(e.bucket))),
+		notNull(e.head), notNull(e.body), text(strconv.Itoa(len(w.Body))), e.seal,
+		text(label(w.Verified, maxLabel)), text(w.ReceivedAt.UTC().Format(time.RFC3339Nano)),
+		e.key[:], text(strconv.Itoa(len(e.copies))), awaitedBy,
+	}
+	formats := make([]int16, len(params))
+	formats[6], formats[7], formats[9], formats[12] = 1, 1, 1, 1 // bytea: binary
+	result := conn.Conn().PgConn().ExecParams(ctx, insertOneSQL, params, nil, formats, nil).Read()
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	if len(result.Rows) != 1 {
+		return nil, errors.New("insert returned no row")
+	}
+	var row stored
+	var err error
+	if row.id, err = strconv.ParseInt(string(result.Rows[0][0]), 10, 64); err != nil {
+		return nil, fmt.Errorf("read queue id: %w", err)
+	}
+	if row.sluiceID, err = uuid.ParseBytes(result.Rows[0][1]); err != nil {
+		return nil, fmt.Errorf("read sluice id: %w", err)
+	}
+	return []stored{row}, nil
+}
+
+// notNull tells an empty value from one that is not there.
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}

@@ -1,0 +1,163 @@
+package buffer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"sluice/sidecar/internal/webhook"
+)
+
+const (
+	maxBatchRows  = 256
+	maxBatchBytes = 1 << 20
+	bigBody       = 256 << 10 // beyond it a body is written alone and read in slices
+	maxAlone      = 1         // committers that may be busy with single rows; the others serve batches
+)
+
+type dedupeKey [32]byte
+
+// entry is one append on its way to a commit.
+type entry struct {
+	webhook          *webhook.Webhook
+	id               uuid.UUID
+	key              dedupeKey
+	lane             string
+	bucket           int16
+	head, body, seal []byte // as stored, and the key's id
+	awaited          bool
+	size             int
+	deadline         time.Time
+	grace            time.Duration // what a big body may take longer
+
+	copies []*entry // of the same delivery, in the same batch
+	gone   bool     // withdrawn before it was taken
+	done   chan answer
+}
+
+type answer struct {
+	receipt Receipt
+	err     error
+}
+
+func (e *entry) alone() bool { return e.awaited || e.size > bigBody }
+
+// queue gathers appends while commits are under way: the next committer that
+// comes back takes all that has gathered, so batches grow with the load and no
+// timer delays a lone append.
+type queue struct {
+	mu     sync.Mutex
+	ready  sync.Cond
+	queued []*entry
+	// busy holds the leader of each key being committed. A second copy waits
+	// for its end: two batches with two common keys would deadlock.
+	busy   map[dedupeKey]*entry
+	alone  int
+	closed bool
+}
+
+func newQueue() *queue {
+	q := &queue{busy: make(map[dedupeKey]*entry)}
+	q.ready.L = &q.mu
+	return q
+}
+
+func (q *queue) put(e *entry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.queued = append(q.queued, e)
+	q.ready.Signal()
+	return true
+}
+
+// withdraw reports whether e was still queued. If it was not, a committer reads
+// its body, and its owner must wait for the answer.
+func (q *queue) withdraw(e *entry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, other := range q.queued {
+		if other == e {
+			q.queued = append(q.queued[:i], q.queued[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// take waits for entries and returns the next batch, in order of arrival; nil
+// once the queue is closed.
+func (q *queue) take() []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for !q.closed {
+		if batch := q.pick(); len(batch) > 0 {
+			return batch
+		}
+		q.ready.Wait()
+	}
+	return nil
+}
+
+func (q *queue) pick() []*entry {
+	var batch []*entry
+	mine := make(map[dedupeKey]bool, min(len(q.queued), maxBatchRows))
+	size, left, full := 0, q.queued[:0], false
+	for _, e := range q.queued {
+		switch leader, busy := q.busy[e.key]; {
+		case busy && mine[e.key] && !e.awaited && !leader.awaited:
+			leader.copies = append(leader.copies, e)
+			continue
+		case full, busy:
+			left = append(left, e)
+			continue
+		case e.alone() && (len(batch) > 0 || q.alone >= maxAlone):
+			left = append(left, e)
+			continue
+		case len(batch) > 0 && size+e.size > maxBatchBytes:
+			full = true
+			left = append(left, e)
+			continue
+		}
+		batch = append(batch, e)
+		q.busy[e.key], mine[e.key] = e, true
+		size += e.size
+		if e.alone() {
+			q.alone++
+			full = true
+		}
+		full = full || len(batch) == maxBatchRows
+	}
+	clear(q.queued[len(left):])
+	q.queued = left
+	return batch
+}
+
+// finish lets go of a batch's keys.
+func (q *queue) finish(batch []*entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range batch {
+		delete(q.busy, e.key)
+		if e.alone() {
+			q.alone--
+		}
+	}
+	if len(q.queued) > 0 {
+		q.ready.Broadcast()
+	}
+}
+
+// close ends take and answers all that is queued.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for _, e := range q.queued {
+		e.done <- answer{err: unavailable("append webhook", errClosed)}
+	}
+	q.queued = nil
+	q.ready.Broadcast()
+}

@@ -1,0 +1,149 @@
+package buffer
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const deadAfter = 15 * time.Second // deadSQL in Go
+
+// Peer is another living replica.
+type Peer struct {
+	Instance, Name, State string
+	Strict                bool
+	Seq                   int64         // rises with each process that joins
+	SeenSeq               int64         // what it said it had seen of the others
+	Age                   time.Duration // since its last heartbeat, by the database's clock
+}
+
+// A row stays known as stopped or dead for a day, for whoever looks.
+const joinSQL = `
+WITH older AS (
+	SELECT id FROM webhook_replicas WHERE name = $2 AND name <> '' AND id <> $1
+), dead AS (
+	UPDATE webhook_replicas r SET state = 'dead'
+	FROM older WHERE r.id = older.id AND r.state NOT IN ('stopped', 'dead')
+), freed AS (
+	UPDATE webhook_leases l SET holder = NULL, expires_at = '-infinity'
+	FROM older WHERE l.holder = older.id
+), orphans AS (
+	UPDATE webhook_queue q SET status = 'pending', awaited_by = NULL, claim_epoch = NULL,
+		last_error = 'the replica that awaited the answer died'
+	FROM older WHERE q.awaited_by = older.id AND q.` + active + ` AND q.awaited_by IS NOT NULL
+)
+INSERT INTO webhook_replicas AS r (id, name, state, strict, seq)
+VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'))
+ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), state = EXCLUDED.state, strict = EXCLUDED.strict
+RETURNING seq`
+
+// Join makes this process known with a new sequence number. Earlier processes of
+// the same name are dead by that: their leases are free at once and what they
+// awaited is pending.
+func (s *Store) Join(ctx context.Context, state string) error {
+	return s.do(ctx, s.vital, vitalTimeout, "join replicas", func(ctx context.Context, c *pgxpool.Conn) error {
+		var seq int64
+		err := c.QueryRow(ctx, joinSQL, s.instance, s.config.Name, state, s.config.Strict).Scan(&seq)
+		if err != nil {
+			return err
+		}
+		s.seq.Store(seq)
+		return nil
+	})
+}
+
+// Seq returns this process's sequence number, 0 before it has joined.
+func (s *Store) Seq() int64 { return s.seq.Load() }
+
+const beatSQL = `
+WITH me AS (
+	INSERT INTO webhook_replicas AS r (id, name, state, strict, seq, seen_seq)
+	VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'), $5)
+	ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), state = EXCLUDED.state,
+		seen_seq = EXCLUDED.seen_seq
+	RETURNING seq
+), dead AS (
+	UPDATE webhook_replicas SET state = 'dead'
+	WHERE $6 AND id <> $1 AND state NOT IN ('stopped', 'dead') AND seen_at < clock_timestamp() - ` + deadSQL + `
+), forgotten AS (
+	DELETE FROM webhook_replicas
+	WHERE id <> $1 AND state IN ('stopped', 'dead') AND seen_at < clock_timestamp() - interval '1 day'
+), orphans AS (
+	UPDATE webhook_queue q SET status = 'pending', awaited_by = NULL, claim_epoch = NULL,
+		last_error = 'the replica that awaited the answer died'
+	WHERE $6 AND q.` + active + ` AND q.awaited_by IS NOT NULL AND q.awaited_by <> $1
+		AND NOT EXISTS (
+			SELECT 1 FROM webhook_replicas r
+			WHERE r.id = q.awaited_by AND r.state NOT IN ('stopped', 'dead')
+				AND r.seen_at >= clock_timestamp() - ` + deadSQL + `)
+)
+SELECT me.seq, COALESCE(r.id::text, ''), COALESCE(r.name, ''), COALESCE(r.state, ''), COALESCE(r.strict, false),
+	COALESCE(r.seq, 0), COALESCE(r.seen_seq, 0),
+	COALESCE(extract(epoch FROM clock_timestamp() - r.seen_at), 0)::float8
+FROM me LEFT JOIN webhook_replicas r ON r.id <> $1 AND r.state NOT IN ('stopped', 'dead')
+	AND (NOT $6 OR r.seen_at >= clock_timestamp() - ` + deadSQL + `)
+ORDER BY r.seq`
+
+// Beat says that this replica lives, in what state, and which sequence number it
+// has seen, and returns the other living ones. Who was silent for 15 s is dead:
+// what it awaited becomes pending. Call it every 5 s. After a silence of its
+// own, when the database was away for everybody, a replica judges nobody until
+// the others have had time to be heard.
+func (s *Store) Beat(ctx context.Context, state string, seenSeq int64) ([]Peer, error) {
+	judge := s.mayJudge()
+	var peers []Peer
+	err := s.do(ctx, s.vital, vitalTimeout, "beat", func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, beatSQL, s.instance, s.config.Name, state, s.config.Strict, seenSeq, judge)
+		if err != nil {
+			return err
+		}
+		peers = nil
+		var seq int64
+		var p Peer
+		var age float64
+		_, err = pgx.ForEachRow(rows, []any{&seq, &p.Instance, &p.Name, &p.State, &p.Strict, &p.Seq, &p.SeenSeq, &age}, func() error {
+			s.seq.Store(seq)
+			if p.Instance != "" {
+				p.Age = time.Duration(age * float64(time.Second))
+				peers = append(peers, p)
+			}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.lastBeat.Store(int64(time.Since(s.opened)))
+	return peers, nil
+}
+
+// mayJudge is false for deadAfter after a silence of this replica.
+func (s *Store) mayJudge() bool {
+	now := int64(time.Since(s.opened))
+	if last := s.lastBeat.Load(); last > 0 && now-last > int64(deadAfter) {
+		s.noJudge.Store(now + int64(deadAfter))
+	}
+	return now >= s.noJudge.Load()
+}
+
+const leaveSQL = `
+WITH orphans AS (
+	UPDATE webhook_queue q SET status = 'pending', awaited_by = NULL, claim_epoch = NULL
+	WHERE q.` + active + ` AND q.awaited_by IS NOT NULL AND q.awaited_by = $1
+)
+UPDATE webhook_replicas SET state = 'stopped', seen_at = clock_timestamp() WHERE id = $1`
+
+// Leave returns this replica's claims, releases its leases, gives up the answers
+// it still awaits and says that it has stopped.
+func (s *Store) Leave(ctx context.Context) error {
+	if err := s.ReleaseLeases(ctx, nil); err != nil {
+		return err
+	}
+	return s.do(ctx, s.vital, vitalTimeout, "leave replicas", func(ctx context.Context, c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, leaveSQL, s.instance)
+		return err
+	})
+}
