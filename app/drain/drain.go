@@ -1,0 +1,194 @@
+// Package drain lets a Go program stop without dropping work.
+//
+// It counts the requests and jobs under way, begins to drain on SIGTERM or on
+// POST /drain, refuses new work from that moment on, waits for what is under
+// way, extends the wait once, cuts off what is still left, runs the program's
+// stop functions in order and says with which code to exit: 0 when everything
+// finished, 1 when work was abandoned.
+//
+// It knows no queue, no database and no server: it must never start, cancel or
+// store a job by itself. The program does that, told by [Drain.Cut] and by the
+// functions given to [Drain.OnBegin] and [Drain.OnStop]. It never calls
+// os.Exit.
+package drain
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// ErrCut is the cause of [Drain.Cut]'s context when the extended window ran out.
+var ErrCut = errors.New("drain window ran out")
+
+// Config sets the limits of a drain. The zero value of each field means its
+// default.
+type Config struct {
+	// Grace is how long work under way may take after the drain began: 5 min.
+	// When it runs out the window is extended once, to twice Grace.
+	Grace time.Duration
+	// Termination is how long the platform waits between SIGTERM and SIGKILL:
+	// 330 s. The extended window ends 15 s before it, so that what is cut off
+	// can still be put back in its queue.
+	Termination time.Duration
+	// Logger receives the messages that operators search for; slog.Default().
+	Logger *slog.Logger
+}
+
+// reserve is kept free between the end of the extended window and the
+// platform's SIGKILL: cutting takes up to cutLimit, the stop functions
+// stopLimit.
+const (
+	reserve   = 15 * time.Second
+	cutLimit  = 8 * time.Second
+	stopLimit = 5 * time.Second
+)
+
+// Counts is how much work is under way. Its JSON form is the answer of
+// GET /drain.
+type Counts struct {
+	Draining       bool `json:"draining"`
+	ActiveRequests int  `json:"activeRequests"`
+	ActiveJobs     int  `json:"activeJobs"`
+}
+
+// Drain counts work and ends it in order. Use [New].
+type Drain struct {
+	grace, extended time.Duration
+	log             *slog.Logger
+	cut             context.Context
+	cancelCut       context.CancelCauseFunc
+	begun           chan struct{} // closed when the drain begins
+	changed         chan struct{} // cap 1: a count fell to zero while draining
+
+	mu       sync.Mutex // guards what follows; draining and the counts change under one lock
+	draining bool
+	requests int
+	jobs     int
+	onBegin  []func()
+	onStop   []stopFunc
+}
+
+type stopFunc struct {
+	name string
+	run  func(context.Context) error
+}
+
+// New returns a Drain that has not begun.
+func New(c Config) *Drain {
+	if c.Grace <= 0 {
+		c.Grace = 5 * time.Minute
+	}
+	if c.Termination <= 0 {
+		c.Termination = 330 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	// The ceiling is never shorter than half the platform's grace: with a
+	// short one (local runs, tests) the reserve must not eat all of it.
+	ceiling := max(c.Termination-reserve, c.Termination/2)
+	cut, cancel := context.WithCancelCause(context.Background())
+	return &Drain{
+		grace:     min(c.Grace, ceiling),
+		extended:  min(2*c.Grace, ceiling),
+		log:       c.Logger,
+		cut:       cut,
+		cancelCut: cancel,
+		begun:     make(chan struct{}),
+		changed:   make(chan struct{}, 1),
+	}
+}
+
+// StartJob counts a job. It returns false when the drain has begun: the job
+// must then stay in its queue. Otherwise done must be called when the job has
+// ended; calling it again does nothing.
+func (d *Drain) StartJob() (done func(), ok bool) {
+	return d.enter(&d.jobs)
+}
+
+// enter adds one to a counter unless the drain has begun.
+func (d *Drain) enter(counter *int) (leave func(), ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.draining {
+		return func() {}, false
+	}
+	*counter++
+	return sync.OnceFunc(func() { d.leave(counter) }), true
+}
+
+func (d *Drain) leave(counter *int) {
+	d.mu.Lock()
+	*counter--
+	idle := d.draining && d.requests+d.jobs == 0
+	d.mu.Unlock()
+	if idle {
+		select {
+		case d.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Counts returns what is under way.
+func (d *Drain) Counts() Counts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return Counts{Draining: d.draining, ActiveRequests: d.requests, ActiveJobs: d.jobs}
+}
+
+// OnBegin adds a function that runs when the drain begins, in the order added
+// and before Begin returns. It must return at once: it says "stop fetching",
+// it does not wait.
+func (d *Drain) OnBegin(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.onBegin = append(d.onBegin, f)
+}
+
+// OnStop adds a function that runs after the last work has ended or was cut
+// off, in the order added: listener first, database last. Its context ends
+// before the platform's SIGKILL.
+func (d *Drain) OnStop(name string, f func(context.Context) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.onStop = append(d.onStop, stopFunc{name, f})
+}
+
+// Begin starts the drain and says whether this call did; later calls change
+// nothing. reason is logged ("SIGTERM", "POST /drain").
+func (d *Drain) Begin(reason string) bool {
+	d.mu.Lock()
+	if d.draining {
+		d.mu.Unlock()
+		return false
+	}
+	d.draining = true
+	hooks := d.onBegin
+	counts := Counts{ActiveRequests: d.requests, ActiveJobs: d.jobs}
+	d.mu.Unlock()
+
+	close(d.begun)
+	for _, f := range hooks {
+		f()
+	}
+	d.log.Info("Shutdown signal received, starting graceful drain",
+		append(counts.attrs(), "reason", reason, "grace_ms", d.grace.Milliseconds())...)
+	return true
+}
+
+// Cut is the context under which jobs run: it ends, with the cause [ErrCut],
+// when the extended window ran out and what still runs must go back to its
+// queue.
+func (d *Drain) Cut() context.Context { return d.cut }
+
+func (c Counts) attrs() []any {
+	return []any{
+		"activeRequests", c.ActiveRequests,
+		"activeJobs", c.ActiveJobs,
+		"activeTotal", c.ActiveRequests + c.ActiveJobs,
+	}
+}

@@ -1,0 +1,47 @@
+package drain
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// Requests is the middleware for handlers that take on work: it counts the
+// request until the handler returns, and answers 503 with Retry-After once the
+// drain has begun. Health checks and [Drain.Handler] stay outside it.
+func (d *Drain) Requests(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		leave, ok := d.enter(&d.requests)
+		if !ok {
+			w.Header().Set("Retry-After", "5")
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte(`{"status":"draining"}` + "\n"))
+			return
+		}
+		defer leave()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Handler answers /drain: POST begins the drain (202, or 200 when it had begun
+// already), GET reports [Counts]. Whoever reaches it can stop the program, so
+// it must not be served to the outside; Sluice's sidecar never proxies it.
+func (d *Drain) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := http.StatusOK
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+		case http.MethodPost:
+			if d.Begin("POST /drain") {
+				status = http.StatusAccepted
+			}
+		default:
+			w.Header().Set("Allow", "GET, POST")
+			http.Error(w, "use GET or POST", http.StatusMethodNotAllowed)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(d.Counts())
+	})
+}

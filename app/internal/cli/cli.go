@@ -1,0 +1,100 @@
+// Package cli is the app's command line: it reads the configuration, builds
+// the logger and calls the package that does the work. It must hold no logic
+// of its own.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"sluice/app/internal/config"
+	"sluice/app/internal/logging"
+	"sluice/app/internal/service"
+)
+
+// Exit codes: 0 done, 1 failed or work abandoned, 2 wrong usage or
+// configuration.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Run carries out the command line and returns the exit code.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	code := 0
+	root := &cobra.Command{
+		Use:           "app",
+		Short:         "Runs jobs for webhooks",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), stderr, &code) },
+	}
+	root.AddCommand(
+		&cobra.Command{
+			Use: "serve", Short: "Receive webhooks and run their jobs (the default)", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), stderr, &code) },
+		},
+		&cobra.Command{
+			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Fprintln(stdout, version())
+				return err
+			},
+		},
+	)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	if err := root.ExecuteContext(ctx); err != nil {
+		report(stderr, err)
+		return max(code, exitUsage)
+	}
+	return code
+}
+
+func serve(ctx context.Context, stderr io.Writer, code *int) error {
+	c, err := config.Load()
+	if err != nil {
+		return err
+	}
+	s, err := service.New(c, logging.New(stderr, c.LogLevel, c.LogFormat))
+	if err != nil {
+		return err
+	}
+	if *code, err = s.Run(ctx); err != nil {
+		_, _ = fmt.Fprintln(stderr, "app:", err)
+		*code = exitFailed
+	}
+	return nil
+}
+
+// report prints every problem on a line of its own.
+func report(w io.Writer, err error) {
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		_, _ = fmt.Fprintln(w, "app: the configuration is wrong:")
+		for _, p := range problems {
+			_, _ = fmt.Fprintln(w, "  -", p)
+		}
+		return
+	}
+	_, _ = fmt.Fprintln(w, "app:", err)
+}
+
+// Version is set by the linker in releases.
+var Version = ""
+
+func version() string {
+	if Version != "" {
+		return Version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

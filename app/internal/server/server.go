@@ -1,0 +1,88 @@
+// Package server is the app's door: it answers HTTP. It reads, verifies and
+// names webhooks and hands them to intake; it answers the health checks and
+// /drain. It must never run a job and never acknowledge what is not stored.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"sluice/app/drain"
+	"sluice/app/internal/hooks"
+	"sluice/app/internal/intake"
+)
+
+// Store is the part of intake that the server needs.
+type Store interface {
+	Store(ctx context.Context, w *intake.Webhook) (stored bool, err error)
+}
+
+// Config sets up a Server.
+type Config struct {
+	Drain            *drain.Drain
+	Store            Store
+	Rules            func() *hooks.Rules
+	Ping             func(context.Context) error // asks the database
+	GitHubAPIURL     string
+	Secrets          func(variable string) []string // a sender's secrets
+	SluiceSecrets    []string                       // shared with the sidecar; two during rotation
+	MaxBodyBytes     int64
+	MaxInflightBytes int64
+	Logger           *slog.Logger
+}
+
+// Server answers the app's requests. Use [New].
+type Server struct {
+	c        Config
+	log      *slog.Logger
+	inflight *semaphore.Weighted
+	ready    atomic.Bool
+	database *check
+	github   *check
+}
+
+// New makes a Server that refuses webhooks until [Server.Ready].
+func New(c Config) *Server {
+	s := &Server{c: c, log: c.Logger, inflight: semaphore.NewWeighted(c.MaxInflightBytes)}
+	s.database = newCheck(time.Second, 2*time.Second, c.Ping)
+	s.github = newCheck(30*time.Second, 3*time.Second, githubPing(c.GitHubAPIURL))
+	return s
+}
+
+// Ready opens the door: the schema is there and jobs are fetched.
+func (s *Server) Ready() { s.ready.Store(true) }
+
+// Handler returns the app's routes.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("POST /webhooks/github", s.webhook("github"))
+	mux.Handle("POST /webhooks/slack/events", s.webhook("slack"))
+	mux.Handle("POST /hooks/", s.webhook("generic"))
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /health", s.healthz)
+	mux.HandleFunc("GET /readiness", s.readiness)
+	mux.Handle("/drain", s.c.Drain.Handler())
+	return mux
+}
+
+// answer writes a JSON body.
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// refuse writes an error whose message is fit for a sender. A 503 asks to try
+// again.
+func refuse(w http.ResponseWriter, status int, message string) {
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	answer(w, status, map[string]string{"status": "error", "error": message})
+}

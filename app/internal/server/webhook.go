@@ -1,0 +1,166 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/riverqueue/river"
+
+	"sluice/app/internal/hooks"
+	"sluice/app/internal/intake"
+	"sluice/app/internal/jobs"
+	"sluice/sidecar/senders"
+)
+
+type accepted struct {
+	Status string `json:"status"` // accepted, or duplicate when it was known already
+	ID     string `json:"id"`
+	Jobs   int    `json:"jobs"` // how many hooks it started
+}
+
+// webhook receives what the named sender sends. It answers 202 when the
+// webhook and its jobs are committed.
+func (s *Server) webhook(source string) http.Handler {
+	sender, err := senders.Lookup(source)
+	if err != nil {
+		s.log.Error("Route has no sender", "source", source, "err", err)
+		return http.NotFoundHandler()
+	}
+	var secrets []string
+	if variable := sender.Traits().SecretVar; variable != "" {
+		if secrets = s.c.Secrets(variable); len(secrets) == 0 {
+			s.log.Warn("Webhooks are not verified, no secret is set", "source", source, "variable", variable)
+		}
+	}
+	return s.c.Drain.Requests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.receive(w, r, sender, secrets)
+	}))
+}
+
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, sender senders.Sender, secrets []string) {
+	if !s.ready.Load() {
+		refuse(w, http.StatusServiceUnavailable, "starting")
+		return
+	}
+	body, release, ok := s.readBody(w, r)
+	if !ok {
+		return
+	}
+	defer release()
+
+	now := time.Now().UTC()
+	req := senderRequest(r, body)
+	from, err := s.verify(req, sender, secrets, now)
+	if err != nil {
+		s.log.Warn("Webhook refused", "source", sender.Traits().Name, "err", err)
+		refuse(w, http.StatusUnauthorized, err.Error())
+		return
+	}
+	if h, ok := sender.(senders.Handshaker); ok {
+		if a, is := h.Handshake(req, secrets); is {
+			writeAnswer(w, a)
+			return
+		}
+	}
+	hook := s.describe(r, req, sender, from, now)
+	s.store(w, r, hook)
+}
+
+// describe names the webhook and the jobs it starts.
+func (s *Server) describe(r *http.Request, req senders.Request, sender senders.Sender, from origin, now time.Time) *intake.Webhook {
+	traits, identity := sender.Traits(), sender.Identify(req)
+	hook := &intake.Webhook{
+		Source:          traits.Name,
+		DeliveryID:      intake.Name(identity.DeliveryID),
+		Event:           intake.Name(identity.Event),
+		ReceivedAt:      now,
+		Headers:         r.Header,
+		Body:            req.Body,
+		OncePerDelivery: traits.RetriesItself,
+	}
+	if from.trusted {
+		hook.ID = intake.Name(r.Header.Get("Sluice-Id"))
+		if t, err := time.Parse(time.RFC3339Nano, r.Header.Get("Sluice-Received-At")); err == nil {
+			hook.ReceivedAt = t.UTC()
+		}
+	}
+	if hook.ID == "" {
+		hook.ID = uuid.Must(uuid.NewV7()).String()
+	}
+	event := hooks.Event{Source: hook.Source, Event: hook.Event, DeliveryID: hook.DeliveryID}
+	for _, match := range s.c.Rules().Match(event) {
+		hook.Jobs = append(hook.Jobs, river.InsertManyParams{Args: jobs.Args{
+			SluiceID: hook.ID, Source: hook.Source, DeliveryID: hook.DeliveryID,
+			Event: hook.Event, Hook: match.Name, ReceivedAt: hook.ReceivedAt,
+		}})
+	}
+	return hook
+}
+
+func (s *Server) store(w http.ResponseWriter, r *http.Request, hook *intake.Webhook) {
+	stored, err := s.c.Store.Store(r.Context(), hook)
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, "not stored")
+		return
+	}
+	a := accepted{Status: "accepted", ID: hook.ID, Jobs: len(hook.Jobs)}
+	if !stored {
+		a.Status, a.Jobs = "duplicate", 0
+	} else if len(hook.Jobs) == 0 {
+		s.log.Info("Webhook accepted, no hook matches", "source", hook.Source, "event", hook.Event, "delivery_id", hook.DeliveryID)
+	}
+	w.Header().Set("Sluice-Id", hook.ID)
+	answer(w, http.StatusAccepted, a)
+}
+
+// readBody reads the whole body within the limits, or answers and returns
+// false. release gives its memory back to the budget.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), ok bool) {
+	limit := s.c.MaxBodyBytes
+	if r.ContentLength > limit {
+		refuse(w, http.StatusRequestEntityTooLarge, "body too large")
+		return nil, nil, false
+	}
+	// A body of unknown length may become as long as the limit.
+	weight := r.ContentLength
+	if weight < 0 {
+		weight = limit
+	}
+	if !s.inflight.TryAcquire(weight) {
+		refuse(w, http.StatusServiceUnavailable, "too many bytes in flight")
+		return nil, nil, false
+	}
+	release = func() { s.inflight.Release(weight) }
+	var err error
+	if r.ContentLength >= 0 {
+		body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	}
+	if err == nil {
+		return body, release, true
+	}
+	release()
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		refuse(w, http.StatusRequestEntityTooLarge, "body too large")
+	} else {
+		refuse(w, http.StatusBadRequest, "body not readable")
+	}
+	return nil, nil, false
+}
+
+func writeAnswer(w http.ResponseWriter, a senders.Answer) {
+	for name, value := range a.Header {
+		w.Header().Set(name, value)
+	}
+	if a.ContentType != "" {
+		w.Header().Set("Content-Type", a.ContentType)
+	}
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body)
+}

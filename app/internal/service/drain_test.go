@@ -1,0 +1,155 @@
+package service_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/infra/postgres"
+)
+
+func (p *proc) begin(how string) {
+	p.t.Helper()
+	if how == "SIGTERM" {
+		p.signal(syscall.SIGTERM)
+		return
+	}
+	resp, err := http.Post(p.url+"/drain", "", nil) //nolint:noctx // bounded by the test
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	p.signal(syscall.SIGTERM) // the platform's own, right behind
+}
+
+// While a job runs, the drain refuses webhooks, leaves queued jobs alone, and
+// ends with the job.
+func TestDrainWaitsForJobs(t *testing.T) {
+	for _, how := range []string{"SIGTERM", "POST"} {
+		t.Run(how, func(t *testing.T) {
+			db := postgres.New(t)
+			dir := t.TempDir()
+			hook := hooksFile(t, fmt.Sprintf(`touch %[1]s/running; while [ ! -e %[1]s/go ]; do sleep 0.05; done; echo $SLUICE_DELIVERY_ID >> %[1]s/out`, dir))
+			p := start(t, "DATABASE_URL="+db, "MAX_WORKERS=1", hook)
+			p.post("first", "{}")
+			p.wait("running job", 10*time.Second, func() bool { return exists(dir + "/running") })
+			p.post("second", "{}")
+			p.begin(how)
+			p.wait("drain", time.Second, func() bool {
+				_, body := p.get("/drain")
+				return body == `{"draining":true,"activeRequests":0,"activeJobs":1}`
+			})
+			if code, _ := p.post("third", "{}"); code != 503 {
+				t.Errorf("a webhook got %d during the drain", code)
+			}
+			if code, body := p.get("/healthz"); code != 503 || !strings.Contains(body, "draining") {
+				t.Errorf("/healthz during the drain: %d %s", code, body)
+			}
+			write(t, dir+"/go", "")
+			if code := p.exit(10 * time.Second); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			for _, msg := range []string{"Shutdown signal received, starting graceful drain", "Graceful drain completed successfully"} {
+				if _, ok := p.logged(msg); !ok {
+					t.Errorf("not logged: %s", msg)
+				}
+			}
+			if got := lines(t, dir+"/out"); len(got) != 1 || got[0] != "first" {
+				t.Errorf("ran before the next revision: %v", got)
+			}
+			pool := openPool(t, db)
+			if n := count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'available' AND attempt = 0`); n != 1 {
+				t.Errorf("%d jobs wait untouched", n)
+			}
+			if n := count(t, pool, `SELECT count(*) FROM app_instances`); n != 0 {
+				t.Errorf("%d processes still listed", n)
+			}
+			start(t, "DATABASE_URL="+db, hook)
+			eventually(t, "second job", 10*time.Second, func() bool { return len(lines(t, dir+"/out")) == 2 })
+		})
+	}
+}
+
+// A job that outlasts both windows is cut off with everything it started and
+// is available at once.
+func TestForcedExit(t *testing.T) {
+	db := postgres.New(t)
+	dir := t.TempDir()
+	// It ignores SIGTERM, as do its children.
+	hook := hooksFile(t, fmt.Sprintf(`trap '' TERM
+echo $$ >> %[1]s/pids
+for i in 1 2 3; do (trap '' TERM; sh -c 'trap "" TERM; echo $$ >> %[1]s/pids; while :; do sleep 1; done') & done
+while :; do sleep 1; done`, dir))
+	p := start(t, "DATABASE_URL="+db, "SHUTDOWN_GRACE_MS=500", hook)
+	p.post("long", "{}")
+	p.wait("children", 10*time.Second, func() bool { return len(lines(t, dir+"/pids")) == 4 })
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(20 * time.Second); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, msg := range []string{
+		"Drain timeout, extending grace window once",
+		"Force exit after extended grace timeout, work abandoned",
+		"Job cut off by the drain, back in the queue",
+	} {
+		entry, ok := p.logged(msg)
+		if !ok {
+			t.Errorf("not logged: %s", msg)
+		} else if strings.HasPrefix(msg, "Job") && entry["job_id"] == nil {
+			t.Errorf("%s: without its id", msg)
+		}
+	}
+	for _, pid := range lines(t, dir+"/pids") {
+		if runs(pid) {
+			t.Errorf("process %s is still there", pid)
+		}
+	}
+	pool := openPool(t, db)
+	if n := count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'available' AND scheduled_at <= now() AND attempt = 0`); n != 1 {
+		t.Errorf("%d jobs available", n)
+	}
+}
+
+// A killed app's running jobs run again, by a process that lives already or by
+// one that starts later.
+func TestRescueAfterKill(t *testing.T) {
+	db := postgres.New(t)
+	dir := t.TempDir()
+	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; while [ ! -e %[1]s/go ]; do sleep 0.2; done; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir))
+	const jobs = 8
+	p := start(t, "DATABASE_URL="+db, "MAX_WORKERS=50", hook)
+	for i := range jobs {
+		p.post(fmt.Sprint(i), "{}")
+	}
+	p.wait("running jobs", 20*time.Second, func() bool { return len(lines(t, dir+"/started")) == jobs })
+	p.kill()
+	write(t, dir+"/go", "")
+	began := time.Now()
+	start(t, "DATABASE_URL="+db, "MAX_WORKERS=50", hook)
+	pool := openPool(t, db)
+	eventually(t, "rescue", time.Minute, func() bool {
+		return count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == jobs
+	})
+	t.Logf("all %d jobs done %s after the kill", jobs, time.Since(began).Round(time.Millisecond))
+	if got := lines(t, dir+"/done"); len(got) != jobs {
+		t.Errorf("done: %v", got)
+	}
+}
+
+// runs says whether a process runs; one that only waits to be reaped by init
+// does not.
+func runs(pid string) bool {
+	out, err := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
+	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(filepath.Clean(file))
+	return err == nil
+}

@@ -1,0 +1,263 @@
+package service_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"sluice/infra/postgres"
+)
+
+func TestMain(m *testing.M) { postgres.Main(m) }
+
+const secret = "It's a Secret to Everybody"
+
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "app-test-")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "app")
+	out, err := exec.Command("go", "build", "-o", file, "sluice/app/cmd/app").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build app: %w\n%s", err, out)
+	}
+	return file, nil
+})
+
+// proc is the app as a process of its own.
+type proc struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	url  string
+	done chan struct{} // closed when the process has ended
+
+	mu   sync.Mutex
+	logs []map[string]any
+}
+
+// start runs the app on a free port and waits until it is healthy.
+func start(t *testing.T, env ...string) *proc {
+	t.Helper()
+	p := launch(t, env...)
+	p.wait("health", 20*time.Second, func() bool {
+		code, _ := p.get("/healthz")
+		return code == http.StatusOK
+	})
+	return p
+}
+
+// launch runs the app and waits until it listens.
+func launch(t *testing.T, env ...string) *proc {
+	t.Helper()
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proc{t: t, done: make(chan struct{})}
+	p.cmd = exec.Command(file, "serve")
+	p.cmd.Env = append(os.Environ(), append([]string{
+		"PORT=0", "LISTEN_HOST=127.0.0.1", "LOG_FORMAT=json", "LOG_LEVEL=debug",
+		"GITHUB_WEBHOOK_SECRET=" + secret, "GITHUB_API_URL=http://127.0.0.1:1",
+	}, env...)...)
+	pipe, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.read(pipe)
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, entry := range p.logs {
+				t.Log(entry)
+			}
+		}
+	})
+	p.wait("listener", 10*time.Second, func() bool {
+		entry, ok := p.logged("App listening")
+		if ok {
+			p.url = "http://" + entry["addr"].(string)
+		}
+		return ok
+	})
+	return p
+}
+
+func (p *proc) read(pipe io.Reader) {
+	lines := bufio.NewScanner(pipe)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		entry := map[string]any{}
+		if json.Unmarshal(lines.Bytes(), &entry) != nil {
+			entry["msg"] = lines.Text()
+		}
+		p.mu.Lock()
+		p.logs = append(p.logs, entry)
+		p.mu.Unlock()
+	}
+}
+
+// logged returns the first log entry with that message.
+func (p *proc) logged(msg string) (map[string]any, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, entry := range p.logs {
+		if entry["msg"] == msg {
+			return entry, true
+		}
+	}
+	return nil, false
+}
+
+func (p *proc) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+func (p *proc) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// exit waits for the process to end and returns its exit code.
+func (p *proc) exit(limit time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(limit):
+		p.t.Fatalf("process still runs after %s", limit)
+		return -1
+	}
+}
+
+// wait polls until ok or fails the test.
+func (p *proc) wait(what string, limit time.Duration, ok func() bool) {
+	p.t.Helper()
+	eventually(p.t, what, limit, ok)
+}
+
+func eventually(t *testing.T, what string, limit time.Duration, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(limit); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s within %s", what, limit)
+		}
+	}
+}
+
+func (p *proc) get(path string) (int, string) {
+	resp, err := http.Get(p.url + path) //nolint:noctx // bounded by the test
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, strings.TrimSpace(string(b))
+}
+
+// post sends a signed GitHub webhook.
+func (p *proc) post(delivery, body string, header ...string) (int, string) {
+	return p.postBytes(delivery, []byte(body), header...)
+}
+
+func (p *proc) postBytes(delivery string, body []byte, header ...string) (int, string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/webhooks/github", bytes.NewReader(body))
+	if err != nil {
+		return 0, err.Error()
+	}
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	req.Header.Set("X-GitHub-Delivery", delivery)
+	req.Header.Set("X-GitHub-Event", "push")
+	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, strings.TrimSpace(string(b))
+}
+
+// hooksFile writes rules with one exec hook that runs a shell script.
+func hooksFile(t *testing.T, script string) string {
+	t.Helper()
+	dir := t.TempDir()
+	sh := filepath.Join(dir, "hook.sh")
+	write(t, sh, "#!/bin/sh\n"+script+"\n")
+	file := filepath.Join(dir, "hooks.yaml")
+	write(t, file, fmt.Sprintf("hooks:\n  - name: record\n    source: \"*\"\n    event: \"*\"\n    action:\n      exec: {argv: [/bin/sh, %q], timeout: 120s}\n", sh))
+	return "HOOKS_FILE=" + file
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func lines(t *testing.T, file string) []string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(b))
+}
+
+func openPool(t *testing.T, url string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// count runs a query that returns one number.
+func count(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) int {
+	t.Helper()
+	var n int
+	if err := pool.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,177 @@
+// Package service puts the app together, runs it and takes it down in order.
+// It owns the order of start and stop and nothing else. The cli package calls
+// it.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"sluice/app/drain"
+	"sluice/app/internal/config"
+	"sluice/app/internal/database"
+	"sluice/app/internal/hooks"
+	"sluice/app/internal/intake"
+	"sluice/app/internal/jobs"
+	"sluice/app/internal/server"
+)
+
+// Service is the whole app.
+type Service struct {
+	c      config.Config
+	log    *slog.Logger
+	drain  *drain.Drain
+	pool   *pgxpool.Pool
+	runner *jobs.Runner
+	intake *intake.Intake
+	server *server.Server
+}
+
+// New puts the app together. It opens nothing yet; what can be refused without
+// a database is refused here.
+func New(c config.Config, log *slog.Logger) (*Service, error) {
+	rules := hooks.Default()
+	if c.HooksFile != "" {
+		var err error
+		if rules, err = hooks.Load(c.HooksFile); err != nil {
+			return nil, err
+		}
+	}
+	inForce := func() *hooks.Rules { return rules }
+	s := &Service{c: c, log: log}
+	s.drain = drain.New(drain.Config{Grace: c.Grace(), Termination: c.Termination(), Logger: log})
+	var err error
+	if s.pool, err = database.Open(string(c.DatabaseURL), c.DatabaseMaxConns); err != nil {
+		return nil, err
+	}
+	s.runner, err = jobs.New(jobs.Config{
+		Pool: s.pool, Drain: s.drain, Rules: inForce,
+		MaxWorkers: c.MaxWorkers, Retention: c.Retention, Logger: log,
+	})
+	if err != nil {
+		s.pool.Close()
+		return nil, err
+	}
+	s.intake = intake.New(s.pool, s.runner, log)
+	s.server = server.New(server.Config{
+		Drain: s.drain, Store: s.intake, Rules: inForce, Ping: ping(s.pool),
+		GitHubAPIURL: c.GitHubAPIURL, Secrets: secrets, SluiceSecrets: split(string(c.SluiceSecret)),
+		MaxBodyBytes: c.MaxBodyBytes, MaxInflightBytes: c.MaxInflightBytes, Logger: log,
+	})
+	return s, nil
+}
+
+// Run serves until a drain, begun by a signal, by POST /drain or by ctx's end,
+// is over. It returns the exit code.
+func (s *Service) Run(ctx context.Context) (int, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(s.c.Listen, strconv.Itoa(s.c.Port)))
+	if err != nil {
+		s.intake.Close()
+		s.pool.Close()
+		return 1, fmt.Errorf("listen: %w", err)
+	}
+	s.log.Info("App listening", "addr", listener.Addr().String())
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	web := &http.Server{
+		Handler:           s.server.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() {
+		err := web.Serve(listener)
+		served <- err
+		if !errors.Is(err, http.ErrServerClosed) {
+			cancel(fmt.Errorf("serve: %w", err))
+		}
+	}()
+	starting, stopStarting := context.WithCancel(ctx)
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		s.start(starting)
+	}()
+
+	s.drain.OnBegin(stopStarting)
+	s.drain.OnBegin(s.runner.StopFetching)
+	s.drain.OnStop("http", func(ctx context.Context) error {
+		err := web.Shutdown(ctx)
+		<-served
+		return err
+	})
+	s.drain.OnStop("start", func(context.Context) error { <-started; return nil })
+	s.drain.OnStop("jobs", s.runner.Close)
+	s.drain.OnStop("intake", func(context.Context) error { s.intake.Close(); return nil })
+	s.drain.OnStop("pool", func(context.Context) error { s.pool.Close(); return nil })
+
+	code := s.drain.Wait(ctx)
+	s.log.Info("App stopped", "exit_code", code)
+	return code, nil
+}
+
+// start brings up what needs the database, trying until it succeeds or ctx
+// ends. Until then health says 503 and webhooks are refused.
+func (s *Service) start(ctx context.Context) {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := s.startOnce(ctx)
+		if err == nil {
+			s.server.Ready()
+			s.log.Info("App ready")
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.log.Error("Start failed, trying again", "err", err, "pause_ms", pause.Milliseconds())
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Service) startOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := database.Migrate(ctx, s.pool, s.log); err != nil {
+		return err
+	}
+	return s.runner.Start(ctx)
+}
+
+func ping(pool *pgxpool.Pool) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := pool.Exec(ctx, "SELECT 1")
+		return err
+	}
+}
+
+// secrets reads a sender's secrets.
+func secrets(variable string) []string { return split(os.Getenv(variable)) }
+
+// split takes apart a list of secrets: two, separated by a comma, during
+// rotation.
+func split(list string) []string {
+	var found []string
+	for s := range strings.SplitSeq(list, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			found = append(found, s)
+		}
+	}
+	return found
+}
