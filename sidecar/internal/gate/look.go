@@ -118,11 +118,13 @@ func (g *Gate) Pace(lane string, took time.Duration) {
 
 // Blind says whether the database has been away for so long that lanes whose
 // backlog is unknown are let through. Lanes known to have one stay shut, and
-// Strict never passes blindly.
-func (g *Gate) Blind(blind bool) {
+// Strict never passes blindly. It returns whether that is a change.
+func (g *Gate) Blind(blind bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	before := g.blind
 	g.blind = blind && g.cfg.Order != Strict
+	return g.blind != before
 }
 
 // Seal says whether another replica lives beside this one, which under Strict

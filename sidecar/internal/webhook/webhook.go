@@ -20,9 +20,10 @@ type Webhook struct {
 	Event      string    // the event's name, "" when unknown
 	Lane       string    // the source, or the source and a key within it; order holds within a lane
 	Verified   string    // the sender's name when its signature was checked and right, else ""
-	Head       []byte    // see Head in head.go: request line and header fields
+	Head       Head      // request line and header fields
 	Body       []byte    // the exact bytes
 	ReceivedAt time.Time // UTC
+	Attempts   int       // deliveries tried before it was stored
 }
 
 // DedupeKey returns a hash of source, delivery id and body, and true; a webhook

@@ -1,0 +1,32 @@
+package ingress
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// health is the public answer about the replica, from vitals that are a second
+// old at most.
+func (in *Ingress) health(w http.ResponseWriter) {
+	v := in.Vitals()
+	answer := struct {
+		Status   string `json:"status"`
+		Database string `json:"db"`
+		App      string `json:"app"`
+		State    string `json:"state"`
+		Held     int64  `json:"held"`
+	}{"ok", "connected", v.App, v.State, v.Held}
+	status := http.StatusOK
+	if !v.Database {
+		answer.Status, answer.Database = "unhealthy", "unreachable"
+		status = http.StatusServiceUnavailable
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		http.Error(w, "health can't be told", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(append(body, '\n'))
+}

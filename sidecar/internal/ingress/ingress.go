@@ -1,0 +1,144 @@
+// Package ingress is the public listener: it takes every request, bounds it,
+// and answers it.
+//
+// It owns the routes, the limits on bodies and memory, and the answers to the
+// outside. It must never acknowledge a webhook that neither the app nor the
+// buffer has, and it decides nothing that gate decides. The way of a webhook is
+// door.go, from its capture to its answer. supervise starts it.
+package ingress
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/config"
+	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/metrics"
+	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/webhook"
+)
+
+// Keeper stores webhooks. A nil error means that the webhook is durable.
+type Keeper interface {
+	Append(context.Context, *webhook.Webhook) (buffer.Receipt, error)
+	AppendAwaited(context.Context, *webhook.Webhook) (buffer.Receipt, error)
+	SettleAwaited(ctx context.Context, queueID int64, completed bool, reason string) error
+}
+
+// Vitals are what the public health answers say.
+type Vitals struct {
+	Database bool   // reachable and writable
+	App      string // healthy, unhealthy or unknown
+	State    string
+	Held     int64 // webhooks waiting for the app
+	// Full and FullUnverified say that no more may be held (HOLD_MAX_*).
+	Full, FullUnverified bool
+}
+
+// Deps are the rooms that ingress works with.
+type Deps struct {
+	Config   *config.Config
+	Gate     *gate.Gate
+	Keeper   Keeper
+	Upstream *upstream.Client
+	Metrics  *metrics.Metrics
+	Log      *slog.Logger
+	Vitals   func() Vitals
+	AppDown  func(error) // a dial to the app has failed
+	Kick     func()      // a webhook was held while the app is up
+}
+
+// Ingress is the public face of a replica. Its zero value is not usable.
+type Ingress struct {
+	Deps
+	exact    map[string]*config.Route
+	prefixes []*config.Route // longest first
+	memory   *memory
+	proxy    http.Handler
+	late     sync.WaitGroup // answers awaited after their sender was acknowledged
+	last     atomic.Int64   // when the last request came, UnixNano
+}
+
+// New returns the ingress.
+func New(d Deps) *Ingress {
+	in := &Ingress{Deps: d, exact: map[string]*config.Route{}, memory: newMemory(d.Config.MaxInflightBytes)}
+	in.indexRoutes(d.Config.Routes)
+	in.proxy = d.Upstream.Proxy(d.Log, in.proxyFailed)
+	in.last.Store(time.Now().UnixNano())
+	return in
+}
+
+// LastRequest returns when the last request came in, or New was called.
+func (in *Ingress) LastRequest() time.Time { return time.Unix(0, in.last.Load()) }
+
+// Wait returns when every late answer is settled, or ctx ends.
+func (in *Ingress) Wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { in.late.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ServeHTTP finds the room for a request: a health answer, a webhook route, or
+// the general lane.
+func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/healthz", "/health":
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			in.health(w)
+			return
+		}
+	case "/drain": // between the containers only
+		http.NotFound(w, r)
+		return
+	}
+	in.last.Store(time.Now().UnixNano())
+	if route := in.route(r.URL.Path); route != nil {
+		if r.Method == http.MethodPost {
+			in.serveWebhook(w, r, route)
+			return
+		}
+		if in.serveHandshake(w, r, route) {
+			return
+		}
+	}
+	in.general(w, r)
+}
+
+// general proxies a request that is no webhook.
+func (in *Ingress) general(w http.ResponseWriter, r *http.Request) {
+	if !in.Gate.Join() {
+		unavailable(w, "the app is away")
+		return
+	}
+	defer in.Gate.Leave()
+	in.proxy.ServeHTTP(w, r)
+}
+
+// proxyFailed answers a request that the app did not.
+func (in *Ingress) proxyFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // the client has gone
+	}
+	if upstream.IsDial(err) {
+		in.AppDown(err)
+		unavailable(w, "the app is away")
+		return
+	}
+	in.Log.Warn("Request failed at the app", "method", r.Method, "path", r.URL.Path, "err", err)
+	http.Error(w, "the app broke off before it answered", http.StatusBadGateway)
+}
+
+func unavailable(w http.ResponseWriter, why string) {
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, why+"; try again", http.StatusServiceUnavailable)
+}

@@ -1,0 +1,52 @@
+// Package metrics names what a replica counts. It owns the registry and the
+// collectors; it must never be asked for a decision. Everyone counts in it,
+// control serves it.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Metrics are a replica's collectors.
+type Metrics struct {
+	Registry *prometheus.Registry
+
+	Webhooks    *prometheus.CounterVec // by source and outcome: forwarded, held, late, refused, rejected, handshake
+	Seconds     prometheus.Histogram   // from a webhook's receipt to its answer
+	Replayed    *prometheus.CounterVec // by outcome: delivered, failed, retried
+	Forced      prometheus.Counter     // lanes opened by CATCHUP_LIMIT
+	Transitions *prometheus.CounterVec // by state entered
+	Held        *prometheus.GaugeVec   // rows by status, as last counted
+	State       *prometheus.GaugeVec   // 1 for the state of now
+	Probes      *prometheus.CounterVec // of the app, by result
+	Database    prometheus.Gauge       // 1 while reachable
+}
+
+// New returns the collectors, registered.
+func New() *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sluice", Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "sluice", Name: name, Help: help}, labels)
+	}
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
+		Webhooks: counter("webhooks_total", "Webhooks received, by source and what became of them.", "source", "outcome"),
+		Seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "sluice", Name: "webhook_seconds", Help: "From a webhook's receipt to its answer.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		Replayed:    counter("replayed_total", "Held webhooks handed to the app, by outcome.", "outcome"),
+		Forced:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Name: "lanes_forced_total", Help: "Lanes opened with a backlog because it did not shrink for CATCHUP_LIMIT."}),
+		Transitions: counter("transitions_total", "State transitions, by the state entered.", "state"),
+		Held:        gauge("queue_rows", "Rows of webhook_queue, by status, as last counted.", "status"),
+		State:       gauge("state", "1 for the state the replica is in.", "state"),
+		Probes:      counter("app_probes_total", "Probes of the app, by result.", "result"),
+		Database:    prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "sluice", Name: "database_up", Help: "1 while PostgreSQL is reachable and writable."}),
+	}
+	m.Registry.MustRegister(m.Webhooks, m.Seconds, m.Replayed, m.Forced, m.Transitions, m.Held, m.State, m.Probes, m.Database,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}

@@ -1,0 +1,154 @@
+// Package replay hands held webhooks to the app, lane by lane, for as long as
+// the replica lives, and tells the gate when a lane is empty.
+//
+// It owns the leases of this replica, the rows in hand and the order in which
+// they go out. It must never deliver a row that it has not claimed, nor one
+// before its lane's earlier ones are settled or dead. It knows neither SQL nor
+// HTTP: buffer claims and settles, upstream delivers. supervise runs it.
+package replay
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/metrics"
+	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/webhook"
+)
+
+// Store is what replay needs of the buffer.
+type Store interface {
+	RenewLeases(context.Context) (held []buffer.Lease, excess []int, err error)
+	ReleaseLeases(ctx context.Context, buckets []int) error
+	Claim(context.Context, []buffer.Lease, buffer.ClaimFilter) ([]buffer.Row, error)
+	LoadBody(context.Context, *buffer.Row) error
+	Settle(context.Context, []buffer.Outcome) error
+	Backlog(ctx context.Context, lanes []string, limit int) (map[string]int, error)
+	ActiveLanes(ctx context.Context, limit int) (map[string]int, error)
+}
+
+// Deliverer sends one webhook until there is an outcome.
+type Deliverer interface {
+	Deliver(ctx context.Context, w *webhook.Webhook, attempt int, p upstream.Policy) upstream.Result
+}
+
+// Config are replay's settings.
+type Config struct {
+	Concurrency int // lanes that post at one time
+	Policy      upstream.Policy
+	BlindAfter  time.Duration // how long the database may be away before unknown lanes pass, 5 s
+}
+
+// Deps are the rooms that replay works with.
+type Deps struct {
+	Config  Config
+	Store   Store
+	Gate    *gate.Gate
+	App     Deliverer
+	Healthy func() bool // the app's last probe passed
+	AppDown func(error) // the app could not be reached
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
+}
+
+// Replay is the worker of one replica.
+type Replay struct {
+	Deps
+	turns *semaphore.Weighted // lanes that post
+	large *semaphore.Weighted // bytes of bodies loaded apart from their row
+
+	delivered atomic.Int64
+	kick      chan struct{} // something may be claimable
+	look      chan struct{} // a lane may be empty
+	flush     chan struct{} // a mark is waited for
+
+	mu      sync.Mutex
+	leases  map[int]buffer.Lease
+	lanes   map[string]*lane
+	hand    map[int64]*inHand
+	bytes   int             // of the bodies in hand
+	back    map[string]int  // lanes with rows that are going back, and how many
+	returns int             // how often rows were given back
+	period  context.Context // ends when this replica may not deliver any more
+	end     context.CancelFunc
+	work    sync.WaitGroup
+
+	marking sync.Mutex
+	marks   []mark // outcomes to be recorded
+}
+
+// New returns a replay that has not begun.
+func New(d Deps) *Replay {
+	if d.Config.BlindAfter == 0 {
+		d.Config.BlindAfter = 5 * time.Second
+	}
+	r := &Replay{
+		Deps:   d,
+		turns:  semaphore.NewWeighted(int64(d.Config.Concurrency)),
+		large:  semaphore.NewWeighted(largeBytes),
+		kick:   make(chan struct{}, 1),
+		look:   make(chan struct{}, 1),
+		flush:  make(chan struct{}, 1),
+		leases: map[int]buffer.Lease{},
+		lanes:  map[string]*lane{},
+		hand:   map[int64]*inHand{},
+		back:   map[string]int{},
+	}
+	r.period, r.end = context.WithCancel(context.Background())
+	r.end()
+	return r
+}
+
+// Delivered returns how many held webhooks the app has taken from this replica.
+func (r *Replay) Delivered() int64 { return r.delivered.Load() }
+
+// Kick says that something may be claimable or deliverable now.
+func (r *Replay) Kick() { poke(r.kick); poke(r.look) }
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends. Then it starts no further delivery, waits for those
+// under way, records what they came to, and returns. Bound that wait by closing
+// the upstream.
+func (r *Replay) Run(ctx context.Context) {
+	// What has been delivered must still be recorded when ctx has ended.
+	marking, marked := context.WithCancel(context.WithoutCancel(ctx))
+	var loops, settler sync.WaitGroup
+	settler.Go(func() { r.settleLoop(marking) })
+	loops.Go(func() { r.leaseLoop(ctx) })
+	loops.Go(func() { r.claimLoop(ctx) })
+	loops.Go(func() { r.lookLoop(ctx) })
+	loops.Wait()
+	r.stopPeriod()
+	r.work.Wait()
+	marked()
+	settler.Wait()
+}
+
+// may reports whether this replica delivers at present.
+func (r *Replay) may() bool { return r.Gate.State().Replays() && r.Healthy() }
+
+// tick waits for d, a poke, or the end.
+func tick(ctx context.Context, d time.Duration, poked <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-poked:
+	case <-t.C:
+	}
+	return true
+}

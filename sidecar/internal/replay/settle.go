@@ -1,0 +1,97 @@
+package replay
+
+import (
+	"context"
+	"time"
+
+	"sluice/sidecar/internal/buffer"
+)
+
+const (
+	flushEvery   = 50 * time.Millisecond // outcomes are recorded together
+	flushRows    = 50
+	settleWithin = 10 * time.Second // after the end, for what has been delivered
+)
+
+// mark is an outcome that is not recorded yet.
+type mark struct {
+	hand    *inHand
+	outcome buffer.Outcome
+}
+
+// mark notes an outcome. The caller may or may not hold the lock of rows, so
+// marks have one of their own.
+func (r *Replay) mark(h *inHand, result buffer.Result, attempt int, reason string) {
+	r.marking.Lock()
+	r.marks = append(r.marks, mark{h, buffer.Outcome{
+		QueueID: h.row.QueueID, Epoch: h.row.Epoch, Result: result, Attempt: attempt, Reason: reason,
+	}})
+	full := len(r.marks) >= flushRows
+	r.marking.Unlock()
+	if full {
+		poke(r.flush)
+	}
+}
+
+// settleLoop records outcomes until ctx ends, and then what is left.
+func (r *Replay) settleLoop(ctx context.Context) {
+	for tick(ctx, flushEvery, r.flush) {
+		r.settle(ctx)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	for r.settle(ctx) != nil && ctx.Err() == nil {
+		tick(ctx, 200*time.Millisecond, nil)
+	}
+}
+
+// settle records what there is. What can't be recorded is kept: while the
+// database is away nothing can be claimed, so it stays bounded by what is in
+// hand.
+func (r *Replay) settle(ctx context.Context) error {
+	r.marking.Lock()
+	marks := r.marks
+	r.marks = nil
+	r.marking.Unlock()
+	if len(marks) == 0 {
+		return nil
+	}
+	outcomes := make([]buffer.Outcome, len(marks))
+	for i, m := range marks {
+		outcomes[i] = m.outcome
+	}
+	if err := r.Store.Settle(ctx, outcomes); err != nil {
+		r.Log.Warn("Outcomes can't be recorded yet, retrying", "count", len(marks), "err", err)
+		r.marking.Lock()
+		r.marks = append(marks, r.marks...)
+		r.marking.Unlock()
+		return err
+	}
+	r.release(marks)
+	poke(r.look)
+	return nil
+}
+
+// release takes settled rows out of hand.
+func (r *Replay) release(marks []mark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range marks {
+		switch m.outcome.Result {
+		case buffer.Retried:
+			continue // still in hand
+		case buffer.Returned:
+			lane := m.hand.row.Webhook.Lane
+			if r.back[lane]--; r.back[lane] == 0 {
+				delete(r.back, lane)
+				poke(r.kick)
+			}
+		case buffer.Completed, buffer.Failed:
+		}
+		delete(r.hand, m.outcome.QueueID)
+		r.bytes -= m.hand.bytes
+	}
+	if len(r.lanes) == 0 {
+		poke(r.kick) // nothing in memory: ask whether there is more
+	}
+}

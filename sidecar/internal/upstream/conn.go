@@ -1,0 +1,102 @@
+package upstream
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// conn is one HTTP/1.1 connection to the app. Whoever has it reads and writes
+// on his own goroutine, so that a webhook costs no switch between goroutines.
+type conn struct {
+	net  net.Conn
+	br   *bufio.Reader
+	raw  syscall.RawConn
+	peek func(fd uintptr) bool // kept, so that asking allocates nothing
+	live bool
+}
+
+// get returns an idle connection that is still open, or a new one.
+func (c *Client) get() (*conn, error) {
+	for {
+		c.mu.Lock()
+		n := len(c.idle)
+		if c.closed {
+			c.mu.Unlock()
+			return nil, fmt.Errorf("%w: client closed", ErrDial)
+		}
+		if n == 0 {
+			c.mu.Unlock()
+			return c.open()
+		}
+		k := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		c.active[k] = struct{}{}
+		c.mu.Unlock()
+		if k.isOpen() {
+			return k, nil
+		}
+		c.drop(k)
+	}
+}
+
+func (c *Client) open() (*conn, error) {
+	nc, err := c.dial.Dial("tcp", c.addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDial, err)
+	}
+	k := &conn{net: nc, br: bufio.NewReaderSize(nc, 4096)}
+	if sc, ok := nc.(syscall.Conn); ok {
+		if k.raw, err = sc.SyscallConn(); err != nil {
+			k.raw = nil
+		}
+	}
+	k.peek = func(fd uintptr) bool {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		// Nothing to read yet is what an idle connection looks like; its end,
+		// or bytes that nobody asked for, mean that it can't be used again.
+		k.live = n < 0 && (err == syscall.EAGAIN || err == syscall.EWOULDBLOCK)
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		nc.Close()
+		return nil, fmt.Errorf("%w: client closed", ErrDial)
+	}
+	c.active[k] = struct{}{}
+	return k, nil
+}
+
+func (k *conn) isOpen() bool {
+	if k.br.Buffered() > 0 {
+		return false
+	}
+	if k.raw == nil {
+		return true
+	}
+	k.live = false
+	return k.raw.Read(k.peek) == nil && k.live
+}
+
+// put keeps a connection whose answer has been read to its end.
+func (c *Client) put(k *conn) {
+	c.mu.Lock()
+	delete(c.active, k)
+	if keep := !c.closed && len(c.idle) < c.cfg.MaxIdle; keep {
+		c.idle = append(c.idle, k)
+		c.mu.Unlock()
+		return
+	}
+	c.mu.Unlock()
+	k.net.Close()
+}
+
+func (c *Client) drop(k *conn) {
+	c.mu.Lock()
+	delete(c.active, k)
+	c.mu.Unlock()
+	k.net.Close()
+}

@@ -1,0 +1,235 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"sluice/sidecar/internal/webhook"
+)
+
+// Policy says how hard a held webhook is tried.
+type Policy struct {
+	MaxAttempts int           // tries in all, those before this delivery included
+	Timeout     time.Duration // for one answer
+	MinBackoff  time.Duration // before the second try; doubled for each after it
+	MaxBackoff  time.Duration // also the longest Retry-After that is honoured
+	Healthy     func() bool   // false while nothing may be tried
+	// Turn waits for the right to try once and returns what gives it back, so
+	// that a webhook in its backoff keeps nobody from the app.
+	Turn func(context.Context) (done func(), err error)
+	// Until returns when this replica must stop posting this webhook. It is
+	// asked again as the time comes, since a lease is renewed.
+	Until    func() time.Time
+	Retrying func(attempt int, reason string) // before each further try, nil for none
+	Freshen  func(*webhook.Webhook)           // signs a copy afresh before each try, nil for none
+}
+
+// Outcome of a delivery.
+type Outcome int
+
+const (
+	Delivered Outcome = iota // the app answered 2xx
+	Refused                  // the app answered what no repetition mends, or every try is spent
+	Away                     // the app can't be reached now: the webhook stays where it is
+)
+
+// Result is how a delivery ended.
+type Result struct {
+	Outcome Outcome
+	Attempt int    // the number of the last try that was made
+	Reason  string // of anything but Delivered, fit for the operator
+}
+
+var errAway = errors.New("app is away")
+
+// Deliver sends a held webhook to the app, again and again with exponential
+// backoff and jitter, honouring Retry-After, until there is an outcome. attempt
+// is the number of its first try. It returns Away when ctx ends.
+func (c *Client) Deliver(ctx context.Context, w *webhook.Webhook, attempt int, p Policy) Result {
+	t := &trip{client: c, webhook: w, policy: p, attempt: attempt - 1}
+	rc := retryablehttp.Client{
+		HTTPClient:   &http.Client{Transport: t},
+		RetryWaitMin: p.MinBackoff,
+		RetryWaitMax: p.MaxBackoff,
+		RetryMax:     max(p.MaxAttempts-attempt, 0),
+		CheckRetry:   t.check,
+		Backoff:      backoff,
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		PrepareRetry: t.prepare,
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, c.cfg.URL, nil)
+	if err != nil {
+		return Result{Refused, attempt, fmt.Sprintf("build request: %v", err)}
+	}
+	if !p.Healthy() {
+		return Result{Away, attempt - 1, errAway.Error()}
+	}
+	resp, err := rc.Do(req)
+	if resp != nil {
+		defer resp.Body.Close()
+		if resp.StatusCode/100 == 2 {
+			return Result{Delivered, t.attempt, ""}
+		}
+	}
+	spent := t.attempt >= p.MaxAttempts
+	switch {
+	case ctx.Err() != nil, errors.Is(err, errAway), t.away && !spent:
+		return Result{Away, t.attempt, t.reason}
+	case spent && t.retryable:
+		return Result{Refused, t.attempt, fmt.Sprintf("gave up after %d attempts: %s", t.attempt, t.reason)}
+	}
+	return Result{Refused, t.attempt, t.reason}
+}
+
+// trip is the transport under one delivery's retries: it sends the stored
+// webhook itself, byte for byte, and counts the tries. A try under way is not
+// cut off when the delivery's context ends, only by its own time limits.
+type trip struct {
+	client    *Client
+	webhook   *webhook.Webhook
+	policy    Policy
+	attempt   int
+	reason    string // why the last try failed
+	retryable bool
+	away      bool // the last try did not reach the app, or it went away
+}
+
+func (t *trip) RoundTrip(r *http.Request) (*http.Response, error) {
+	done, err := t.policy.Turn(r.Context())
+	if err != nil {
+		return nil, errAway
+	}
+	w := *t.webhook
+	if t.policy.Freshen != nil {
+		t.policy.Freshen(&w)
+	}
+	e, resp, err := t.try(&w)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	h := http.Header{}
+	if resp.RetryAfter != "" {
+		h.Set("Retry-After", resp.RetryAfter)
+	}
+	return &http.Response{
+		StatusCode: resp.Status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h, Request: r, Body: &answer{e.Body(), e, done},
+	}, nil
+}
+
+func (t *trip) try(w *webhook.Webhook) (*Exchange, *Response, error) {
+	last := time.Now().Add(t.policy.Timeout)
+	deadline := earlier(last, t.policy.Until())
+	if !deadline.After(time.Now()) {
+		return nil, nil, errAway // another replica may have the webhook by now
+	}
+	t.attempt++
+	e, err := t.client.Send(w, t.attempt, true, deadline)
+	if err != nil {
+		if errors.Is(err, ErrDial) {
+			t.attempt-- // nothing was sent
+		}
+		return nil, nil, err
+	}
+	for {
+		resp, err := e.Await(deadline)
+		next := earlier(last, t.policy.Until())
+		switch {
+		case err == nil:
+			return e, resp, nil
+		case !errors.Is(err, ErrLate), !next.After(deadline):
+			e.Close()
+			return nil, nil, err
+		}
+		deadline = next
+	}
+}
+
+type answer struct {
+	io.Reader
+	e    *Exchange
+	done func()
+}
+
+func (a *answer) Close() error {
+	if a.done != nil {
+		a.e.Close()
+		a.done()
+		a.done = nil
+	}
+	return nil
+}
+
+// check decides about another try after one has ended.
+func (t *trip) check(ctx context.Context, resp *http.Response, err error) (bool, error) {
+	t.away, t.retryable = false, true
+	switch {
+	case err != nil:
+		t.reason = fault(err)
+		// The app's own health decides whether it makes sense to go on.
+		if errors.Is(err, ErrDial) || errors.Is(err, errAway) || !t.policy.Healthy() {
+			t.away = true
+			return false, err
+		}
+	case resp.StatusCode/100 == 2:
+		t.retryable = false
+		return false, nil
+	default:
+		t.reason = fmt.Sprintf("app answered %d", resp.StatusCode)
+		if t.retryable = Retryable(resp.StatusCode); !t.retryable {
+			return false, nil
+		}
+		if !t.policy.Healthy() {
+			t.away = true
+			return false, nil
+		}
+	}
+	return ctx.Err() == nil, ctx.Err()
+}
+
+// prepare runs after the backoff, before the next try.
+func (t *trip) prepare(*http.Request) error {
+	if !t.policy.Healthy() {
+		return errAway
+	}
+	if t.policy.Retrying != nil {
+		t.policy.Retrying(t.attempt+1, t.reason)
+	}
+	return nil
+}
+
+func fault(err error) string {
+	for _, known := range []error{ErrDial, ErrReset, ErrLate} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return err.Error()
+}
+
+// Retryable reports whether an answer of that status may become another one by
+// itself: 408, 425, 429 and every 5xx.
+func Retryable(status int) bool {
+	return status == 408 || status == 425 || status == 429 || status/100 == 5
+}
+
+// backoff is the library's, with a quarter of jitter, and never longer than max
+// whatever Retry-After asks for.
+func backoff(lo, hi time.Duration, n int, resp *http.Response) time.Duration {
+	d := retryablehttp.DefaultBackoff(lo, hi, n, resp)
+	if resp != nil && resp.Header.Get("Retry-After") != "" {
+		return min(d, hi)
+	}
+	if d > 4 {
+		d += rand.N(d/4) - d/8
+	}
+	return min(d, hi)
+}

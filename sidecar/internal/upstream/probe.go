@@ -1,0 +1,66 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Prober asks the app for its health.
+type Prober struct {
+	health, drain string // URLs
+	client        *http.Client
+}
+
+// NewProber returns a prober of the app's health path. timeout bounds one probe.
+func (c *Client) NewProber(timeout time.Duration) *Prober {
+	return &Prober{
+		health: c.base.JoinPath(c.cfg.HealthPath).String(),
+		drain:  c.base.JoinPath("/drain").String(),
+		client: &http.Client{
+			Timeout: timeout,
+			// A connection of its own for every probe: a kept one would go on
+			// answering after the app has closed its port.
+			Transport:     &http.Transport{DisableKeepAlives: true, DialContext: c.dial.DialContext},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Probe returns nil when the app answers with 2xx, an error that wraps ErrDial
+// when its port refuses, and any other error when it answers wrongly or late.
+func (p *Prober) Probe(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.health, nil)
+	if err != nil {
+		return fmt.Errorf("probe app: %w", err)
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		if IsDial(err) {
+			return fmt.Errorf("probe app: %w: %w", ErrDial, err)
+		}
+		return fmt.Errorf("probe app: %w", err)
+	}
+	defer resp.Body.Close()
+	io.CopyN(io.Discard, resp.Body, 64<<10)
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("probe app: %s answered %d", p.health, resp.StatusCode)
+	}
+	return nil
+}
+
+// BeginDrain tells the app to drain. An app without that path is none the worse.
+func (p *Prober) BeginDrain(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.drain, nil)
+	if err != nil {
+		return fmt.Errorf("tell app to drain: %w", err)
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("tell app to drain: %w", err)
+	}
+	resp.Body.Close()
+	return nil
+}

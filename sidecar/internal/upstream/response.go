@@ -1,0 +1,225 @@
+package upstream
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/sidecar/internal/webhook"
+)
+
+// Response is the head of the app's answer to a webhook.
+type Response struct {
+	Status int
+	Fields []byte // lines that go on to the sender, each ended by CRLF; neither lengths nor what belongs to one connection
+	Length int64  // of the body, -1 when only its end tells
+	// RetryAfter is the value of that field, "" without it.
+	RetryAfter string
+}
+
+const maxHead = 64 << 10 // bytes of an answer's head
+
+var errHead = errors.New("malformed answer")
+
+// readHead reads an answer's head, passing over interim (1xx) ones.
+func (e *Exchange) readHead() error {
+	for {
+		proto, err := e.readStatus()
+		if err != nil {
+			return err
+		}
+		if err := e.readFields(proto); err != nil {
+			return err
+		}
+		switch s := e.resp.Status; {
+		case s == 101:
+			return fmt.Errorf("%w: 101 to a request that asked for none", errHead)
+		case s >= 200:
+			return nil
+		}
+	}
+}
+
+func (e *Exchange) readStatus() (minor byte, err error) {
+	line, err := readLine(e.conn.br)
+	if err != nil {
+		return 0, err
+	}
+	if len(line) < 12 || string(line[:7]) != "HTTP/1." || line[8] != ' ' {
+		return 0, fmt.Errorf("%w: bad status line", errHead)
+	}
+	status, err := strconv.Atoi(string(line[9:12]))
+	if err != nil || status < 100 || status > 599 {
+		return 0, fmt.Errorf("%w: bad status", errHead)
+	}
+	e.resp = Response{Status: status, Fields: e.resp.Fields[:0], Length: -1}
+	return line[7], nil
+}
+
+// readFields reads the fields up to the empty line and finds the body.
+func (e *Exchange) readFields(minor byte) error {
+	r := &e.resp
+	chunked, size := false, 0
+	e.reuse = minor == '1'
+	for {
+		line, err := readLine(e.conn.br)
+		if err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			break
+		}
+		if size += len(line); size > maxHead {
+			return fmt.Errorf("%w: head above %d bytes", errHead, maxHead)
+		}
+		colon := bytes.IndexByte(line, ':')
+		if colon <= 0 || !webhook.IsToken(line[:colon]) {
+			return fmt.Errorf("%w: bad field", errHead)
+		}
+		name, value := string(line[:colon]), strings.TrimSpace(string(line[colon+1:]))
+		switch strings.ToLower(name) {
+		case "content-length":
+			n, err := strconv.ParseInt(value, 10, 63)
+			if err != nil || n < 0 || r.Length >= 0 && r.Length != n {
+				return fmt.Errorf("%w: bad content length", errHead)
+			}
+			r.Length = n
+		case "transfer-encoding":
+			if chunked = strings.EqualFold(value, "chunked"); !chunked {
+				return fmt.Errorf("%w: transfer encoding %q", errHead, value)
+			}
+		case "connection":
+			if strings.Contains(strings.ToLower(value), "close") {
+				e.reuse = false
+			}
+		case "retry-after":
+			r.RetryAfter = value
+		}
+		if !webhook.Stripped(name) {
+			r.Fields = append(append(r.Fields, line...), '\r', '\n')
+		}
+	}
+	e.frame(chunked)
+	return nil
+}
+
+// frame sets the body's reader from what the head said (RFC 9112, 6.3).
+func (e *Exchange) frame(chunked bool) {
+	r := &e.resp
+	switch {
+	case r.Status < 200, r.Status == 204, r.Status == 304:
+		e.body, r.Length = nil, 0
+	case chunked:
+		r.Length = -1
+		e.body = &timed{e, &chunkedBody{br: e.conn.br, r: httputil.NewChunkedReader(e.conn.br)}}
+	case r.Length == 0:
+		e.body = nil
+	case r.Length > 0:
+		e.body = &timed{e, &exactBody{r: e.conn.br, left: r.Length}}
+	default:
+		e.reuse = false
+		e.body = &timed{e, e.conn.br}
+	}
+}
+
+// Body is the answer's body. It is valid until Close.
+func (e *Exchange) Body() io.Reader {
+	if e.body == nil {
+		return strings.NewReader("")
+	}
+	return e.body
+}
+
+// timed gives each read of a body a time limit of its own, so that a long
+// answer may take its time and a dead one may not.
+type timed struct {
+	e *Exchange
+	r io.Reader
+}
+
+func (t *timed) Read(p []byte) (int, error) {
+	if t.e.conn.br.Buffered() == 0 {
+		t.e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
+	}
+	return t.r.Read(p)
+}
+
+// exactBody is a body of known length; one cut short is an error.
+type exactBody struct {
+	r    *bufio.Reader
+	left int64
+}
+
+func (b *exactBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	if err == io.EOF && b.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// chunkedBody reads the trailer after the last chunk, so that the connection
+// can be used again.
+type chunkedBody struct {
+	br   *bufio.Reader
+	r    io.Reader
+	done bool
+}
+
+func (b *chunkedBody) Read(p []byte) (int, error) {
+	if b.done {
+		return 0, io.EOF
+	}
+	n, err := b.r.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	for size := 0; ; {
+		line, err := readLine(b.br)
+		if err != nil {
+			return n, err
+		}
+		if size += len(line); size > maxHead {
+			return n, fmt.Errorf("%w: trailer above %d bytes", errHead, maxHead)
+		}
+		if len(line) == 0 {
+			b.done = true
+			return n, io.EOF
+		}
+	}
+}
+
+// readLine returns the next line without its end. It is valid until the next
+// read when it fits the reader's buffer, as nearly every line does.
+func readLine(br *bufio.Reader) ([]byte, error) {
+	line, err := br.ReadSlice('\n')
+	if err == bufio.ErrBufferFull {
+		long := bytes.Clone(line)
+		for err == bufio.ErrBufferFull && len(long) <= maxHead {
+			line, err = br.ReadSlice('\n')
+			long = append(long, line...)
+		}
+		line = long
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	line = line[:len(line)-1]
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line, nil
+}

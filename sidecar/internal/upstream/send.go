@@ -1,0 +1,149 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/senders"
+)
+
+// Exchange is one webhook under way to the app. It belongs to one goroutine at
+// a time and is ended by Close.
+type Exchange struct {
+	client *Client
+	conn   *conn
+	resp   Response
+	body   io.Reader
+	reuse  bool // the connection may be kept once the body is read
+	ended  bool
+}
+
+// heads are buffers for a request's head, and its body when that is small.
+var heads = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+
+const small = 16 << 10 // bodies up to this go out in one write with their head
+
+// Send writes the webhook to the app and returns without waiting for an answer.
+// attempt counts from 1. The deadline bounds the writing: a request that could
+// not be written whole is none, and gives ErrReset; ErrDial says that nothing
+// was sent at all.
+func (c *Client) Send(w *webhook.Webhook, attempt int, replayed bool, deadline time.Time) (*Exchange, error) {
+	k, err := c.get()
+	if err != nil {
+		return nil, err
+	}
+	pooled := heads.Get().(*[]byte)
+	defer heads.Put(pooled)
+	b := c.appendHead((*pooled)[:0], w, attempt, replayed)
+	k.net.SetDeadline(deadline)
+	if len(w.Body) <= small {
+		b = append(b, w.Body...)
+		_, err = k.net.Write(b)
+	} else {
+		bufs := net.Buffers{b, w.Body}
+		_, err = bufs.WriteTo(k.net)
+	}
+	*pooled = b[:0]
+	if err != nil {
+		// An app that answers without reading the whole body (413, say) closes
+		// first and is heard all the same; one that is gone has nothing to say.
+		if k.br.Buffered() == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			c.drop(k)
+			return nil, fmt.Errorf("%w: request not taken in time", ErrReset)
+		}
+		k.net.SetReadDeadline(earlier(deadline, time.Now().Add(time.Second)))
+	}
+	return &Exchange{client: c, conn: k}, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func (c *Client) appendHead(b []byte, w *webhook.Webhook, attempt int, replayed bool) []byte {
+	b = append(b, w.Head...)
+	b = append(b, "Content-Length: "...)
+	b = strconv.AppendInt(b, int64(len(w.Body)), 10)
+	b = append(b, "\r\nSluice-Id: "...)
+	b = append(b, w.ID...)
+	b = append(b, "\r\nSluice-Received-At: "...)
+	from := len(b)
+	b = w.ReceivedAt.UTC().AppendFormat(b, time.RFC3339Nano)
+	received := len(b)
+	b = append(b, "\r\nSluice-Attempt: "...)
+	number := len(b)
+	b = strconv.AppendInt(b, int64(attempt), 10)
+	numbered := len(b)
+	b = append(b, "\r\nSluice-Replayed: "...)
+	b = strconv.AppendBool(b, replayed)
+	if w.Verified != "" {
+		b = append(b, "\r\nSluice-Verified: "...)
+		b = append(b, w.Verified...)
+	}
+	if c.cfg.Secret != "" {
+		stamp := senders.Stamp{
+			ID: w.ID, Attempt: string(b[number:numbered]), ReceivedAt: string(b[from:received]), Verified: w.Verified,
+		}
+		b = append(b, "\r\nSluice-Signature: "...)
+		b = append(b, stamp.Sign(c.cfg.Secret, w.Body)...)
+	}
+	return append(b, "\r\n\r\n"...)
+}
+
+// Await waits for the app's answer until the deadline. ErrLate means that there
+// is none yet and that Await may be called again; after any other error the
+// exchange is closed.
+func (e *Exchange) Await(deadline time.Time) (*Response, error) {
+	e.conn.net.SetReadDeadline(deadline)
+	// One byte decides: after it the app has begun to answer, and what follows
+	// is due soon, whatever the sender's budget.
+	if _, err := e.conn.br.Peek(1); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, ErrLate
+		}
+		e.Close()
+		return nil, fmt.Errorf("%w: %w", ErrReset, err)
+	}
+	e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
+	if err := e.readHead(); err != nil {
+		e.Close()
+		return nil, fmt.Errorf("%w: read answer: %w", ErrReset, err)
+	}
+	return &e.resp, nil
+}
+
+// answerTimeout bounds each read of an answer that has begun.
+const answerTimeout = 30 * time.Second
+
+// Close ends the exchange. The connection is kept when the answer was read to
+// its end, and closed otherwise.
+func (e *Exchange) Close() {
+	if e.ended {
+		return
+	}
+	e.ended = true
+	if e.reuse && e.drained() {
+		e.client.put(e.conn)
+		return
+	}
+	e.client.drop(e.conn)
+}
+
+// drained reports whether the answer's body has been read, reading a small rest.
+func (e *Exchange) drained() bool {
+	if e.body == nil {
+		return true
+	}
+	n, err := io.CopyN(io.Discard, e.body, 64<<10)
+	return n < 64<<10 && err == io.EOF
+}

@@ -1,0 +1,84 @@
+// Package upstream talks to the app: it sends webhooks, proxies everything else
+// and probes its health.
+//
+// It alone opens connections to the app. It reports what happened and never
+// decides what that means for a webhook: it does not hold, acknowledge or
+// change a state. ingress and replay send through it, supervise probes.
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// What can go wrong with a request to the app.
+var (
+	ErrDial  = errors.New("app refuses connections")
+	ErrReset = errors.New("app closed the connection before it answered")
+	ErrLate  = errors.New("app has not answered in time")
+)
+
+// Config says where the app is.
+type Config struct {
+	URL         string        // "http://127.0.0.1:3000"
+	HealthPath  string        // "/healthz"
+	DialTimeout time.Duration // 1 s when zero
+	MaxIdle     int           // kept-alive connections, 64 when zero
+	Secret      string        // SLUICE_SECRET, signs every request; none when empty
+}
+
+// Client is the way to one app. Close ends it.
+type Client struct {
+	cfg  Config
+	base *url.URL
+	addr string
+	dial net.Dialer
+
+	mu     sync.Mutex
+	idle   []*conn
+	active map[*conn]struct{}
+	closed bool
+}
+
+// New returns a client for the app at cfg.URL.
+func New(cfg Config) (*Client, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Scheme != "http" || u.Host == "" || u.Path != "" && u.Path != "/" {
+		return nil, fmt.Errorf("app URL %q: want http://host:port", cfg.URL)
+	}
+	if cfg.DialTimeout == 0 {
+		cfg.DialTimeout = time.Second
+	}
+	if cfg.MaxIdle == 0 {
+		cfg.MaxIdle = 64
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	return &Client{
+		cfg:    cfg,
+		base:   u,
+		addr:   net.JoinHostPort(u.Hostname(), port),
+		dial:   net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 30 * time.Second},
+		active: map[*conn]struct{}{},
+	}, nil
+}
+
+// Close closes every connection; requests under way end with ErrReset.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, k := range c.idle {
+		k.net.Close()
+	}
+	for k := range c.active {
+		k.net.Close()
+	}
+	c.idle = nil
+}

@@ -1,0 +1,218 @@
+package webhook
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Head is a request's first lines as they go to the app and into the table's
+// column headers: the request line and one line per field, each ended by CRLF,
+// without the empty line that ends a head, without Content-Length (the body's
+// length says it) and without what belongs to one connection or to Sluice.
+// Names keep their case and their order, values every byte.
+type Head []byte
+
+// ErrHead is a head that can't be read back.
+var ErrHead = errors.New("unreadable request head")
+
+// NewHead returns a head with a request line and a Host field. The uri is the
+// request target exactly as received.
+func NewHead(method, uri, host string) Head {
+	h := make(Head, 0, 1024)
+	h = append(h, method...)
+	h = append(h, ' ')
+	h = append(h, uri...)
+	h = append(h, " HTTP/1.1\r\nHost: "...)
+	h = append(h, host...)
+	return append(h, '\r', '\n')
+}
+
+// Add appends a field.
+func (h Head) Add(name, value string) Head {
+	h = append(h, name...)
+	h = append(h, ':', ' ')
+	h = append(h, value...)
+	return append(h, '\r', '\n')
+}
+
+// Set appends a field after removing all of that name.
+func (h Head) Set(name, value string) Head {
+	out := make(Head, 0, len(h)+len(name)+len(value)+4)
+	line, rest := cutLine(h)
+	out = append(append(out, line...), '\r', '\n')
+	for len(rest) > 0 {
+		line, rest = cutLine(rest)
+		if n, _, _ := bytes.Cut(line, colon); !equalFold(n, name) {
+			out = append(append(out, line...), '\r', '\n')
+		}
+	}
+	return out.Add(name, value)
+}
+
+// Get returns the first value of the named field, "" when there is none.
+func (h Head) Get(name string) string {
+	v, _ := h.first(name)
+	return v
+}
+
+// Has reports whether the field is there, be it empty.
+func (h Head) Has(name string) bool {
+	_, ok := h.first(name)
+	return ok
+}
+
+func (h Head) first(name string) (string, bool) {
+	_, rest := cutLine(h)
+	for len(rest) > 0 {
+		var line []byte
+		line, rest = cutLine(rest)
+		if n := len(name); len(line) > n && line[n] == ':' && equalFold(line[:n], name) {
+			return string(bytes.TrimSpace(line[n+1:])), true
+		}
+	}
+	return "", false
+}
+
+// Values returns every value of the named field in the order received.
+func (h Head) Values(name string) []string {
+	var vs []string
+	for n, v := range h.Fields() {
+		if strings.EqualFold(n, name) {
+			vs = append(vs, v)
+		}
+	}
+	return vs
+}
+
+// Fields yields every field in order.
+func (h Head) Fields() func(yield func(name, value string) bool) {
+	return func(yield func(name, value string) bool) {
+		_, rest := cutLine(h)
+		for len(rest) > 0 {
+			var line []byte
+			line, rest = cutLine(rest)
+			name, value, _ := bytes.Cut(line, colon)
+			if !yield(string(name), string(bytes.TrimSpace(value))) {
+				return
+			}
+		}
+	}
+}
+
+// Method returns the request's method, "" when the head is unreadable.
+func (h Head) Method() string {
+	line, _ := cutLine(h)
+	m, _, _ := bytes.Cut(line, space)
+	return string(m)
+}
+
+// URI returns the request target, "" when the head is unreadable.
+func (h Head) URI() string {
+	line, _ := cutLine(h)
+	_, rest, _ := bytes.Cut(line, space)
+	uri, _, _ := bytes.Cut(rest, space)
+	return string(uri)
+}
+
+// Check returns an error that wraps ErrHead unless the head can be sent as it
+// is: a damaged row must never become a malformed or a second request.
+func (h Head) Check() error {
+	line, rest := cutLine(h)
+	parts := bytes.Split(line, space)
+	if len(parts) != 3 || !IsToken(parts[0]) || len(parts[1]) == 0 || string(parts[2]) != "HTTP/1.1" {
+		return fmt.Errorf("%w: bad request line", ErrHead)
+	}
+	if !bytes.HasSuffix(h, crlf) || bytes.Count(h, crlf) != bytes.Count(h, crlf[1:]) {
+		return fmt.Errorf("%w: cut off", ErrHead)
+	}
+	for len(rest) > 0 {
+		line, rest = cutLine(rest)
+		name, value, ok := bytes.Cut(line, colon)
+		if !ok || !IsToken(name) {
+			return fmt.Errorf("%w: bad field name", ErrHead)
+		}
+		if bytes.ContainsAny(value, "\r\n\x00") {
+			return fmt.Errorf("%w: bad value of %s", ErrHead, name)
+		}
+		if Stripped(string(name)) {
+			return fmt.Errorf("%w: field %s does not belong in a stored head", ErrHead, name)
+		}
+	}
+	return nil
+}
+
+// Stripped reports whether a field never reaches the app as received: it
+// belongs to one connection (RFC 9110, 7.6.1), is written anew (Content-Length),
+// or bears a name that only Sluice may give.
+func Stripped(name string) bool {
+	if len(name) > 7 && strings.EqualFold(name[:7], "sluice-") {
+		return true
+	}
+	switch len(name) {
+	case 2:
+		return strings.EqualFold(name, "te")
+	case 6:
+		return strings.EqualFold(name, "expect")
+	case 7:
+		return strings.EqualFold(name, "trailer") || strings.EqualFold(name, "upgrade")
+	case 10:
+		return strings.EqualFold(name, "connection") || strings.EqualFold(name, "keep-alive")
+	case 14:
+		return strings.EqualFold(name, "content-length")
+	case 16:
+		return strings.EqualFold(name, "proxy-connection")
+	case 17:
+		return strings.EqualFold(name, "transfer-encoding")
+	}
+	return false
+}
+
+// IsToken reports whether b is a field name or a method (RFC 9110, 5.6.2).
+func IsToken(b []byte) bool {
+	for _, c := range b {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || bytes.IndexByte(tokenMarks, c) >= 0) {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+var (
+	crlf       = []byte("\r\n")
+	colon      = []byte(":")
+	space      = []byte(" ")
+	tokenMarks = []byte("!#$%&'*+-.^_`|~")
+)
+
+func cutLine(b []byte) (line, rest []byte) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		return b, nil
+	}
+	line, rest = b[:i], b[i+1:]
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line, rest
+}
+
+func equalFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i := range b {
+		x, y := b[i], s[i]
+		if 'A' <= x && x <= 'Z' {
+			x += 'a' - 'A'
+		}
+		if 'A' <= y && y <= 'Z' {
+			y += 'a' - 'A'
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}
