@@ -58,8 +58,9 @@ RETURNING l.bucket, l.epoch`
 // RenewLeases renews this replica's leases and takes free ones up to its fair
 // share among the living replicas that are replaying or passing. excess are
 // buckets held beyond it while another replica has less than its own: hand them
-// over with ReleaseLeases once nothing of them is in hand. Call it every 3 s or
-// so, and only while replaying or passing.
+// over with ReleaseLeases once nothing of them is in hand (empty, it is not nil,
+// so it may be passed on as it is). Call it every 3 s or so, and only while
+// replaying or passing.
 func (s *Store) RenewLeases(ctx context.Context) (held []Lease, excess []int, err error) {
 	err = s.do(ctx, s.vital, vitalTimeout, "renew leases", func(ctx context.Context, c *pgxpool.Conn) error {
 		leases, able, err := readLeases(ctx, c)
@@ -72,7 +73,7 @@ func (s *Store) RenewLeases(ctx context.Context) (held []Lease, excess []int, er
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, []int{}, err
 	}
 	return held, excess, nil
 }
@@ -148,10 +149,11 @@ func share(me uuid.UUID, leases []leaseRow, able []uuid.UUID) (want []leaseRow, 
 		limit++
 	}
 	mine := len(want)
+	excess = []int{} // never nil, which ReleaseLeases takes for all
 	if take := min(len(free), limit-mine); take > 0 {
 		want, free = append(want, free[:take]...), free[take:]
 	}
-	for give := min(mine-due, lacking-len(free)); give > 0; give-- {
+	for give := max(min(mine-due, lacking-len(free)), mine-due-1); give > 0; give-- {
 		mine--
 		excess = append(excess, int(want[mine].bucket))
 	}

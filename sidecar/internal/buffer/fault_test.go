@@ -1,0 +1,395 @@
+package buffer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/infra/postgres"
+	"sluice/sidecar/internal/webhook"
+)
+
+// ledger is what a crowd of senders was told.
+type ledger struct {
+	sync.Mutex
+	acked   map[string]string // Sluice-Id sent -> Sluice-Id kept
+	refused int
+}
+
+// crowd appends with n goroutines until stop is closed.
+func crowd(t *testing.T, s *Store, n int, stop <-chan struct{}) (*ledger, *sync.WaitGroup) {
+	l := &ledger{acked: map[string]string{}}
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() {
+			for k := 0; ; k++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				w := hook(fmt.Sprint("lane", i), k)
+				r, err := s.Append(t.Context(), w)
+				l.Lock()
+				switch {
+				case err == nil:
+					l.acked[w.ID] = r.ID
+					if r.Duplicate || r.ID != w.ID {
+						t.Errorf("%s was called a duplicate of %s", w.ID, r.ID)
+					}
+				case errors.Is(err, ErrUnavailable):
+					l.refused++
+				default:
+					t.Error(err)
+				}
+				l.Unlock()
+			}
+		})
+	}
+	return l, &wait
+}
+
+func (l *ledger) count() (acked, refused int) {
+	l.Lock()
+	defer l.Unlock()
+	return len(l.acked), l.refused
+}
+
+// check compares the ledger with the table: what was acknowledged is there, once.
+func (l *ledger) check(t *testing.T, url string) {
+	t.Helper()
+	db := sqlConn(t, url)
+	have := map[string]int{}
+	for _, id := range query[string](t, db, `SELECT sluice_id::text FROM webhook_queue`) {
+		have[id]++
+	}
+	lost, twice := 0, 0
+	for id := range l.acked {
+		if have[id] == 0 {
+			lost++
+		}
+		if have[id] > 1 {
+			twice++
+		}
+	}
+	acked, refused := l.count()
+	t.Logf("acknowledged %d, refused %d, rows %d, lost %d, twice %d", acked, refused, len(have), lost, twice)
+	if lost > 0 || twice > 0 || acked == 0 {
+		t.Errorf("acknowledged %d, of which %d are lost and %d are there twice", acked, lost, twice)
+	}
+}
+
+func ownServer(t *testing.T, o postgres.Options) *postgres.Server {
+	t.Helper()
+	server, err := postgres.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
+// The server crashes under load, three times: whatever was acknowledged is
+// there after its recovery.
+func TestServerCrash(t *testing.T) {
+	server := ownServer(t, postgres.Options{})
+	s := open(t, server.URL)
+	stop := make(chan struct{})
+	l, wait := crowd(t, s, 32, stop)
+	for range 3 {
+		before, _ := l.count()
+		eventually(t, "appends go on", func() bool { n, _ := l.count(); return n > before+300 })
+		if err := server.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_, refused := l.count()
+		eventually(t, "appends are refused", func() bool { _, n := l.count(); return n > refused })
+		if err := server.Restart(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, _ := l.count()
+	eventually(t, "appends go on", func() bool { n, _ := l.count(); return n > before+300 })
+	close(stop)
+	wait.Wait()
+	l.check(t, server.URL)
+}
+
+// A storm of terminated backends: their clients see a lost connection, some of
+// them between the commit and its answer.
+func TestTerminatedBackends(t *testing.T) {
+	url := postgres.New(t)
+	s, db := open(t, url), sqlConn(t, url)
+	stop := make(chan struct{})
+	l, wait := crowd(t, s, 32, stop)
+	killed := 0
+	eventually(t, "a hundred backends are terminated", func() bool {
+		killed += query[int](t, db, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid()`)[0]
+		return killed > 100
+	})
+	close(stop)
+	wait.Wait()
+	l.check(t, url)
+}
+
+// cutter is a proxy to a server that cuts a connection when the server's nth
+// answer is due: the statement is done, and its client will never know.
+type cutter struct {
+	net.Listener
+	answers atomic.Int64 // after how many answers a connection is cut, 0 never
+	cut     atomic.Int64
+	open    sync.WaitGroup
+}
+
+func newCutter(t *testing.T, to string) (*cutter, string) {
+	t.Helper()
+	u, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := u.Host
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{Listener: listener}
+	c.open.Go(func() {
+		for {
+			client, err := c.Accept()
+			if err != nil {
+				return
+			}
+			c.open.Go(func() { c.serve(client, target) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = c.Close()
+		c.open.Wait()
+	})
+	u.Host = listener.Addr().String()
+	return c, u.String()
+}
+
+func (c *cutter) serve(client net.Conn, target string) {
+	defer client.Close()
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var up sync.WaitGroup
+	up.Go(func() {
+		_, _ = io.Copy(server, client)
+		_ = server.(*net.TCPConn).CloseWrite()
+	})
+	buf := make([]byte, 64<<10)
+	for n := int64(1); ; n++ {
+		size, err := server.Read(buf)
+		if limit := c.answers.Load(); limit > 0 && n > limit+10 { // ten for the greeting
+			c.cut.Add(1)
+			break
+		}
+		if err != nil {
+			break
+		}
+		if _, err := client.Write(buf[:size]); err != nil {
+			break
+		}
+	}
+	_ = client.Close()
+	up.Wait()
+}
+
+// Connections die after the commit and before its answer, again and again: no
+// acknowledgement is false, none is given twice, and hardly anything is refused.
+func TestLostAnswers(t *testing.T) {
+	direct := postgres.New(t)
+	proxy, url := newCutter(t, direct)
+	s := open(t, url)
+	stop := make(chan struct{})
+	proxy.answers.Store(4)
+	l, wait := crowd(t, s, 32, stop)
+	eventually(t, "connections are cut under load", func() bool {
+		n, _ := l.count()
+		return proxy.cut.Load() > 100 && n > 500
+	})
+	close(stop)
+	wait.Wait()
+	l.check(t, direct)
+	t.Logf("%d connections cut", proxy.cut.Load())
+	// A webhook without a delivery id is recognised by its own id.
+	proxy.answers.Store(0)
+	w := hook("lane", 1)
+	w.DeliveryID = ""
+	first := mustAppend(t, s, w)
+	if again := mustAppend(t, s, w); again.Duplicate || again.QueueID != first.QueueID {
+		t.Errorf("the same webhook again: %+v after %+v", again, first)
+	}
+	// Claims and settles survive it as well.
+	proxy.answers.Store(6)
+	leases := lease(t, s)
+	done := 0
+	eventually(t, "some rows are settled", func() bool {
+		rows, err := s.Claim(t.Context(), leases, ClaimFilter{Limit: 20})
+		if err != nil {
+			return false
+		}
+		var out []Outcome
+		for _, r := range rows {
+			out = append(out, Outcome{QueueID: r.QueueID, Epoch: r.Epoch, Result: Completed, Attempt: r.Attempt})
+		}
+		if err := s.Settle(t.Context(), out); err == nil {
+			done += len(out)
+		}
+		return done >= 200
+	})
+	db := sqlConn(t, direct)
+	if n := query[int](t, db, `SELECT count(*) FROM webhook_queue WHERE status = 'completed'`); n[0] < done {
+		t.Errorf("%d completed, %d were settled", n[0], done)
+	}
+}
+
+// A commit that did not wait for its standby is no success.
+func TestUnconfirmedReplication(t *testing.T) {
+	server := ownServer(t, postgres.Options{})
+	s := open(t, server.URL)
+	mustAppend(t, s, hook("lane", 0)) // the connections are there
+	db := sqlConn(t, server.URL)
+	exec(t, db, `SET synchronous_commit = local`)
+	exec(t, db, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
+	exec(t, db, `SELECT pg_reload_conf()`)
+	result := make(chan error, 1)
+	w := hook("lane", 1)
+	eventually(t, "the server wants a standby", func() bool {
+		return query[string](t, db, `SHOW synchronous_standby_names`)[0] == "nobody"
+	})
+	go func() {
+		_, err := s.Append(t.Context(), w)
+		result <- err
+	}()
+	var err error
+	cancelled := 0
+	eventually(t, "the append ends", func() bool {
+		cancelled += query[int](t, db, `SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+			WHERE wait_event = 'SyncRep' AND pid <> pg_backend_pid()`)[0]
+		select {
+		case err = <-result:
+			return true
+		default:
+			return false
+		}
+	})
+	if !errors.Is(err, ErrUnavailable) || cancelled == 0 {
+		t.Errorf("append: %v after %d cancelled waits", err, cancelled)
+	}
+	exec(t, db, `ALTER SYSTEM RESET synchronous_standby_names`)
+	exec(t, db, `SELECT pg_reload_conf()`)
+	if r := mustAppend(t, s, w); r.ID != w.ID {
+		t.Errorf("the sender's next try: %+v", r)
+	}
+}
+
+// After a failover the old connections lead to a server that only reads.
+func TestReadOnlyServer(t *testing.T) {
+	url := postgres.New(t)
+	s, db := open(t, url), sqlConn(t, url)
+	mustAppend(t, s, hook("lane", 0))
+	name := query[string](t, db, `SELECT current_database()`)[0]
+	exec(t, db, `ALTER DATABASE `+name+` SET default_transaction_read_only = on`)
+	s.pool.Reset()
+	s.vital.Reset()
+	if err := s.Ping(t.Context()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("ping of a read-only server: %v", err)
+	}
+	result := make(chan error, 1)
+	go func() {
+		_, err := s.Append(t.Context(), hook("lane", 1))
+		result <- err
+	}()
+	eventually(t, "the append meets the read-only server", func() bool {
+		return s.pool.Stat().TotalConns() > 0
+	})
+	exec(t, db, `SET default_transaction_read_only = off`)
+	exec(t, db, `ALTER DATABASE `+name+` RESET default_transaction_read_only`)
+	if err := <-result; err != nil {
+		t.Errorf("append across a failover: %v", err)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two replicas with the same two deliveries in opposite order.
+func TestDeadlockIsRetried(t *testing.T) {
+	url := postgres.New(t)
+	slow := func(c *Config) { c.AppendTimeout = 10 * time.Second }
+	a, db, watch := open(t, url, slow), sqlConn(t, url), sqlConn(t, url)
+	one, two := hook("lane", 1), hook("lane", 2)
+	exec(t, db, `BEGIN`)
+	insert := `INSERT INTO webhook_queue (sluice_id, source, lane, bucket, headers, body, dedupe_key)
+		VALUES (gen_random_uuid(), 's', 'l', 0, 'h', '', $1)`
+	keyOne, _ := one.DedupeKey()
+	keyTwo, _ := two.DedupeKey()
+	exec(t, db, insert, keyTwo[:])
+	var entries []*entry
+	for _, w := range []*webhook.Webhook{one, two} {
+		e, err := a.entry(w, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.commit(t.Context(), entries)
+	}()
+	eventually(t, "the batch waits for the other transaction", func() bool {
+		return query[int](t, watch, `SELECT count(*) FROM pg_locks WHERE NOT granted`)[0] > 0
+	})
+	// One of the two is the victim; both are content in the end.
+	if _, err := db.Exec(t.Context(), insert+` ON CONFLICT DO NOTHING`, keyOne[:]); err != nil {
+		exec(t, db, `ROLLBACK`)
+	} else {
+		exec(t, db, `COMMIT`)
+	}
+	<-done
+	for _, e := range entries {
+		if got := <-e.done; got.err != nil {
+			t.Error(got.err)
+		}
+	}
+}
+
+// A server that stops answering costs a sender no more than the time it was
+// promised, and no lock: the body is its owner's again.
+func TestAppendIsBounded(t *testing.T) {
+	url := postgres.New(t)
+	s, db := open(t, url, func(c *Config) { c.AppendTimeout = 600 * time.Millisecond }), sqlConn(t, url)
+	exec(t, db, `BEGIN; LOCK webhook_queue IN ACCESS EXCLUSIVE MODE`)
+	var wait sync.WaitGroup
+	for n := range 50 {
+		wait.Go(func() {
+			start := time.Now()
+			_, err := s.Append(t.Context(), hook("lane", n))
+			if took := time.Since(start); !errors.Is(err, ErrUnavailable) || took > 1500*time.Millisecond {
+				t.Errorf("after %v: %v", took, err)
+			}
+		})
+	}
+	wait.Wait()
+	exec(t, db, `ROLLBACK`)
+	mustAppend(t, s, hook("lane", 100))
+}
