@@ -2,16 +2,11 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // TestURLVar names a running server for tests to share; New makes databases of
@@ -58,22 +53,20 @@ func New(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	name := "t_" + strings.ToLower(rand.Text())
-	// template0: nobody can be connected to it, which is what CREATE DATABASE asks of its template.
-	if err := execute(base, "CREATE DATABASE "+name+" TEMPLATE template0"); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := execute(base, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
-			tb.Error(err)
-		}
-	})
-	u, err := url.Parse(base)
+	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
+	defer cancel()
+	fresh, drop, err := Fresh(ctx, base)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	u.Path = "/" + name
-	return u.String()
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testLimit)
+		defer cancel()
+		if err := drop(ctx); err != nil {
+			tb.Error(err)
+		}
+	})
+	return fresh
 }
 
 func sharedURL() (string, error) {
@@ -93,18 +86,4 @@ func sharedURL() (string, error) {
 	}
 	shared.server, shared.url = server, server.URL
 	return shared.url, nil
-}
-
-func execute(base, sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, base)
-	if err != nil {
-		return fmt.Errorf("connect to test server: %w", err)
-	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, sql); err != nil {
-		return fmt.Errorf("run %.40q: %w", sql, err)
-	}
-	return nil
 }

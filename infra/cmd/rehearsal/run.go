@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"sluice/infra/postgres"
+	"sluice/infra/rehearsal"
+	"sluice/infra/rehearsal/report"
+)
+
+// run plays every scenario as often as asked and reports.
+func (in *invocation) run(ctx context.Context, out, progress io.Writer) (err error) {
+	if in.output != "text" && in.output != "json" {
+		return fmt.Errorf("%w: output %q is none of text, json", errUsage, in.output)
+	}
+	show := newTicker(progress)
+	c := &in.config
+	c.Progress = show.line
+	if c.Dir, err = in.directory(); err != nil {
+		return err
+	}
+	// Only an empty one goes: what a failed run left is kept.
+	defer os.Remove(c.Dir)
+	programs, err := os.MkdirTemp("", "sluice-programs-")
+	if err != nil {
+		return fmt.Errorf("make directory for programs: %w", err)
+	}
+	defer os.RemoveAll(programs)
+	show.say("building")
+	if c.Programs, err = rehearsal.Build(ctx, programs, c.Programs); err != nil {
+		return err
+	}
+	if c.DatabaseURL = os.Getenv("DATABASE_URL"); c.DatabaseURL == "" {
+		show.say("starting PostgreSQL")
+		if c.Server, err = postgres.Start(ctx, postgres.Options{Progress: progress}); err != nil {
+			return err
+		}
+		defer c.Server.Close()
+		c.DatabaseURL = c.Server.URL
+	}
+	reports, err := in.play(ctx, out, show)
+	if err != nil {
+		return err
+	}
+	if err := in.write(out, reports); err != nil {
+		return err
+	}
+	for _, r := range reports {
+		if !r.Good() {
+			show.say("logs of failed runs are in " + c.Dir)
+			return errBad
+		}
+	}
+	return nil
+}
+
+func (in *invocation) directory() (string, error) {
+	if in.config.Dir == "" {
+		dir, err := os.MkdirTemp("", "sluice-rehearsal-")
+		if err != nil {
+			return "", fmt.Errorf("make directory for logs: %w", err)
+		}
+		return dir, nil
+	}
+	if err := os.MkdirAll(in.config.Dir, 0o755); err != nil {
+		return "", fmt.Errorf("make directory for logs: %w", err)
+	}
+	return in.config.Dir, nil
+}
+
+func (in *invocation) play(ctx context.Context, out io.Writer, show *ticker) ([]*report.Report, error) {
+	var reports []*report.Report
+	for _, scenario := range in.scenarios {
+		for n := 1; n <= in.times; n++ {
+			c := in.config
+			c.Scenario = scenario
+			r, err := rehearsal.Run(ctx, c)
+			show.clear()
+			if err != nil {
+				return nil, err
+			}
+			reports = append(reports, r)
+			if in.output == "json" {
+				continue
+			}
+			if in.times > 1 && r.Good() {
+				fmt.Fprintf(out, "%3d  %s\n", n, report.Summary(r))
+			} else if err := report.Text(out, r); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return reports, nil
+}
+
+// write writes what is written at the end: JSON and the page.
+func (in *invocation) write(out io.Writer, reports []*report.Report) error {
+	if in.output == "json" {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(reports); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
+	if in.html == "" {
+		return nil
+	}
+	var page strings.Builder
+	if err := report.HTML(&page, reports); err != nil {
+		return fmt.Errorf("make page: %w", err)
+	}
+	if err := os.WriteFile(in.html, []byte(page.String()), 0o644); err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+// Command withpg runs a command beside a throwaway PostgreSQL server, whose URL
+// the command finds in DATABASE_URL and SLUICE_TEST_DATABASE_URL, and stops the
+// server when the command ends. It exits as the command did.
+//
+//	withpg COMMAND [ARGUMENT...]
+//
+// Where DATABASE_URL is set already it only runs the command.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"sluice/infra/postgres"
+)
+
+const stopLimit = 30 * time.Second
+
+func main() {
+	code, err := run(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "withpg:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+func run(args []string) (code int, err error) {
+	if len(args) == 0 {
+		return 2, errors.New("usage: withpg COMMAND [ARGUMENT...]")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	url := os.Getenv("DATABASE_URL")
+	if url == "" {
+		server, err := postgres.Start(ctx, postgres.Options{Progress: os.Stderr})
+		if err != nil {
+			return 1, err
+		}
+		defer func() { err = errors.Join(err, server.Close()) }()
+		url = server.URL
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+url, postgres.TestURLVar+"="+url)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopLimit
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return max(exit.ExitCode(), 1), nil
+	}
+	return 0, err
+}

@@ -1,0 +1,114 @@
+package rehearsal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/infra/postgres"
+	"sluice/infra/rehearsal/replica"
+)
+
+// Config says what is rehearsed and with what. Start from Defaults.
+type Config struct {
+	Scenario string
+
+	Rate     int           // webhooks per second
+	Duration time.Duration // of the sending; Rate x Duration webhooks in all
+	Senders  int           // sequential senders for each lane
+	Lanes    int           // for each source
+	Bytes    int           // per body
+	Retry    bool          // whether senders that retry do so
+	MaxTries int
+
+	Order       string        // ORDER of the sidecars: "lane", "strict" or "none"
+	Signal      replica.Order // SIGTERM: to both containers at once, or one first
+	Grace       time.Duration // from SIGTERM to SIGKILL
+	DrainWindow time.Duration // SHUTDOWN_GRACE_MS of the app
+	Linger      time.Duration // how long the ingress routes to a replica after its SIGTERM
+	Overlap     time.Duration // how long both revisions take traffic before the old one is signalled
+	Backoff     time.Duration // before a crashed container starts again
+	BootDelay   time.Duration // slow-boot: how late the app starts
+	Away        time.Duration // db-away: how long PostgreSQL is gone
+	Work        time.Duration // long-drain: how long its jobs take
+	ProbeEvery  time.Duration // of the ingress
+	DoorRetries int           // of the ingress, by itself
+	Workers     int           // MAX_WORKERS of the app
+	SettleLimit time.Duration // how long to wait without progress for held webhooks to arrive
+
+	Programs Programs
+	// Dir receives a directory for each run, with the logs of its processes.
+	Dir string
+	// Keep leaves the directory of a good run there too.
+	Keep bool
+
+	// DatabaseURL names a server on which each run makes a database of its own.
+	DatabaseURL string
+	// Server is that server when the rehearsal may stop it, which db-away needs.
+	Server *postgres.Server
+
+	// Progress receives a line each second while a run goes on; nil for none.
+	Progress func(line string)
+}
+
+// Programs are the paths of the binaries.
+type Programs struct{ Sidecar, App, Recorder string }
+
+// Defaults returns a rehearsal of moderate size.
+func Defaults() Config {
+	return Config{
+		Rate: 100, Duration: 15 * time.Second, Senders: 8, Lanes: 1, Bytes: 2048, Retry: true, MaxTries: 60,
+		Order: "lane", Grace: 30 * time.Second, DrainWindow: 10 * time.Second,
+		Linger: time.Second, Overlap: time.Second, Backoff: time.Second, BootDelay: 5 * time.Second,
+		Away: 3 * time.Second, Work: 5 * time.Second, ProbeEvery: 100 * time.Millisecond,
+		Workers: 16, SettleLimit: 30 * time.Second,
+	}
+}
+
+// longDrainWindow is the first window of long-drain, which its work outlasts.
+const longDrainWindow = 3 * time.Second
+
+func (c *Config) check() error {
+	var problems []error
+	must := func(ok bool, format string, args ...any) {
+		if !ok {
+			problems = append(problems, fmt.Errorf(format, args...))
+		}
+	}
+	_, known := scenarios[c.Scenario]
+	must(known, "scenario %q is none of %v", c.Scenario, Scenarios())
+	must(c.Rate > 0, "rate %d is not positive", c.Rate)
+	must(c.Duration > 0, "duration %s is not positive", c.Duration)
+	must(c.Senders > 0, "senders %d is not positive", c.Senders)
+	must(c.Lanes > 0, "lanes %d is not positive", c.Lanes)
+	must(c.Bytes >= 512, "a body of %d bytes is too small, the least is 512", c.Bytes)
+	must(c.MaxTries > 0, "max tries %d is not positive", c.MaxTries)
+	must(slices.Contains([]string{"lane", "strict", "none"}, c.Order), "order %q is none of lane, strict, none", c.Order)
+	must(slices.Contains([]string{"", "app", "sidecar"}, c.Signal.First), "first %q is none of app, sidecar", c.Signal.First)
+	must(c.Grace >= 10*time.Second, "grace %s is under 10s", c.Grace)
+	must(c.ProbeEvery > 0, "probe interval %s is not positive", c.ProbeEvery)
+	must(c.Workers > longJobs, "workers %d is not above %d", c.Workers, longJobs)
+	must(c.Scenario != "db-away" || c.Server != nil, "db-away stops PostgreSQL and so needs a server of its own, not DATABASE_URL")
+	must(c.Scenario != "long-drain" || c.Work > longDrainWindow, "work %s does not outlast the first window of %s", c.Work, longDrainWindow)
+	return errors.Join(problems...)
+}
+
+// settings are the parts of the configuration that a reader of the report wants.
+func (c *Config) settings() map[string]string {
+	s := map[string]string{
+		"rate":     fmt.Sprintf("%d/s", c.Rate),
+		"duration": c.Duration.String(),
+		"order":    c.Order,
+		"grace":    c.Grace.String(),
+		"senders":  fmt.Sprintf("%d x %d lanes", c.Senders, 3*c.Lanes),
+		"signal":   "both at once",
+	}
+	if c.Signal.First != "" {
+		s["signal"] = fmt.Sprintf("%s first, by %s", c.Signal.First, c.Signal.Lead)
+	}
+	if !c.Retry {
+		s["retries"] = "none"
+	}
+	return s
+}

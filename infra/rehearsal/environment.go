@@ -1,0 +1,84 @@
+package rehearsal
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"sluice/infra/rehearsal/replica"
+	"sluice/infra/rehearsal/sender"
+)
+
+// secrets of a rehearsal are known to everybody: nothing outside it uses them.
+var secrets = sender.Secrets{GitHub: "rehearsal-github", Slack: "rehearsal-slack"}
+
+const sluiceSecret = "rehearsal-sluice"
+
+// hooksFile writes the app's rules: one job per webhook, run by the recorder.
+func hooksFile(dir, recorder, records string) (string, error) {
+	path := filepath.Join(dir, "hooks.yaml")
+	rules := fmt.Sprintf(`hooks:
+  - name: record
+    source: "*"
+    event: "*"
+    action:
+      exec: {argv: [%q, %q], timeout: 60s}
+`, recorder, records)
+	if err := os.WriteFile(path, []byte(rules), 0o644); err != nil {
+		return "", fmt.Errorf("write hooks file: %w", err)
+	}
+	return path, nil
+}
+
+// sidecarCommand is the sidecar's container.
+func (s *stage) sidecarCommand(name, revision, startupGate string) func(replica.Ports) replica.Command {
+	return func(p replica.Ports) replica.Command {
+		env := append(s.sharedEnv(),
+			"LISTEN_ADDR="+replica.Addr(p.Ingress),
+			"PROBE_ADDR="+replica.Addr(p.Probe),
+			"CONTROL_ADDR="+replica.Addr(p.Control),
+			"APP_URL=http://"+replica.Addr(p.App),
+			"ORDER="+s.config.Order,
+			"STARTUP_GATE="+startupGate,
+			"CONTAINER_APP_REPLICA_NAME="+name,
+			"CONTAINER_APP_REVISION="+revision,
+		)
+		if s.config.Lanes > 1 {
+			env = append(env, "LANES="+sender.LaneKeys())
+		}
+		return replica.Command{Path: s.config.Programs.Sidecar, Args: []string{"serve"}, Env: env}
+	}
+}
+
+// appCommand is the app's container.
+func (s *stage) appCommand(delay time.Duration) func(replica.Ports) replica.Command {
+	return func(p replica.Ports) replica.Command {
+		env := append(s.sharedEnv(),
+			"PORT="+strconv.Itoa(p.App),
+			"HOOKS_FILE="+s.hooks,
+			"SHUTDOWN_GRACE_MS="+strconv.FormatInt(s.drainWindow().Milliseconds(), 10),
+			"MAX_WORKERS="+strconv.Itoa(s.config.Workers),
+		)
+		return replica.Command{Path: s.config.Programs.App, Args: []string{"serve"}, Env: env, Delay: delay}
+	}
+}
+
+func (s *stage) drainWindow() time.Duration {
+	if s.config.Scenario == "long-drain" {
+		return longDrainWindow
+	}
+	return s.config.DrainWindow
+}
+
+func (s *stage) sharedEnv() []string {
+	return []string{
+		"DATABASE_URL=" + s.database,
+		"GITHUB_WEBHOOK_SECRET=" + secrets.GitHub,
+		"SLACK_SIGNING_SECRET=" + secrets.Slack,
+		"SLUICE_SECRET=" + sluiceSecret,
+		"TERMINATION_GRACE_SECONDS=" + strconv.Itoa(int(s.config.Grace.Seconds())),
+		"LOG_FORMAT=json",
+	}
+}

@@ -1,0 +1,145 @@
+package rehearsal
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"sluice/infra/rehearsal/replica"
+	"sluice/infra/rehearsal/report"
+	"sluice/infra/rehearsal/sender"
+	"sluice/infra/rehearsal/verdict"
+)
+
+const (
+	coldStartLimit = 30 * time.Second
+	firstHoldLimit = 2 * time.Second
+	healthEvery    = 5 * time.Millisecond
+)
+
+// appHealth is an app's process and its first good health.
+type appHealth struct{ started, healthy time.Time }
+
+// timeColdStart knocks at a sidecar from the start of its process until it
+// accepts a webhook.
+func (s *stage) timeColdStart(ctx context.Context, name string, p replica.Ports, started time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, coldStartLimit)
+	defer cancel()
+	done, err := s.fleet.Knock(ctx, name, "http://"+replica.Addr(p.Ingress), sender.Try.Acknowledged)
+	if err != nil {
+		return // the run ended, or the process did: its end is in the timeline
+	}
+	s.log.AddAt(done, name, "sidecar accepted its first webhook")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latencies.ColdStart = append(s.latencies.ColdStart, done.Sub(started))
+}
+
+// timeFirstHold posts one webhook after the other from the moment of SIGTERM
+// until one is held.
+func (s *stage) timeFirstHold(ctx context.Context, r *replica.Replica, signalled time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, firstHoldLimit)
+	defer cancel()
+	held := func(t sender.Try) bool { return t.Held }
+	done, err := s.fleet.Knock(ctx, r.Name, "http://"+replica.Addr(r.Ports.Ingress), held)
+	if err != nil {
+		return // nothing was held: the latency has no value, which the report says
+	}
+	s.log.AddAt(done, r.Name, "first webhook held after SIGTERM")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latencies.FirstHold = append(s.latencies.FirstHold, done.Sub(signalled))
+}
+
+// timeHealth polls an app from the start of its process until it is healthy.
+func (s *stage) timeHealth(ctx context.Context, name string, p replica.Ports, started time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, coldStartLimit)
+	defer cancel()
+	for ; ctx.Err() == nil; pause(ctx, healthEvery) {
+		if !healthy(ctx, "http://"+replica.Addr(p.App)+"/healthz") {
+			continue
+		}
+		at := s.log.Add(name, "app healthy")
+		s.mu.Lock()
+		s.appHealth = append(s.appHealth, appHealth{started, at})
+		s.mu.Unlock()
+		return
+	}
+}
+
+func healthy(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	resp, err := local.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// firstReplays finds, for each start of an app, when the first of the webhooks
+// that waited for it became a job.
+func firstReplays(starts []appHealth, waits []wait) []time.Duration {
+	var found []time.Duration
+	for _, start := range starts {
+		var first time.Time
+		for _, w := range waits {
+			// A sidecar may see the app's health before our poll does: from
+			// the start of the process on it can only be this app's doing.
+			if w.held.Before(start.healthy) && w.taken.After(start.started) && (first.IsZero() || w.taken.Before(first)) {
+				first = w.taken
+			}
+		}
+		if !first.IsZero() {
+			found = append(found, max(0, first.Sub(start.healthy)))
+		}
+	}
+	return found
+}
+
+// wait is a held webhook: when it was acknowledged and when the app had it;
+// taken is zero when it never did.
+type wait struct{ held, taken time.Time }
+
+func waits(e verdict.Evidence) []wait {
+	taken := make(map[string]time.Time, len(e.Jobs))
+	for _, j := range e.Jobs {
+		if at, ok := taken[j.SluiceID]; !ok || j.Created.Before(at) {
+			taken[j.SluiceID] = j.Created
+		}
+	}
+	var found []wait
+	for i := range e.Webhooks {
+		if ack := e.Webhooks[i].Acknowledged(); ack != nil && ack.Held {
+			found = append(found, wait{ack.Done, taken[ack.SluiceID]})
+		}
+	}
+	return found
+}
+
+// curve samples the held and the replayed webhooks over the run.
+func curve(begin, end time.Time, waits []wait) []report.Point {
+	const samples = 400
+	step := max(end.Sub(begin)/samples, time.Millisecond)
+	points := make([]report.Point, int(end.Sub(begin)/step)+2)
+	slot := func(at time.Time) int {
+		return min(max(int((at.Sub(begin)+step-1)/step), 0), len(points)-1)
+	}
+	for _, w := range waits {
+		points[slot(w.held)].Held++
+		if !w.taken.IsZero() {
+			points[slot(w.taken)].Replayed++
+		}
+	}
+	for i := range points {
+		points[i].At = time.Duration(i) * step
+		if i > 0 {
+			points[i].Held += points[i-1].Held
+			points[i].Replayed += points[i-1].Replayed
+		}
+	}
+	return points
+}

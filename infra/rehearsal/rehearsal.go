@@ -1,0 +1,194 @@
+// Package rehearsal plays a deploy, a crash or a drain on one machine, with
+// real processes, a real PostgreSQL and signed webhooks, and tells whether a
+// webhook was lost.
+//
+// It owns the scenarios and the order of a run: start, load, play, settle,
+// gather the evidence, judge. It must never believe the sidecar's own counters
+// where webhooks are concerned: the senders' ledger says what was acknowledged,
+// the recorder's file what was delivered, the app's job table in which order.
+// The command infra/cmd/rehearsal calls it.
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"sluice/infra/postgres"
+	"sluice/infra/rehearsal/door"
+	"sluice/infra/rehearsal/replica"
+	"sluice/infra/rehearsal/report"
+	"sluice/infra/rehearsal/sender"
+	"sluice/infra/rehearsal/timeline"
+	"sluice/infra/rehearsal/verdict"
+)
+
+const cleanupLimit = 30 * time.Second
+
+// stage is one run.
+type stage struct {
+	config   Config
+	dir      string // of this run
+	records  string // the recorder's file
+	hooks    string
+	database string // URL of this run's own
+	drop     func(context.Context) error
+
+	log   timeline.Log
+	door  *door.Door
+	fleet *sender.Fleet
+	work  sync.WaitGroup // goroutines of the run
+	begin time.Time      // of the load
+
+	mu        sync.Mutex
+	replicas  []*replica.Replica
+	faults    []string
+	latencies report.Latencies
+	appHealth []appHealth
+}
+
+// Run plays the scenario once. An error means that it could not be played;
+// what it showed is in the report.
+func Run(ctx context.Context, c Config) (*report.Report, error) {
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("check rehearsal: %w", err)
+	}
+	start := time.Now()
+	s := &stage{config: c}
+	r, err := s.run(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("rehearse %s: %w", c.Scenario, err)
+	}
+	r.Scenario, r.About = c.Scenario, scenarios[c.Scenario].about
+	r.Settings = c.settings()
+	r.Start, r.Took = start, time.Since(start)
+	if r.Good() && !c.Keep {
+		err = os.RemoveAll(s.dir)
+	}
+	return r, err
+}
+
+// run sets the stage, plays, and clears the stage whatever happened.
+func (s *stage) run(ctx context.Context) (r *report.Report, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		err = errors.Join(err, s.clear())
+	}()
+	if err := s.set(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.play(ctx); err != nil {
+		return nil, err
+	}
+	s.settle(ctx)
+	evidence, err := s.evidence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.report(verdict.Judge(evidence), evidence), nil
+}
+
+// set prepares everything but the replicas.
+func (s *stage) set(ctx context.Context) error {
+	var err error
+	if s.dir, err = os.MkdirTemp(s.config.Dir, "run-"+s.config.Scenario+"-"); err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	s.records = filepath.Join(s.dir, "records.tsv")
+	if s.hooks, err = hooksFile(s.dir, s.config.Programs.Recorder, s.records); err != nil {
+		return err
+	}
+	if s.database, s.drop, err = postgres.Fresh(ctx, s.config.DatabaseURL); err != nil {
+		return err
+	}
+	options := door.Options{ProbeEvery: s.config.ProbeEvery, Retries: s.config.DoorRetries}
+	if s.door, err = door.Open(options, &s.log); err != nil {
+		return err
+	}
+	s.fleet = sender.New(sender.Options{
+		URL: s.door.URL(), Rate: s.config.Rate, Count: int(float64(s.config.Rate) * s.config.Duration.Seconds()),
+		PerLane: s.config.Senders, Lanes: s.config.Lanes, Bytes: s.config.Bytes,
+		Retry: s.config.Retry, MaxTries: s.config.MaxTries, Secrets: secrets,
+	})
+	return nil
+}
+
+// play starts the first replica, the load and the scenario, and returns when
+// all webhooks are sent and the scenario is over.
+func (s *stage) play(ctx context.Context) error {
+	first, err := s.start(ctx, "rev1", startOptions{})
+	if err != nil {
+		return err
+	}
+	if err := s.ready(ctx, first); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.begin = s.log.Add("senders", "start: %d webhooks/s for %s", s.config.Rate, s.config.Duration)
+	stopProgress := s.showProgress()
+	defer stopProgress()
+	sent := make(chan struct{})
+	s.work.Go(func() {
+		defer close(sent)
+		s.fleet.Run(ctx)
+		s.log.Add("senders", "done")
+	})
+	if err := scenarios[s.config.Scenario].play(ctx, s, first); err != nil {
+		cancel()
+		<-sent
+		return err
+	}
+	<-sent
+	return ctx.Err()
+}
+
+// clear ends whatever the run started. Replicas go first: their containers are
+// what starts goroutines.
+func (s *stage) clear() error {
+	for _, r := range s.replicas {
+		r.Close()
+	}
+	var errs []error
+	if s.door != nil {
+		errs = append(errs, s.door.Close())
+	}
+	s.work.Wait()
+	if s.fleet != nil {
+		s.fleet.Close()
+	}
+	local.CloseIdleConnections()
+	if s.drop != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanupLimit)
+		defer cancel()
+		errs = append(errs, s.drop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// fault notes that something beside the webhooks went otherwise than it should.
+func (s *stage) fault(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, fmt.Sprintf(format, args...))
+}
+
+// at waits until the given part of the sending time has passed.
+func (s *stage) at(ctx context.Context, part float64) {
+	pause(ctx, time.Until(s.begin.Add(time.Duration(part*float64(s.config.Duration)))))
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

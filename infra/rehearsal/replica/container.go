@@ -1,0 +1,173 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Command is what a container runs.
+type Command struct {
+	Path  string
+	Args  []string
+	Env   []string      // added to the simulator's own
+	Delay time.Duration // before each start, to stand in for a slow boot
+}
+
+// container runs a command and starts it again when it ends, as the platform
+// does with a container, until it is told to terminate.
+type container struct {
+	name    string // "app" or "sidecar"
+	command Command
+	log     string
+	backoff time.Duration
+	say     func(format string, args ...any) time.Time
+	started func(at time.Time) // called after each start of the process
+
+	mu       sync.Mutex
+	process  *os.Process // nil while none runs
+	stopping bool
+	cut      bool // SIGKILL was needed, or asked for
+	code     int  // exit code of the last process, -1 when a signal ended it
+	gone     chan struct{}
+	cancel   context.CancelFunc
+}
+
+// start runs the container until stop. Its goroutine is waited for by gone.
+func (c *container) start(ctx context.Context) {
+	ctx, c.cancel = context.WithCancel(ctx)
+	c.gone = make(chan struct{})
+	go c.keep(ctx)
+}
+
+func (c *container) keep(ctx context.Context) {
+	// Children die with the thread that started them (see dieWithParent), so
+	// that thread has to stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(c.gone)
+	for wait := c.command.Delay; pause(ctx, wait); wait = c.backoff + c.command.Delay {
+		if err := c.run(); err != nil {
+			c.say("%s cannot start: %v", c.name, err)
+		}
+		if c.ending() {
+			return
+		}
+	}
+}
+
+// run runs the process once, to its end.
+func (c *container) run() error {
+	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(c.command.Path, c.command.Args...)
+	cmd.Env = append(os.Environ(), c.command.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the simulator to handle
+	dieWithParent(cmd.SysProcAttr)
+
+	c.mu.Lock()
+	if c.stopping {
+		c.mu.Unlock()
+		return nil
+	}
+	at := time.Now()
+	if err = cmd.Start(); err == nil {
+		c.process = cmd.Process
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("start process: %w", err)
+	}
+	c.say("%s started", c.name)
+	c.started(at)
+	err = cmd.Wait()
+	c.mu.Lock()
+	c.process, c.code = nil, cmd.ProcessState.ExitCode()
+	c.mu.Unlock()
+	c.say("%s ended: %s", c.name, ended(err))
+	return nil
+}
+
+func ended(err error) string {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return "exit 0"
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return fmt.Sprintf("exit %d", exit.ExitCode())
+	default:
+		return err.Error()
+	}
+}
+
+func (c *container) ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopping
+}
+
+// terminate sends SIGTERM; the container is not started again. It returns the
+// time of the signal.
+func (c *container) terminate() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	if c.process == nil {
+		c.cancel()
+		return time.Now()
+	}
+	at := time.Now()
+	// An error means that the process has just ended, which is what is wanted.
+	_ = c.process.Signal(syscall.SIGTERM)
+	return at
+}
+
+// crash kills the process; the container starts it again after its back-off.
+func (c *container) crash() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.process != nil {
+		_ = c.process.Kill()
+	}
+}
+
+// kill ends the container at once and waits for it.
+func (c *container) kill() {
+	c.mu.Lock()
+	c.stopping = true
+	if c.process != nil {
+		c.cut = true
+		_ = c.process.Kill()
+	}
+	c.cancel()
+	c.mu.Unlock()
+	<-c.gone
+}
+
+func (c *container) exit() (code int, cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.code, c.cut
+}
+
+// pause waits for d and reports whether ctx is still alive then.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}

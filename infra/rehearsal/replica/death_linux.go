@@ -1,0 +1,7 @@
+package replica
+
+import "syscall"
+
+// dieWithParent has the kernel kill a container's process when the simulator
+// dies without ending it.
+func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

@@ -1,0 +1,149 @@
+// Package replica stands in for a replica of the platform: two containers,
+// sidecar and app, as two processes on one machine.
+//
+// It owns the processes and their ports: it starts them, starts a crashed one
+// again in place, signals both at once when the replica is to go, and kills
+// what is left after the grace period. It must never route a request and never
+// look inside the database. The rehearsal's scenarios call it.
+package replica
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"sluice/infra/rehearsal/timeline"
+)
+
+// Ports are the addresses of one replica, all on 127.0.0.1.
+type Ports struct{ Ingress, Probe, Control, App int }
+
+// Addr returns 127.0.0.1 with the port.
+func Addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// Spec says what a replica runs.
+type Spec struct {
+	Name    string // of the replica, unique in a run
+	Sidecar func(Ports) Command
+	App     func(Ports) Command
+	LogDir  string        // each container's output goes to NAME-sidecar.log and NAME-app.log
+	Backoff time.Duration // before a crashed container starts again
+	// SidecarStarted and AppStarted are called after each start of a process;
+	// they must not wait.
+	SidecarStarted, AppStarted func(p Ports, at time.Time)
+}
+
+// Order is how SIGTERM reaches the two containers.
+type Order struct {
+	First string        // "app" or "sidecar"; "" for both at the same moment
+	Lead  time.Duration // how long the other one is spared
+}
+
+// Exit tells how a terminated replica went.
+type Exit struct {
+	Sidecar, App       int // exit codes, -1 when a signal ended the process
+	SidecarCut, AppCut bool
+}
+
+// Replica is a running or ended replica.
+type Replica struct {
+	Name  string
+	Ports Ports
+
+	log          *timeline.Log
+	sidecar, app *container
+}
+
+// Start starts both containers. The caller ends the replica with Close, before
+// which it may Terminate it. Once ctx has ended nothing is started any more.
+func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) {
+	ports, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
+	r := &Replica{Name: spec.Name, Ports: ports, log: log}
+	contain := func(name string, command Command, started func(Ports, time.Time)) *container {
+		return &container{
+			name:    name,
+			command: command,
+			log:     filepath.Join(spec.LogDir, spec.Name+"-"+name+".log"),
+			backoff: spec.Backoff,
+			say:     func(format string, args ...any) time.Time { return log.Add(spec.Name, format, args...) },
+			started: func(at time.Time) { started(ports, at) },
+		}
+	}
+	r.sidecar = contain("sidecar", spec.Sidecar(ports), spec.SidecarStarted)
+	r.app = contain("app", spec.App(ports), spec.AppStarted)
+	r.sidecar.start(ctx)
+	r.app.start(ctx)
+	return r, nil
+}
+
+// Terminate sends SIGTERM in the given order, calls signalled with the time of
+// the first one, waits for both containers and kills what is left when grace
+// has passed since then. It returns early when ctx ends.
+func (r *Replica) Terminate(ctx context.Context, order Order, grace time.Duration, signalled func(time.Time)) Exit {
+	first, second := r.sidecar, r.app
+	if order.First == "app" {
+		first, second = second, first
+	}
+	at := first.terminate()
+	if order.First == "" {
+		second.terminate()
+		r.log.AddAt(at, r.Name, "SIGTERM to both")
+	} else {
+		r.log.AddAt(at, r.Name, "SIGTERM to the %s", first.name)
+	}
+	signalled(at)
+	ctx, cancel := context.WithDeadline(ctx, at.Add(grace))
+	defer cancel()
+	if order.First != "" && pause(ctx, order.Lead) {
+		r.log.AddAt(second.terminate(), r.Name, "SIGTERM to the %s", second.name)
+	}
+	for _, c := range []*container{first, second} {
+		select {
+		case <-c.gone:
+		case <-ctx.Done():
+			r.log.Add(r.Name, "SIGKILL to the %s after %s", c.name, time.Since(at).Round(time.Millisecond))
+			c.kill()
+		}
+	}
+	var exit Exit
+	exit.Sidecar, exit.SidecarCut = r.sidecar.exit()
+	exit.App, exit.AppCut = r.app.exit()
+	return exit
+}
+
+// CrashApp kills the app, which starts again after the back-off.
+func (r *Replica) CrashApp() {
+	r.log.Add(r.Name, "SIGKILL to the app (crash)")
+	r.app.crash()
+}
+
+// CrashSidecar kills the sidecar, which starts again after the back-off.
+func (r *Replica) CrashSidecar() {
+	r.log.Add(r.Name, "SIGKILL to the sidecar (crash)")
+	r.sidecar.crash()
+}
+
+// Close kills whatever still runs and waits for it.
+func (r *Replica) Close() {
+	r.sidecar.kill()
+	r.app.kill()
+}
+
+// freePorts finds four ports, all open at once so that they differ.
+func freePorts() (Ports, error) {
+	var ports [4]int
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return Ports{}, fmt.Errorf("find free port: %w", err)
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return Ports{ports[0], ports[1], ports[2], ports[3]}, nil
+}

@@ -1,0 +1,83 @@
+package verdict
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/infra/rehearsal/sender"
+)
+
+// Evidence is everything a run left behind.
+type Evidence struct {
+	Webhooks []sender.Webhook // from the senders' ledger
+	Records  []Record         // from the recorder's file: what the jobs did
+	Jobs     []Job            // from the app's table: what the app accepted, and in which order
+	// AcrossReplicas asks for order between webhooks that different replicas
+	// acknowledged.
+	AcrossReplicas bool
+	// DoorRetries is how often the ingress may have repeated a request by itself.
+	DoorRetries int
+}
+
+// Record is one line of the recorder: a job that ran to its end.
+type Record struct {
+	At       time.Time
+	SluiceID string
+	ID       string // of the rehearsal, from the body
+	Hash     uint64 // of the body
+	Bytes    int
+}
+
+// Job is one row of the app's job table.
+type Job struct {
+	ID       int64 // ascends in the order in which the app stored its jobs
+	SluiceID string
+	State    string
+	Attempt  int
+	Created  time.Time
+}
+
+// ReadRecords reads the recorder's file. A last line that is still being
+// written is left out.
+func ReadRecords(r io.Reader) ([]Record, error) {
+	var records []Record
+	lines := bufio.NewReader(r)
+	for number := 1; ; number++ {
+		line, err := lines.ReadString('\n')
+		if err == io.EOF {
+			return records, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read records: %w", err)
+		}
+		record, err := parse(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			return nil, fmt.Errorf("read record in line %d: %w", number, err)
+		}
+		records = append(records, record)
+	}
+}
+
+func parse(line string) (Record, error) {
+	f := strings.Split(line, "\t")
+	if len(f) != 6 {
+		return Record{}, fmt.Errorf("%d fields, want 6", len(f))
+	}
+	at, err := strconv.ParseInt(f[0], 10, 64)
+	if err != nil {
+		return Record{}, fmt.Errorf("parse time: %w", err)
+	}
+	hash, err := strconv.ParseUint(f[4], 16, 64)
+	if err != nil {
+		return Record{}, fmt.Errorf("parse hash: %w", err)
+	}
+	size, err := strconv.Atoi(f[5])
+	if err != nil {
+		return Record{}, fmt.Errorf("parse size: %w", err)
+	}
+	return Record{At: time.Unix(0, at), SluiceID: f[1], ID: f[3], Hash: hash, Bytes: size}, nil
+}

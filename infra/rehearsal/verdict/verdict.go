@@ -1,0 +1,219 @@
+// Package verdict judges a rehearsal by its evidence.
+//
+// It is pure: ledger, records and jobs in, a verdict out. It owns the meaning
+// of lost, duplicated and out of order. It must never take the sidecar's own
+// word for anything. The rehearsal calls it when a run is over.
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/infra/rehearsal/sender"
+)
+
+// Verdict is the outcome of a run.
+type Verdict struct {
+	Sent         int `json:"sent"`         // webhooks
+	Acknowledged int `json:"acknowledged"` // webhooks that got a 2xx
+	Refused      int `json:"refused"`      // tries that got no 2xx
+	GivenUp      int `json:"given_up"`     // webhooks whose sender never got a 2xx
+	Held         int `json:"held"`         // webhooks that the sidecar acknowledged for the app
+	Delivered    int `json:"delivered"`    // webhooks whose job ran to its end
+
+	Lost        []Finding `json:"lost"`         // acknowledged and never delivered
+	OutOfOrder  []Finding `json:"out_of_order"` // delivered before one that was acknowledged before it was sent
+	Unordered   int       `json:"unordered"`    // webhooks whose order cannot be judged: tried at several doors
+	Damaged     []Finding `json:"damaged"`      // delivered with another body
+	Unexplained []Finding `json:"unexplained"`  // delivered more than once without a reason
+	Wrong       []Finding `json:"wrong"`        // refused with anything but a 503
+	Duplicated  int       `json:"duplicated"`   // webhooks delivered more than once, for whatever reason
+	// Explained counts deliveries beyond the first by the reason that allows them.
+	Explained map[string]int `json:"explained"`
+	// Unasked counts webhooks that were delivered though their sender got no
+	// acknowledgement, which at-least-once allows.
+	Unasked int `json:"delivered_unacknowledged"`
+
+	Answers map[string]int `json:"answers"` // tries by status, "none" for no answer
+
+	LongestAck time.Duration `json:"longest_ack_ns"`
+	P50Ack     time.Duration `json:"p50_ack_ns"`
+	P99Ack     time.Duration `json:"p99_ack_ns"`
+}
+
+// Finding is one webhook that something is wrong with.
+type Finding struct {
+	ID     string `json:"rehearsal_id"`
+	Lane   string `json:"lane"`
+	Reason string `json:"reason"`
+}
+
+// Good reports whether nothing was found that must not be.
+func (v *Verdict) Good() bool {
+	return len(v.Lost)+len(v.OutOfOrder)+len(v.Damaged)+len(v.Unexplained)+len(v.Wrong) == 0
+}
+
+// known is what the receiving side knows of one webhook.
+type known struct {
+	records []Record
+	jobs    []Job
+}
+
+// Judge weighs the evidence.
+func Judge(e Evidence) *Verdict {
+	v := &Verdict{Explained: map[string]int{}, Answers: map[string]int{}}
+	received := receivedBy(e)
+	var acks []time.Duration
+	for i := range e.Webhooks {
+		w := &e.Webhooks[i]
+		if w.Direct && w.Acknowledged() == nil {
+			continue // a knock at a door that was not open yet
+		}
+		v.Sent++
+		v.countTries(w)
+		k := received[w.ID]
+		ack := w.Acknowledged()
+		switch {
+		case ack != nil:
+			v.Acknowledged++
+			acks = append(acks, ack.Done.Sub(ack.Sent))
+			if ack.Held {
+				v.Held++
+			}
+			if len(k.records) == 0 {
+				v.Lost = append(v.Lost, finding(w, "%s", lostReason(k, ack)))
+			}
+		case len(k.records) > 0:
+			v.Unasked++
+			fallthrough
+		default:
+			v.GivenUp++
+		}
+		v.countDeliveries(w, k, e.DoorRetries)
+	}
+	v.OutOfOrder, v.Unordered = outOfOrder(e, received)
+	if len(acks) > 0 {
+		slices.Sort(acks)
+		v.LongestAck = acks[len(acks)-1]
+		v.P50Ack = acks[len(acks)/2]
+		v.P99Ack = acks[min(len(acks)-1, len(acks)*99/100)]
+	}
+	return v
+}
+
+// receivedBy gathers records and jobs by the rehearsal's own id. A job names
+// only its Sluice-Id, which the job's record or the answer to the sender ties
+// to the webhook.
+func receivedBy(e Evidence) map[string]known {
+	received := make(map[string]known, len(e.Webhooks))
+	bySluice := make(map[string]string, len(e.Webhooks))
+	for _, r := range e.Records {
+		k := received[r.ID]
+		k.records = append(k.records, r)
+		received[r.ID] = k
+		bySluice[r.SluiceID] = r.ID
+	}
+	for i := range e.Webhooks {
+		for _, t := range e.Webhooks[i].Tries {
+			if t.SluiceID != "" {
+				bySluice[t.SluiceID] = e.Webhooks[i].ID
+			}
+		}
+	}
+	for _, j := range e.Jobs {
+		id, ok := bySluice[j.SluiceID]
+		if !ok {
+			continue
+		}
+		k := received[id]
+		k.jobs = append(k.jobs, j)
+		received[id] = k
+	}
+	return received
+}
+
+func (v *Verdict) countTries(w *sender.Webhook) {
+	for _, t := range w.Tries {
+		answer := "none"
+		if t.Status != 0 {
+			answer = fmt.Sprint(t.Status)
+		}
+		v.Answers[answer]++
+		if t.Acknowledged() {
+			continue
+		}
+		v.Refused++
+		if t.Status != 503 {
+			v.Wrong = append(v.Wrong, finding(w, "answered %s by %q instead of 503 %s", answer, t.Replica, t.Err))
+		}
+	}
+}
+
+func lostReason(k known, ack *sender.Try) string {
+	where := fmt.Sprintf("acknowledged %d by %s, Sluice-Id %s, held %v", ack.Status, ack.Replica, ack.SluiceID, ack.Held)
+	if len(k.jobs) == 0 {
+		return where + ": the app has no job for it"
+	}
+	return fmt.Sprintf("%s: the app has job %d for it, in state %q", where, k.jobs[0].ID, k.jobs[0].State)
+}
+
+// Reasons for a delivery beyond the first, as design.md 5 allows them.
+const (
+	ranAgain  = "one job cut off while it ran and run again"
+	triedMore = "an earlier try, never acknowledged, had reached the app too"
+	doorAgain = "the ingress repeated the request"
+)
+
+// countDeliveries explains every delivery of w beyond the first.
+func (v *Verdict) countDeliveries(w *sender.Webhook, k known, doorRetries int) {
+	if len(k.records) == 0 {
+		return
+	}
+	v.Delivered++
+	for _, r := range k.records {
+		if r.Hash != w.Hash || r.Bytes != w.Bytes {
+			v.Damaged = append(v.Damaged, finding(w, "sent %d bytes, hash %016x; delivered %d bytes, hash %016x",
+				w.Bytes, w.Hash, r.Bytes, r.Hash))
+		}
+	}
+	if len(k.records) > 1 {
+		v.Duplicated++
+	}
+	runs, jobs, attempts := map[string]int{}, map[string]int{}, map[string]int{}
+	for _, r := range k.records {
+		runs[r.SluiceID]++
+	}
+	for _, j := range k.jobs {
+		jobs[j.SluiceID]++
+		attempts[j.SluiceID] = max(attempts[j.SluiceID], j.Attempt)
+	}
+	for id, n := range runs {
+		switch {
+		case n == 1:
+		case jobs[id] <= 1 && attempts[id] >= n:
+			v.Explained[ranAgain] += n - 1
+		default:
+			v.Unexplained = append(v.Unexplained, finding(w, "Sluice-Id %s ran %d times, as %d jobs of %d attempts",
+				id, n, jobs[id], attempts[id]))
+		}
+	}
+	more := len(runs) - 1
+	unacknowledged := len(w.Tries)
+	if w.Acknowledged() != nil {
+		unacknowledged--
+	}
+	switch {
+	case more == 0:
+	case more <= unacknowledged:
+		v.Explained[triedMore] += more
+	case more <= unacknowledged+doorRetries*len(w.Tries):
+		v.Explained[doorAgain] += more
+	default:
+		v.Unexplained = append(v.Unexplained, finding(w, "%d Sluice-Ids for %d tries", len(runs), len(w.Tries)))
+	}
+}
+
+func finding(w *sender.Webhook, format string, args ...any) Finding {
+	return Finding{ID: w.ID, Lane: w.Lane, Reason: fmt.Sprintf(format, args...)}
+}
