@@ -4,6 +4,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,6 +70,8 @@ type Config struct {
 
 	Routes   []Route           `ignored:"true"` // WEBHOOK_ROUTES, parsed
 	LaneKeys map[string]string `ignored:"true"` // LANES, parsed: a source's JSON path
+
+	BufferKeys [][]byte `ignored:"true"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
 }
 
 // Secret is a text that never prints.
@@ -119,6 +122,9 @@ func Load() (*Config, error) {
 		problems = append(problems, err)
 	}
 	if c.LaneKeys, err = parseLanes(c.Lanes); err != nil {
+		problems = append(problems, err)
+	}
+	if c.BufferKeys, err = parseKeys(c.BufferKey); err != nil {
 		problems = append(problems, err)
 	}
 	if c.ReplicaName == "" {
@@ -228,6 +234,18 @@ func (c *Config) GateOrder() gate.Order {
 		return gate.None
 	}
 	return gate.PerLane
+}
+
+// parseKeys reads 32-byte keys in base64.
+func parseKeys(texts Secrets) (keys [][]byte, err error) {
+	for i, text := range texts {
+		key, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(key) != 32 {
+			return nil, fmt.Errorf("BUFFER_KEY: key %d is not 32 bytes in base64; make one with: openssl rand -base64 32", i+1)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 func oneOf(s, list string) bool {

@@ -142,3 +142,10 @@ func (g *Gate) Seal(sealed bool, permit time.Time) {
 func (g *Gate) permitted() bool {
 	return g.cfg.Order != Strict || time.Now().Before(g.permit)
 }
+
+// Permitted reports whether this replica may acknowledge at present.
+func (g *Gate) Permitted() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.permitted()
+}

@@ -194,6 +194,9 @@ func (r *Replay) policy(h *inHand) upstream.Policy {
 		}
 		return func() { r.turns.Release(1) }, nil
 	}
+	if h.row.Webhook.Verified != "" {
+		p.Freshen = r.Config.Freshen[h.row.Webhook.Source]
+	}
 	p.Until = func() time.Time { return r.until(h) }
 	p.Retrying = func(attempt int, reason string) {
 		r.Metrics.Replayed.WithLabelValues("retried").Inc()

@@ -43,7 +43,8 @@ type Deliverer interface {
 type Config struct {
 	Concurrency int // lanes that post at one time
 	Policy      upstream.Policy
-	BlindAfter  time.Duration // how long the database may be away before unknown lanes pass, 5 s
+	Freshen     map[string]func(*webhook.Webhook) // by source: signs anew what was verified at receipt
+	BlindAfter  time.Duration                     // how long the database may be away before unknown lanes pass, 5 s
 }
 
 // Deps are the rooms that replay works with.

@@ -64,3 +64,12 @@ func (p *Prober) BeginDrain(ctx context.Context) error {
 	resp.Body.Close()
 	return nil
 }
+
+// Refuses reports whether nobody listens on the app's port.
+func (c *Client) Refuses() bool {
+	nc, err := c.dial.Dial("tcp", c.addr)
+	if err == nil {
+		nc.Close()
+	}
+	return err != nil
+}

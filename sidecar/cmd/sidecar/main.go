@@ -1,0 +1,67 @@
+// Command sidecar is Sluice's proxy: it holds the ingress of a replica, keeps
+// webhooks in PostgreSQL while the app is away and replays them in order.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build: -ldflags "-X main.version=...".
+var version = "dev"
+
+// Exit codes beside 0: something was cut off or failed, and a wrong use or
+// configuration.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// exit carries an exit code through cobra; its message has been printed.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	root := &cobra.Command{
+		Use:           "sidecar",
+		Short:         "Holds webhooks while the app is away and replays them in order",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(serveCmd(), execCmd(), statusCmd(), migrateCmd(), probeCmd(), versionCmd())
+	root.SetArgs(args)
+	err := root.Execute()
+	var code exit
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
+	return exitUsage
+}
+
+func versionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
+	}
+}
+
+// badConfiguration prints every problem, one a line.
+func badConfiguration(err error) error {
+	fmt.Fprintln(os.Stderr, "sidecar: bad configuration:")
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(os.Stderr, "  %s\n", strings.TrimRight(line, "\n"))
+	}
+	return exit(exitUsage)
+}

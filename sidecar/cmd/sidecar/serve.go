@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/config"
+	"sluice/sidecar/internal/entrypoint"
+	"sluice/sidecar/internal/logging"
+	"sluice/sidecar/internal/supervise"
+)
+
+// memoryLimit is what the runtime tries to stay under, unless GOMEMLIMIT says
+// otherwise: the bodies in flight (64 MiB) and in hand, twice over for copies
+// on their way, below the smallest container's share.
+const memoryLimit = 192 << 20
+
+func serveCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "Run the proxy until SIGTERM", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			// Before anything else: a SIGTERM that comes first must not kill.
+			signals := make(chan os.Signal, 4)
+			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(memoryLimit)
+			}
+			cfg, err := config.Load()
+			log, logErr := logging.New(os.Stderr, cfg.LogLevel, cfg.LogFormat)
+			if err := errors.Join(err, logErr); err != nil {
+				return badConfiguration(err)
+			}
+			r, err := supervise.New(cfg, supervise.Options{Version: version, Log: log, Terminate: signals})
+			if err != nil {
+				return badConfiguration(err)
+			}
+			if code := r.Run(); code != 0 {
+				return exit(code)
+			}
+			return nil
+		},
+	}
+}
+
+func execCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "exec -- COMMAND [ARG...]", Short: "Run the app as a container's first process and restart it when it crashes",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			log, err := logging.New(os.Stderr, envOr("LOG_LEVEL", "info"), os.Getenv("LOG_FORMAT"))
+			if err != nil {
+				return badConfiguration(err)
+			}
+			code, err := entrypoint.Run(context.Background(), entrypoint.Options{Command: args, Logger: log})
+			if err != nil {
+				fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
+			}
+			if code != 0 {
+				return exit(code)
+			}
+			return nil
+		},
+	}
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func migrateCmd() *cobra.Command {
+	var limit time.Duration
+	c := &cobra.Command{
+		Use: "migrate", Short: "Bring the database's tables up to date", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := config.Load()
+			log, logErr := logging.New(os.Stderr, cfg.LogLevel, cfg.LogFormat)
+			if err := errors.Join(err, logErr); err != nil {
+				return badConfiguration(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			defer cancel()
+			store, err := buffer.Open(ctx, buffer.Config{URL: string(cfg.DatabaseURL), Instance: uuid.NewString(), Log: log})
+			if err != nil {
+				return badConfiguration(err)
+			}
+			defer store.Close()
+			return migrate(ctx, c, store)
+		},
+	}
+	c.Flags().DurationVar(&limit, "timeout", time.Minute, "give up after this time")
+	return c
+}
+
+func migrate(ctx context.Context, c *cobra.Command, store *buffer.Store) error {
+	_, missing, err := store.Migrations(ctx)
+	if err == nil {
+		err = store.Migrate(ctx)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
+		return exit(exitFailed)
+	}
+	for _, name := range missing {
+		fmt.Fprintf(c.OutOrStdout(), "applied %s\n", name)
+	}
+	if len(missing) == 0 {
+		fmt.Fprintln(c.OutOrStdout(), "nothing to do, the tables are up to date")
+	}
+	return nil
+}

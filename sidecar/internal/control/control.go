@@ -1,0 +1,92 @@
+// Package control is what operators and the platform see of a replica: the
+// probe listener (startup, readiness, liveness, metrics) and the control
+// listener on loopback.
+//
+// It owns their paths and answers and the control token. It must never touch a
+// webhook and holds no state of its own: every answer is read from the Reporter
+// it is given. supervise serves it, `sidecar status` asks it.
+package control
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Status is the replica at one moment, the body of GET /v1/status.
+type Status struct {
+	State      string  `json:"state"`
+	App        string  `json:"app"` // healthy, unhealthy or unknown
+	Database   string  `json:"db"`  // connected or unreachable
+	Held       int64   `json:"held"`
+	Pending    int64   `json:"pending"`
+	Processing int64   `json:"processing"`
+	Failed     int64   `json:"failed"`
+	HeldBytes  int64   `json:"held_bytes"`
+	OldestSecs float64 `json:"oldest_pending_seconds"`
+	Replayed   int64   `json:"replayed"` // by this replica since it started
+	InFlight   int     `json:"in_flight"`
+	Holding    int     `json:"holding"` // being stored now
+	ShutLanes  int     `json:"shut_lanes"`
+	Forced     int     `json:"forced_lanes"`
+	Order      string  `json:"order"`
+	Sealed     bool    `json:"sealed"` // ORDER=strict beside another replica: everything goes through the queue
+	Replica    string  `json:"replica"`
+	Instance   string  `json:"instance"`
+	Version    string  `json:"version"`
+	UptimeSecs float64 `json:"uptime_seconds"`
+}
+
+// Reporter knows how the replica does.
+type Reporter interface {
+	Status() Status
+	Started() error // nil once the startup probe may pass
+	Ready() error   // nil while a webhook can be forwarded or durably held
+}
+
+// Probes returns the handler of the probe listener.
+func Probes(r Reporter, registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /startupz", func(w http.ResponseWriter, _ *http.Request) { verdict(w, r.Started()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { verdict(w, r.Ready()) })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { verdict(w, nil) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func verdict(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// API returns the handler of the control listener. With a token every request
+// must carry it: Authorization: Bearer TOKEN.
+func API(r Reporter, token string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		// An error here is the client's broken connection.
+		_ = json.NewEncoder(w).Encode(r.Status())
+	})
+	if token == "" {
+		return mux
+	}
+	want := sha256.Sum256([]byte(token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if got := sha256.Sum256([]byte(given)); subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			http.Error(w, "CONTROL_TOKEN is missing or wrong", http.StatusUnauthorized)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}

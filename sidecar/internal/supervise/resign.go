@@ -1,0 +1,45 @@
+package supervise
+
+import (
+	"time"
+
+	"sluice/sidecar/internal/config"
+	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/senders"
+)
+
+// resigners returns, for RESIGN=true, what gives a held webhook a signature of
+// now, by source. Only senders whose signature ages have one.
+func resigners(cfg *config.Config) map[string]func(*webhook.Webhook) {
+	if !cfg.Resign {
+		return nil
+	}
+	by := map[string]func(*webhook.Webhook){}
+	for _, route := range cfg.Routes {
+		s, ok := route.Sender.(senders.Resigner)
+		if !ok || len(route.Secrets) == 0 {
+			continue
+		}
+		secret := route.Secrets[0]
+		by[route.Source] = func(w *webhook.Webhook) {
+			r := senders.Request{Method: w.Head.Method(), URL: w.Head.URL(), Header: w.Head, Body: w.Body}
+			for _, f := range s.Resign(r, secret, time.Now()) {
+				w.Head = w.Head.Set(f.Name, f.Value)
+			}
+		}
+	}
+	return by
+}
+
+// warnMissingSecrets names each variable whose absence leaves a route open.
+func (r *Replica) warnMissingSecrets() {
+	told := map[string]bool{}
+	for _, route := range r.cfg.Routes {
+		name := route.Sender.Traits().SecretVar
+		if name == "" || len(route.Secrets) > 0 || told[name] {
+			continue
+		}
+		told[name] = true
+		r.log.Warn("No secret, signatures of this sender are not checked", "variable", name, "path", route.Path, "source", route.Source)
+	}
+}

@@ -1,0 +1,216 @@
+// Package supervise runs a replica: it opens the rooms in order, turns probe
+// results and signals into the gate's events, and closes the rooms in reverse
+// (shutdown.go: the whole order of a shutdown is there).
+//
+// It alone starts and stops goroutines that outlive a request. It must never
+// decide about a webhook. cmd calls it.
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/config"
+	"sluice/sidecar/internal/control"
+	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/ingress"
+	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/metrics"
+	"sluice/sidecar/internal/replay"
+	"sluice/sidecar/internal/upstream"
+)
+
+// Options are what a replica needs beside its settings.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+	// Terminate brings SIGTERM and SIGINT.
+	Terminate <-chan os.Signal
+}
+
+// Replica is one running sidecar.
+type Replica struct {
+	cfg      *config.Config
+	opt      Options
+	log      *slog.Logger
+	instance string
+	began    time.Time
+
+	store   *buffer.Store
+	gate    *gate.Gate
+	app     *upstream.Client
+	prober  *upstream.Prober
+	ingress *ingress.Ingress
+	replay  *replay.Replay
+	metrics *metrics.Metrics
+
+	health   health
+	vitals   atomic.Pointer[vitals]
+	joined   atomic.Bool // registered among the replicas, migrations applied
+	sealed   atomic.Bool
+	replayed atomic.Int64 // replay's count when replaying began
+	beatNow  chan struct{}
+
+	transitions chan transition // to be logged
+
+	servers []*http.Server
+	faults  chan error // of a listener that ended by itself
+	loops   sync.WaitGroup
+}
+
+// New opens nothing yet but what can be wrong in the settings.
+func New(cfg *config.Config, opt Options) (*Replica, error) {
+	r := &Replica{
+		cfg: cfg, opt: opt, log: opt.Log, began: time.Now(), metrics: metrics.New(),
+		beatNow: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
+		health: health{probeNow: make(chan struct{}, 1)},
+	}
+	r.vitals.Store(&vitals{})
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make instance id: %w", err)
+	}
+	r.instance = id.String()
+	r.gate = gate.New(gate.Config{Order: cfg.GateOrder(), CatchupLimit: cfg.CatchupLimit, Changed: r.changed})
+	r.metrics.State.WithLabelValues(lifecycle.Starting.String()).Set(1)
+	r.app, err = upstream.New(upstream.Config{URL: cfg.AppURL, HealthPath: cfg.AppHealthPath, Secret: string(cfg.SluiceSecret)})
+	if err != nil {
+		return nil, fmt.Errorf("APP_URL: %w", err)
+	}
+	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
+	r.store, err = buffer.Open(context.Background(), buffer.Config{
+		URL: string(cfg.DatabaseURL), Instance: r.instance, Name: cfg.ReplicaName, Strict: cfg.Order == "strict",
+		AppendTimeout: cfg.HoldTimeout, Keys: cfg.BufferKeys, Log: r.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	r.ingress = ingress.New(ingress.Deps{
+		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
+		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Kick() },
+	})
+	r.replay = replay.New(replay.Deps{
+		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
+			MaxAttempts: cfg.ReplayMaxAttempts, Timeout: cfg.AppAnswerTimeout,
+			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
+		}},
+		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log,
+	})
+	return r, nil
+}
+
+// Run serves until SIGTERM and returns the exit code: 0 when all was drained,
+// 1 when something had to be cut off or a listener failed.
+func (r *Replica) Run() int {
+	if err := r.listen(); err != nil {
+		r.log.Error("Sidecar can't start", "err", err)
+		r.closeServers(context.Background())
+		r.store.Close()
+		return 1
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	for _, loop := range []func(context.Context){r.membershipLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.replay.Run} {
+		r.loops.Go(func() { loop(ctx) })
+	}
+	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
+		"order", r.cfg.Order, "replica", r.cfg.ReplicaName, "instance", r.instance)
+	r.warnMissingSecrets()
+	select {
+	case <-r.opt.Terminate:
+	case err := <-r.faults:
+		r.log.Error("Listener failed", "err", err)
+	}
+	return r.shutdown(stop)
+}
+
+// listen opens every listener before anything runs: a taken port is told at
+// once.
+func (r *Replica) listen() error {
+	var h2c http.Protocols
+	h2c.SetHTTP1(true)
+	h2c.SetUnencryptedHTTP2(true)
+	quiet := slog.NewLogLogger(r.log.Handler(), slog.LevelDebug)
+	for _, s := range []*http.Server{
+		{Addr: r.cfg.ListenAddr, Handler: r.ingress, Protocols: &h2c, ReadHeaderTimeout: r.cfg.HeaderTimeout, IdleTimeout: r.cfg.IdleTimeout},
+		{Addr: r.cfg.ProbeAddr, Handler: control.Probes(r, r.metrics.Registry), ReadTimeout: r.cfg.HeaderTimeout},
+		{Addr: r.cfg.ControlAddr, Handler: control.API(r, string(r.cfg.ControlToken)), ReadTimeout: r.cfg.HeaderTimeout},
+	} {
+		s.ErrorLog = quiet
+		l, err := net.Listen("tcp", s.Addr)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", s.Addr, err)
+		}
+		r.servers = append(r.servers, s)
+		r.loops.Go(func() {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				r.faults <- fmt.Errorf("serve %s: %w", s.Addr, err)
+			}
+		})
+	}
+	return nil
+}
+
+// transition is one change of state, to be logged.
+type transition struct {
+	from, to lifecycle.State
+	at       time.Time
+	replayed int64
+}
+
+// changed is told of every transition, under the gate's lock, where nothing may
+// wait: the lines are written by transitionLoop.
+func (r *Replica) changed(from, to lifecycle.State) {
+	r.metrics.State.WithLabelValues(from.String()).Set(0)
+	r.metrics.State.WithLabelValues(to.String()).Set(1)
+	r.metrics.Transitions.WithLabelValues(to.String()).Inc()
+	n := r.replay.Delivered()
+	if to == lifecycle.Replaying {
+		r.replayed.Store(n)
+	}
+	select {
+	case r.transitions <- transition{from, to, time.Now(), n - r.replayed.Load()}:
+	default: // a log that is so far behind misses a line rather than a webhook
+	}
+	poke(r.beatNow)
+	r.replay.Kick()
+}
+
+// transitionLoop logs the transitions, with their own time.
+func (r *Replica) transitionLoop(ctx context.Context) {
+	for {
+		select {
+		case t := <-r.transitions:
+			r.logTransition(t)
+		case <-ctx.Done():
+			for len(r.transitions) > 0 {
+				r.logTransition(<-r.transitions)
+			}
+			return
+		}
+	}
+}
+
+func (r *Replica) logTransition(t transition) {
+	r.log.Info("State changed", "from", t.from.String(), "state", t.to.String(), "at", t.at)
+	if t.from == lifecycle.Replaying && t.to == lifecycle.Passing {
+		r.log.Info("Startup webhook queue replay complete", "queuedWebhooksProcessed", t.replayed, "state", t.to.String())
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,144 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/control"
+	"sluice/sidecar/internal/ingress"
+	"sluice/sidecar/internal/lifecycle"
+)
+
+// vitals are what was last read of the database.
+type vitals struct {
+	database bool
+	stats    buffer.Stats
+	at       time.Time
+}
+
+const (
+	vitalsEvery = time.Second
+	retainEvery = time.Hour
+	remindEvery = time.Minute // that the database is still away
+)
+
+// vitalsLoop counts what is held and notes whether the database is there.
+func (r *Replica) vitalsLoop(ctx context.Context) {
+	var told time.Time
+	for wait := time.Duration(0); tick(ctx, wait, nil); {
+		began := time.Now()
+		stats, err := r.store.Stats(ctx)
+		if err == nil {
+			err = r.store.Ping(ctx)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		// Counting a long backlog costs the database something: at most a
+		// twentieth of its time.
+		wait = max(vitalsEvery, 20*time.Since(began))
+		if err != nil {
+			wait = vitalsEvery
+			r.vitals.Store(&vitals{stats: r.vitals.Load().stats, at: time.Now()})
+			r.metrics.Database.Set(0)
+			if r.joined.Load() && time.Since(told) > remindEvery {
+				told = time.Now()
+				r.log.Error("Health check failed: PostgreSQL unreachable", "err", err)
+			}
+			continue
+		}
+		if !told.IsZero() {
+			told = time.Time{}
+			r.log.Info("PostgreSQL is reachable again")
+		}
+		r.vitals.Store(&vitals{database: true, stats: stats, at: time.Now()})
+		r.metrics.Database.Set(1)
+		r.metrics.Held.WithLabelValues("pending").Set(float64(stats.Pending))
+		r.metrics.Held.WithLabelValues("processing").Set(float64(stats.Processing))
+		r.metrics.Held.WithLabelValues("failed").Set(float64(stats.Failed))
+	}
+}
+
+// retainLoop deletes completed rows after RETENTION.
+func (r *Replica) retainLoop(ctx context.Context) {
+	for wait := time.Minute; tick(ctx, wait, nil); wait = retainEvery {
+		n, err := r.store.Retain(ctx, r.cfg.Retention)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			r.log.Warn("Completed webhooks could not be deleted, retrying in an hour", "err", err)
+		case n > 0:
+			r.log.Info("Completed webhooks deleted after RETENTION", "count", n)
+		}
+	}
+}
+
+func (r *Replica) ingressVitals() ingress.Vitals {
+	v := r.vitals.Load()
+	s := v.stats
+	return ingress.Vitals{
+		Database:       v.database,
+		App:            r.health.name(),
+		State:          r.gate.State().String(),
+		Held:           s.Pending + s.Processing,
+		Full:           s.Pending+s.Processing >= r.cfg.HoldMaxRows || s.Bytes >= r.cfg.HoldMaxBytes,
+		FullUnverified: s.UnverifiedBytes >= r.cfg.HoldMaxUnverifiedBytes,
+	}
+}
+
+// Status reports the replica at this moment.
+func (r *Replica) Status() control.Status {
+	v, c := r.vitals.Load(), r.gate.Counts()
+	st := control.Status{
+		State: r.gate.State().String(), App: r.health.name(), Database: "unreachable",
+		Held: v.stats.Pending + v.stats.Processing, Pending: v.stats.Pending, Processing: v.stats.Processing,
+		Failed: v.stats.Failed, HeldBytes: v.stats.Bytes, OldestSecs: v.stats.OldestPending.Seconds(),
+		Replayed: r.replay.Delivered(), InFlight: c.InFlight, Holding: c.Holds, ShutLanes: c.Shut, Forced: c.Forced,
+		Order: r.cfg.Order, Sealed: r.sealed.Load(), Replica: r.cfg.ReplicaName, Instance: r.instance,
+		Version: r.opt.Version, UptimeSecs: time.Since(r.began).Seconds(),
+	}
+	if v.database {
+		st.Database = "connected"
+	}
+	return st
+}
+
+// Started returns nil once the startup probe may pass.
+func (r *Replica) Started() error {
+	if r.cfg.StartupGate == "buffer" {
+		return r.canHold()
+	}
+	r.health.mu.Lock()
+	ever := r.health.ever
+	r.health.mu.Unlock()
+	if !ever {
+		return errors.New("the app has not been healthy yet (STARTUP_GATE=app)")
+	}
+	return r.Ready()
+}
+
+// Ready returns nil while a webhook can be forwarded or durably held.
+func (r *Replica) Ready() error {
+	state := r.gate.State()
+	if state == lifecycle.Stopped {
+		return errors.New("stopped")
+	}
+	held := r.canHold()
+	if held == nil || state.Replays() && r.health.ok() && r.cfg.Order != "strict" {
+		return nil
+	}
+	return held
+}
+
+func (r *Replica) canHold() error {
+	switch {
+	case !r.joined.Load():
+		return errors.New("the queue's tables are not ready yet")
+	case !r.vitals.Load().database:
+		return errors.New("PostgreSQL is unreachable, nothing can be held")
+	case !r.gate.Permitted():
+		return errors.New("ORDER=strict: the other replicas have not answered yet")
+	}
+	return nil
+}
