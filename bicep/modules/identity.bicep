@@ -1,0 +1,21 @@
+metadata description = 'The identity that both containers run as: it pulls images, reads secrets and signs in to PostgreSQL. User-assigned, so that it can be given its roles before the first replica starts.'
+
+import { Installation } from 'types.bicep'
+
+@description('What every resource has in common.')
+param installation Installation
+
+@description('Its name.')
+param name string
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
+  name: name
+  location: installation.location
+  tags: installation.tags
+}
+
+@description('Object id, for role assignments.')
+output principalId string = identity.properties.principalId
+
+@description('Client id, by which a container asks for this identity\'s token.')
+output clientId string = identity.properties.clientId
