@@ -10,9 +10,16 @@ type shopify struct{}
 
 func init() { register(shopify{}) }
 
-const shopifySignature = "X-Shopify-Hmac-Sha256"
+// The older webhooks and the newer events differ in the prefix of their names.
+const (
+	shopifySignature = "X-Shopify-Hmac-Sha256"
+	shopifyEvents    = "Shopify-Hmac-Sha256"
+)
 
 var (
+	shopifyIDs    = []string{"X-Shopify-Webhook-Id", "Shopify-Webhook-Id"}
+	shopifyTopics = []string{"X-Shopify-Topic", "Shopify-Topic"}
+
 	errShopifyUnsigned  = unsigned(shopifySignature)
 	errShopifyMalformed = malformed(shopifySignature)
 	errShopifyMismatch  = mismatch(shopifySignature)
@@ -31,6 +38,9 @@ func (shopify) Traits() Traits {
 func (shopify) Verify(r Request, secrets []string, _ time.Time) error {
 	signature := r.Header.Get(shopifySignature)
 	if signature == "" {
+		signature = r.Header.Get(shopifyEvents)
+	}
+	if signature == "" {
 		return errShopifyUnsigned
 	}
 	sum, readable := base64Sum(signature)
@@ -44,8 +54,5 @@ func (shopify) Verify(r Request, secrets []string, _ time.Time) error {
 }
 
 func (shopify) Identify(r Request) Identity {
-	return Identity{
-		DeliveryID: name(r.Header.Get("X-Shopify-Webhook-Id")),
-		Event:      name(r.Header.Get("X-Shopify-Topic")),
-	}
+	return Identity{DeliveryID: firstName(r.Header, shopifyIDs), Event: firstName(r.Header, shopifyTopics)}
 }

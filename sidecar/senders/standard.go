@@ -90,7 +90,9 @@ func verifyStandard(r Request, f standardFields, secrets []string, now time.Time
 	return errStandardMismatch
 }
 
-// resignStandard returns nothing for a public key: only its owner can sign.
+// resignStandard returns nothing for a public key: only its owner can sign. A
+// sender that gives one statement under both sets of names gets both afresh,
+// since the app's library may read either.
 func resignStandard(r Request, f standardFields, secret string, now time.Time) []Field {
 	key := standardKey(secret)
 	if key == "" || strings.HasPrefix(secret, "whpk_") {
@@ -98,10 +100,13 @@ func resignStandard(r Request, f standardFields, secret string, now time.Time) [
 	}
 	at := strconv.FormatInt(now.Unix(), 10)
 	sum := sum256(key, r.Body, r.Header.Get(f.id), ".", at, ".")
-	return []Field{
-		{f.at, at},
-		{f.signature, "v1," + base64.StdEncoding.EncodeToString(sum[:])},
+	signature := "v1," + base64.StdEncoding.EncodeToString(sum[:])
+	fields := []Field{{f.at, at}, {f.signature, signature}}
+	if f == webhookFields && r.Header.Get(svixFields.signature) == r.Header.Get(f.signature) &&
+		r.Header.Get(svixFields.id) == r.Header.Get(f.id) {
+		fields = append(fields, Field{svixFields.at, at}, Field{svixFields.signature, signature})
 	}
+	return fields
 }
 
 // standardKey decodes a secret; one that is no base64 is taken as it is, as the

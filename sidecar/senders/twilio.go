@@ -81,13 +81,10 @@ func (twilio) Verify(r Request, secrets []string, _ time.Time) error {
 // twilioParameters returns what is signed after the URL, and whether all of the
 // body is covered by the signature.
 func twilioParameters(r Request) ([]byte, bool) {
-	if len(r.Body) == 0 {
-		return nil, true
-	}
 	if !isForm(r.Header) {
 		sum := sha256.Sum256(r.Body)
 		want := queryOf(r).Get("bodySHA256")
-		return nil, strings.EqualFold(want, hex.EncodeToString(sum[:]))
+		return nil, strings.EqualFold(want, hex.EncodeToString(sum[:])) || want == "" && len(r.Body) == 0
 	}
 	if len(r.Body) > maxTwilioForm {
 		return nil, false

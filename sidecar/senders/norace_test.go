@@ -1,0 +1,5 @@
+//go:build !race
+
+package senders
+
+const raceEnabled = false
