@@ -1,0 +1,240 @@
+package azure
+
+import (
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// These are the container app's types as the service has them, as far as its
+// limits matter here.
+type (
+	containerApp struct {
+		file string
+		spec map[string]any // properties
+	}
+	container = map[string]any
+)
+
+// deployed returns the container app of every snapshot.
+func deployed(t *testing.T) []containerApp {
+	t.Helper()
+	var apps []containerApp
+	for _, file := range parameterFiles(t) {
+		snapshot := snapshotOf(file)
+		for _, r := range value[[]any](t, readJSON(t, snapshot), "predictedResources") {
+			if value[string](t, r, "type") == "Microsoft.App/containerApps" {
+				apps = append(apps, containerApp{filepath.Base(file), value[map[string]any](t, r, "properties")})
+			}
+		}
+	}
+	if len(apps) != len(parameterFiles(t)) {
+		t.Fatalf("%d container apps in %d snapshots", len(apps), len(parameterFiles(t)))
+	}
+	return apps
+}
+
+// eachApp runs check for the container app of every parameter file.
+func eachApp(t *testing.T, check func(t *testing.T, app containerApp)) {
+	for _, app := range deployed(t) {
+		t.Run(app.file, func(t *testing.T) { check(t, app) })
+	}
+}
+
+func (a containerApp) template(t *testing.T) map[string]any {
+	return value[map[string]any](t, a.spec, "template")
+}
+
+func (a containerApp) container(t *testing.T, name string) container {
+	t.Helper()
+	containers := value[[]any](t, a.template(t), "containers")
+	if len(containers) != 2 {
+		t.Fatalf("%d containers, want app and sidecar", len(containers))
+	}
+	for _, c := range containers {
+		if value[string](t, c, "name") == name {
+			return c.(container)
+		}
+	}
+	t.Fatalf("no container %q", name)
+	return nil
+}
+
+func probes(t *testing.T, c container) map[string]any {
+	t.Helper()
+	byType := map[string]any{}
+	for _, p := range value[[]any](t, c, "probes") {
+		byType[value[string](t, p, "type")] = p
+	}
+	return byType
+}
+
+func env(t *testing.T, c container) map[string]map[string]any {
+	t.Helper()
+	byName := map[string]map[string]any{}
+	for _, e := range value[[]any](t, c, "env") {
+		name := value[string](t, e, "name")
+		if byName[name] != nil {
+			t.Errorf("%s is set twice", name)
+		}
+		byName[name] = e.(map[string]any)
+	}
+	return byName
+}
+
+func TestIngressGoesToTheSidecar(t *testing.T) {
+	eachApp(t, func(t *testing.T, app containerApp) {
+		ingress := value[map[string]any](t, app.spec, "configuration", "ingress")
+		port := value[float64](t, ingress, "targetPort")
+		if port != 8080 || env(t, app.container(t, "sidecar"))["LISTEN_ADDR"]["value"] != ":8080" {
+			t.Errorf("ingress goes to %v, and the sidecar listens on %v", port, env(t, app.container(t, "sidecar"))["LISTEN_ADDR"])
+		}
+		if ingress["allowInsecure"] != false || ingress["transport"] != "auto" {
+			t.Errorf("allowInsecure %v, transport %v", ingress["allowInsecure"], ingress["transport"])
+		}
+		weights := 0.0
+		for _, share := range value[[]any](t, ingress, "traffic") {
+			weights += value[float64](t, share, "weight")
+		}
+		if weights != 100 {
+			t.Errorf("traffic weights sum to %v", weights)
+		}
+	})
+}
+
+func TestBothContainersKnowTheGracePeriod(t *testing.T) {
+	eachApp(t, func(t *testing.T, app containerApp) {
+		grace := value[float64](t, app.template(t), "terminationGracePeriodSeconds")
+		if grace < 30 || grace > 600 {
+			t.Errorf("grace period of %v s, the service takes 30 to 600", grace)
+		}
+		if slices.Contains([]string{"main.bicepparam", "production.bicepparam"}, app.file) && grace != 330 {
+			t.Errorf("grace period of %v s, want 330", grace)
+		}
+		for _, name := range []string{"app", "sidecar"} {
+			told := env(t, app.container(t, name))["TERMINATION_GRACE_SECONDS"]["value"]
+			if told != strconv.Itoa(int(grace)) {
+				t.Errorf("%s is told %v, the platform waits %v", name, told, grace)
+			}
+		}
+		window, err := strconv.Atoi(env(t, app.container(t, "app"))["SHUTDOWN_GRACE_MS"]["value"].(string))
+		if err != nil || float64(window)/1000 > grace-15 {
+			t.Errorf("the app's first window of %d ms does not end 15 s before the kill at %v s", window, grace)
+		}
+	})
+}
+
+func TestProbes(t *testing.T) {
+	eachApp(t, func(t *testing.T, app containerApp) {
+		ofSidecar := probes(t, app.container(t, "sidecar"))
+		for kind, path := range map[string]string{"Startup": "/startupz", "Readiness": "/readyz", "Liveness": "/livez"} {
+			get := value[map[string]any](t, ofSidecar, kind, "httpGet")
+			if get["path"] != path || get["port"] != 8081.0 {
+				t.Errorf("%s asks %v on %v", kind, get["path"], get["port"])
+			}
+		}
+		startup := value[map[string]any](t, ofSidecar, "Startup")
+		if startup["periodSeconds"] != 5.0 || startup["failureThreshold"] != 40.0 {
+			t.Errorf("startup every %v s, up to %v failures; want 5 and 40", startup["periodSeconds"], startup["failureThreshold"])
+		}
+		ofApp := probes(t, app.container(t, "app"))
+		if len(ofApp) != 1 || ofApp["Liveness"] == nil {
+			t.Errorf("the app has probes %v, want liveness alone: any other takes the replica out of ingress while the sidecar should hold", ofApp)
+		}
+		// It must outlast a start as slow as the sidecar's startup probe allows.
+		alive := value[map[string]any](t, ofApp, "Liveness")
+		if wait := alive["periodSeconds"].(float64) * alive["failureThreshold"].(float64); wait < 200 {
+			t.Errorf("the app is killed after %v s of silence, before the 200 s that a start may take", wait)
+		}
+		for _, set := range []map[string]any{ofSidecar, ofApp} {
+			for kind, p := range set {
+				inBounds(t, kind, p)
+			}
+		}
+	})
+}
+
+func inBounds(t *testing.T, kind string, probe any) {
+	t.Helper()
+	for field, limits := range map[string][2]float64{
+		"initialDelaySeconds": {1, 60},
+		"periodSeconds":       {1, 240},
+		"timeoutSeconds":      {1, 240},
+		// The reference says 10; the service has been seen to take 240 for
+		// startup and 30 for liveness. Only startup needs more than 10 here.
+		"failureThreshold": {1, map[string]float64{"Startup": 240}[kind]},
+	} {
+		limits[1] = max(limits[1], 10)
+		if v := value[float64](t, probe, field); v < limits[0] || v > limits[1] {
+			t.Errorf("%s: %s is %v, the service takes %v to %v", kind, field, v, limits[0], limits[1])
+		}
+	}
+}
+
+func TestResourcesSumToASizeThePlatformHas(t *testing.T) {
+	eachApp(t, func(t *testing.T, app containerApp) {
+		var cpu, memory float64
+		for _, name := range []string{"app", "sidecar"} {
+			resources := value[map[string]any](t, app.container(t, name), "resources")
+			cpu += resources["cpu"].(float64)
+			gi, err := strconv.ParseFloat(strings.TrimSuffix(resources["memory"].(string), "Gi"), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			memory += gi
+		}
+		if quarters := cpu * 4; quarters != float64(int(quarters)) || cpu < 0.25 || cpu > 4 || memory != 2*cpu {
+			t.Errorf("%v vCPU and %v Gi in sum", cpu, memory)
+		}
+	})
+}
+
+func TestScale(t *testing.T) {
+	rules := map[string]bool{}
+	eachApp(t, func(t *testing.T, app containerApp) {
+		scale := value[map[string]any](t, app.template(t), "scale")
+		least, most := value[float64](t, scale, "minReplicas"), value[float64](t, scale, "maxReplicas")
+		if least < 1 || most < least || most > 1000 {
+			t.Errorf("%v to %v replicas", least, most)
+		}
+		for _, r := range value[[]any](t, scale, "rules") {
+			rules[value[string](t, r, "name")] = true
+			rule, ok := r.(map[string]any)["custom"].(map[string]any)
+			if !ok {
+				continue
+			}
+			if rule["type"] != "postgresql" || rule["identity"] != nil {
+				t.Errorf("rule %v: with an identity the platform drops the trigger without a word", rule)
+			}
+			for _, auth := range value[[]any](t, rule, "auth") {
+				defined(t, app, value[string](t, auth, "secretRef"))
+			}
+		}
+	})
+	if !rules["http"] || !rules["backlog"] {
+		t.Errorf("the snapshots show the rules %v, want http and backlog", rules)
+	}
+}
+
+func TestRevisionModes(t *testing.T) {
+	modes := map[any]bool{}
+	for _, app := range deployed(t) {
+		modes[value[any](t, app.spec, "configuration", "activeRevisionsMode")] = true
+	}
+	if !modes["Single"] || !modes["Multiple"] {
+		t.Errorf("the snapshots show the modes %v, want Single and Multiple", modes)
+	}
+}
+
+func TestSpoolIsAVolumeOfTheReplica(t *testing.T) {
+	eachApp(t, func(t *testing.T, app containerApp) {
+		volume := value[[]any](t, app.template(t), "volumes")[0].(map[string]any)
+		mount := value[[]any](t, app.container(t, "sidecar"), "volumeMounts")[0].(map[string]any)
+		dir := env(t, app.container(t, "sidecar"))["SPOOL_DIR"]["value"]
+		if volume["storageType"] != "EmptyDir" || mount["volumeName"] != volume["name"] || mount["mountPath"] != dir {
+			t.Errorf("volume %v, mount %v, SPOOL_DIR %v", volume, mount, dir)
+		}
+	})
+}

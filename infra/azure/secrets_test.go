@@ -1,0 +1,200 @@
+package azure
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// secretName matches a variable whose value nobody but the vault may know.
+var secretName = regexp.MustCompile(`SECRET|TOKEN|PASSWORD|_KEY$`)
+
+// notYet are variables of the contract that the template sets and a binary does
+// not read yet.
+var notYet = map[string]string{
+	"SPOOL_DIR":       "sidecar",
+	"AZURE_CLIENT_ID": "app",
+	"DATABASE_AUTH":   "app",
+}
+
+// defined fails unless the app has a secret of that name, from the vault.
+func defined(t *testing.T, app containerApp, name string) {
+	t.Helper()
+	for _, s := range value[[]any](t, app.spec, "configuration", "secrets") {
+		if s.(map[string]any)["name"] == name {
+			return
+		}
+	}
+	t.Errorf("secretRef %q is not defined", name)
+}
+
+func TestSecretsComeFromTheVault(t *testing.T) {
+	eachApp(t, func(t *testing.T, app containerApp) {
+		identities := value[[]any](t, app.spec, "configuration", "registries")
+		for _, s := range append(value[[]any](t, app.spec, "configuration", "secrets"), identities...) {
+			entry := s.(map[string]any)
+			if entry["value"] != nil || entry["passwordSecretRef"] != nil ||
+				!strings.Contains(value[string](t, entry, "identity"), "userAssignedIdentities/") {
+				t.Errorf("%v is not read with the user-assigned identity", entry["name"])
+			}
+		}
+		for _, name := range []string{"app", "sidecar"} {
+			for variable, entry := range env(t, app.container(t, name)) {
+				if ref, ok := entry["secretRef"].(string); ok {
+					defined(t, app, ref)
+					continue
+				}
+				plain := value[string](t, entry, "value")
+				if secretName.MatchString(variable) {
+					t.Errorf("%s of %s is a plain value", variable, name)
+				}
+				if variable == "DATABASE_URL" && strings.Contains(plain, "postgres://{0}:") {
+					t.Errorf("DATABASE_URL of %s carries a password", name)
+				}
+			}
+		}
+	})
+}
+
+// The compiled template is searched, so that also what no parameter file shows
+// is held.
+func TestNoOutputGivesASecretAway(t *testing.T) {
+	var outputs []string
+	var walk func(node any)
+	walk = func(node any) {
+		switch n := node.(type) {
+		case map[string]any:
+			if out, ok := n["outputs"].(map[string]any); ok {
+				for name, o := range out {
+					text, err := json.Marshal(o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					outputs = append(outputs, name+" "+string(text))
+				}
+			}
+			for _, child := range n {
+				walk(child)
+			}
+		case []any:
+			for _, child := range n {
+				walk(child)
+			}
+		}
+	}
+	walk(readJSON(t, compiled))
+	if len(outputs) < 8 {
+		t.Fatalf("only %d outputs found", len(outputs))
+	}
+	bad := regexp.MustCompile(`(?i)securestring|secureobject|listkeys|password|secretValues`)
+	for _, o := range outputs {
+		if bad.MatchString(o) {
+			t.Errorf("output %s", o)
+		}
+	}
+}
+
+func TestSecureParametersHaveNoValueInASnapshot(t *testing.T) {
+	for name, p := range value[map[string]any](t, readJSON(t, compiled), "parameters") {
+		secure := strings.HasPrefix(strings.ToLower(value[string](t, p, "type")), "secure")
+		if secretParameter := name == "databasePassword" || name == "secretValues"; secure != secretParameter {
+			t.Errorf("parameter %s: secure is %v", name, secure)
+		}
+	}
+}
+
+// Every variable that the template sets is one that the binary reads.
+func TestVariablesAreKnownToTheBinaries(t *testing.T) {
+	senders := literals(t, root+"/sidecar/senders")
+	known := map[string][]string{
+		"sidecar": slices.Concat(tags(t, root+"/sidecar/internal/config"), senders),
+		"app":     slices.Concat(tags(t, root+"/app/internal/config"), senders),
+	}
+	for name, variables := range known {
+		// Package entra, by way of Azure's own library, reads this one.
+		if slices.Contains(variables, "DATABASE_AUTH") {
+			known[name] = append(variables, "AZURE_CLIENT_ID")
+		}
+	}
+	used := map[string]bool{}
+	eachApp(t, func(t *testing.T, app containerApp) {
+		for name, variables := range known {
+			for variable := range env(t, app.container(t, name)) {
+				used[name+" "+variable] = true
+				if !slices.Contains(variables, variable) && notYet[variable] != name {
+					t.Errorf("%s does not read %s", name, variable)
+				}
+			}
+		}
+	})
+	for variable, name := range notYet {
+		if slices.Contains(known[name], variable) {
+			t.Errorf("%s reads %s now: take it out of notYet", name, variable)
+		}
+		if !used[name+" "+variable] {
+			t.Errorf("the template does not set %s of %s: take it out of notYet", variable, name)
+		}
+	}
+}
+
+// tags returns the variables in the envconfig tags of a package's structs.
+func tags(t *testing.T, dir string) []string {
+	var names []string
+	inspect(t, dir, func(n ast.Node) {
+		field, ok := n.(*ast.Field)
+		if !ok || field.Tag == nil {
+			return
+		}
+		tag, err := strconv.Unquote(field.Tag.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := reflect.StructTag(tag).Get("envconfig"); name != "" {
+			names = append(names, name)
+		}
+	})
+	if len(names) < 5 {
+		t.Fatalf("only %d variables in %s", len(names), dir)
+	}
+	return names
+}
+
+// literals returns the variables that a package names in its text.
+func literals(t *testing.T, dir string) []string {
+	variable := regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$`)
+	var names []string
+	inspect(t, dir, func(n ast.Node) {
+		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			if text, err := strconv.Unquote(lit.Value); err == nil && variable.MatchString(text) {
+				names = append(names, text)
+			}
+		}
+	})
+	return names
+}
+
+func inspect(t *testing.T, dir string, visit func(ast.Node)) {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no Go file in %s (%v)", dir, err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool { visit(n); return true })
+	}
+}
