@@ -13,6 +13,13 @@ const (
 	maxBatchBytes = 1 << 20
 	bigBody       = 256 << 10 // beyond it a body is written alone and read in slices
 	maxAlone      = 1         // committers that may be busy with single rows; the others serve batches
+
+	// While a commit is under way the next batch gathers until it is worth a
+	// connection of its own, or the commit turns out to be slow. Small batches
+	// side by side cost the server twice as much a row.
+	worthRows  = 32
+	worthBytes = 256 << 10
+	slowCommit = 20 * time.Millisecond
 )
 
 type dedupeKey [32]byte
@@ -42,23 +49,28 @@ type answer struct {
 
 func (e *entry) alone() bool { return e.awaited || e.size > bigBody }
 
-// queue gathers appends while commits are under way: the next committer that
-// comes back takes all that has gathered, so batches grow with the load and no
-// timer delays a lone append.
+// queue gathers appends while a commit is under way: the committer that comes
+// back takes all that has gathered, so batches grow with the load, and no timer
+// delays an append when nothing is being committed.
 type queue struct {
 	mu     sync.Mutex
 	ready  sync.Cond
 	queued []*entry
 	// busy holds the leader of each key being committed. A second copy waits
 	// for its end: two batches with two common keys would deadlock.
-	busy   map[dedupeKey]*entry
-	alone  int
-	closed bool
+	busy       map[dedupeKey]*entry
+	size       int // bytes queued
+	committing int // batches under way, those of single rows not counted
+	alone      int // single rows under way
+	began      time.Time
+	slow       *time.Timer // wakes a committer when the commit under way is slow
+	closed     bool
 }
 
 func newQueue() *queue {
 	q := &queue{busy: make(map[dedupeKey]*entry)}
 	q.ready.L = &q.mu
+	q.slow = time.AfterFunc(0, q.ready.Broadcast)
 	return q
 }
 
@@ -69,8 +81,19 @@ func (q *queue) put(e *entry) bool {
 		return false
 	}
 	q.queued = append(q.queued, e)
-	q.ready.Signal()
+	q.size += e.size
+	if q.due() {
+		q.ready.Signal()
+	} else if len(q.queued) == 1 {
+		q.slow.Reset(slowCommit)
+	}
 	return true
+}
+
+// due reports whether what is queued should be committed now.
+func (q *queue) due() bool {
+	return q.committing == 0 || len(q.queued) >= worthRows || q.size >= worthBytes ||
+		time.Since(q.began) >= slowCommit
 }
 
 // withdraw reports whether e was still queued. If it was not, a committer reads
@@ -81,6 +104,7 @@ func (q *queue) withdraw(e *entry) bool {
 	for i, other := range q.queued {
 		if other == e {
 			q.queued = append(q.queued[:i], q.queued[i+1:]...)
+			q.size -= e.size
 			return true
 		}
 	}
@@ -93,8 +117,10 @@ func (q *queue) take() []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
-		if batch := q.pick(); len(batch) > 0 {
-			return batch
+		if len(q.queued) > 0 && q.due() {
+			if batch := q.pick(); len(batch) > 0 {
+				return batch
+			}
 		}
 		q.ready.Wait()
 	}
@@ -131,7 +157,14 @@ func (q *queue) pick() []*entry {
 		full = full || len(batch) == maxBatchRows
 	}
 	clear(q.queued[len(left):])
-	q.queued = left
+	q.queued, q.size = left, 0
+	for _, e := range left {
+		q.size += e.size
+	}
+	if len(batch) > 0 && !batch[0].alone() {
+		q.committing++
+		q.began = time.Now()
+	}
 	return batch
 }
 
@@ -139,11 +172,13 @@ func (q *queue) pick() []*entry {
 func (q *queue) finish(batch []*entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if batch[0].alone() {
+		q.alone--
+	} else {
+		q.committing--
+	}
 	for _, e := range batch {
 		delete(q.busy, e.key)
-		if e.alone() {
-			q.alone--
-		}
 	}
 	if len(q.queued) > 0 {
 		q.ready.Broadcast()
@@ -155,6 +190,7 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	q.slow.Stop()
 	for _, e := range q.queued {
 		e.done <- answer{err: unavailable("append webhook", errClosed)}
 	}

@@ -115,8 +115,8 @@ func (s Secrets) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // Load reads the environment. The error joins every problem, one a line.
 func Load() (*Config, error) {
 	c := &Config{}
-	problems := fill(c)
-	problems = append(problems, c.check()...)
+	problems, unread := fill(c)
+	problems = append(problems, c.check(unread)...)
 	var err error
 	if c.Routes, err = ParseRoutes(c.WebhookRoutes, os.Getenv); err != nil {
 		problems = append(problems, err)
@@ -136,7 +136,8 @@ func Load() (*Config, error) {
 
 // fill reads field by field, since envconfig stops at the first problem of a
 // struct and an operator wants to see all of them.
-func fill(c *Config) (problems []error) {
+func fill(c *Config) (problems []error, unread map[string]bool) {
+	unread = map[string]bool{}
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
@@ -146,12 +147,13 @@ func fill(c *Config) (problems []error) {
 		}
 		one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
 		if err := envconfig.Process("", one.Interface()); err != nil {
+			unread[name] = true
 			problems = append(problems, fmt.Errorf("%s: can't read %q as %s", name, shown(field, os.Getenv(name)), kind(field.Type)))
 			continue
 		}
 		v.Field(i).Set(one.Elem().Field(0))
 	}
-	return problems
+	return problems, unread
 }
 
 func shown(f reflect.StructField, value string) string {
@@ -171,10 +173,12 @@ func kind(t reflect.Type) string {
 	return "a whole number"
 }
 
-// check holds the settings against their bounds.
-func (c *Config) check() (problems []error) {
+// check holds the settings that could be read against their bounds.
+func (c *Config) check(unread map[string]bool) (problems []error) {
 	bad := func(name, format string, args ...any) {
-		problems = append(problems, fmt.Errorf(name+": "+format, args...))
+		if !unread[name] {
+			problems = append(problems, fmt.Errorf(name+": "+format, args...))
+		}
 	}
 	if c.DatabaseURL == "" {
 		bad("DATABASE_URL", "is required: postgres://user:password@host:5432/database")

@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 
 	"sluice/sidecar/internal/buffer"
-	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
@@ -17,7 +16,7 @@ import (
 
 // arrival is a webhook that has been read whole.
 type arrival struct {
-	route *config.Route
+	route *route
 	hook  webhook.Webhook
 	body  *body
 	sync  bool
@@ -31,7 +30,7 @@ const maxPatience = 500 * time.Millisecond
 
 // take is the way of a webhook, from its capture to its answer. The caller
 // writes the reply and then ends it.
-func (in *Ingress) take(ctx context.Context, route *config.Route, head webhook.Head, b *body) reply {
+func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b *body) reply {
 	now := time.Now()
 	a := &arrival{route: route, body: b, sync: route.Sync}
 	a.hook = webhook.Webhook{Source: route.Source, Head: head, Body: b.bytes, ReceivedAt: now.UTC()}
@@ -84,7 +83,7 @@ func (in *Ingress) recognise(a *arrival, now time.Time) (reply, bool) {
 	}
 	if len(a.route.Secrets) > 0 && a.shake == nil {
 		if err := sender.Verify(r, a.route.Secrets, now); err != nil {
-			in.Metrics.Webhooks.WithLabelValues(a.route.Source, "rejected").Inc()
+			a.route.rejected.Inc()
 			return textReply(401, err.Error()), false
 		}
 		a.hook.Verified = a.route.Source
@@ -98,7 +97,7 @@ func (in *Ingress) recognise(a *arrival, now time.Time) (reply, bool) {
 	return reply{}, true
 }
 
-func handshake(route *config.Route, r senders.Request) *senders.Answer {
+func handshake(route *route, r senders.Request) *senders.Answer {
 	h, ok := route.Sender.(senders.Handshaker)
 	if !ok {
 		return nil
@@ -117,7 +116,7 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 		var resp *upstream.Response
 		if resp, err = e.Await(deadline); err == nil {
 			if !awayStatus(resp.Status) {
-				in.Metrics.Webhooks.WithLabelValues(a.route.Source, "forwarded").Inc()
+				a.route.forwarded.Inc()
 				return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: in.Gate.Leave}
 			}
 			e.Close()
@@ -144,7 +143,7 @@ func (in *Ingress) hold(ctx context.Context, a *arrival) reply {
 	if !ok {
 		return in.refuse(a, "it can't be stored now")
 	}
-	in.Metrics.Webhooks.WithLabelValues(a.route.Source, "held").Inc()
+	a.route.held.Inc()
 	in.Log.Info("Webhook queued to PostgreSQL for drain-time replay", "source", a.hook.Source,
 		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID, "duplicate", receipt.Duplicate)
 	in.Kick()
@@ -162,7 +161,7 @@ func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchang
 		in.Gate.Leave()
 		return in.refuse(a, "the app is slow and it can't be stored now")
 	}
-	in.Metrics.Webhooks.WithLabelValues(a.route.Source, "late").Inc()
+	a.route.late.Inc()
 	in.Log.Warn("App is late, webhook acknowledged and its answer awaited", "source", a.hook.Source,
 		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID)
 	in.late.Add(1)
@@ -227,7 +226,7 @@ func (in *Ingress) answerNow(a *arrival, deadline time.Time) reply {
 		if err == nil {
 			var resp *upstream.Response
 			if resp, err = e.Await(deadline); err == nil && !awayStatus(resp.Status) {
-				in.Metrics.Webhooks.WithLabelValues(a.route.Source, "forwarded").Inc()
+				a.route.forwarded.Inc()
 				return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: in.Gate.Leave}
 			}
 			e.Close()
@@ -238,13 +237,13 @@ func (in *Ingress) answerNow(a *arrival, deadline time.Time) reply {
 		}
 	}
 	if a.shake != nil {
-		in.Metrics.Webhooks.WithLabelValues(a.route.Source, "handshake").Inc()
+		a.route.handshake.Inc()
 		return answerReply(*a.shake)
 	}
 	if d, ok := a.route.Sender.(senders.Decliner); ok {
 		r := senders.Request{Method: a.hook.Head.Method(), URL: a.hook.Head.URL(), Header: a.hook.Head, Body: a.body.bytes}
 		if answer, ok := d.Decline(r); ok {
-			in.Metrics.Webhooks.WithLabelValues(a.route.Source, "refused").Inc()
+			a.route.refused.Inc()
 			return answerReply(answer)
 		}
 	}
@@ -252,8 +251,6 @@ func (in *Ingress) answerNow(a *arrival, deadline time.Time) reply {
 }
 
 func (in *Ingress) refuse(a *arrival, why string) reply {
-	in.Metrics.Webhooks.WithLabelValues(a.route.Source, "refused").Inc()
-	r := textReply(503, why+"; try again")
-	r.fields = append(r.fields, "Retry-After: 5\r\n"...)
-	return r
+	a.route.refused.Inc()
+	return retryLater(why)
 }

@@ -8,19 +8,20 @@ import (
 	"slices"
 	"time"
 
-	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/webhook"
 	"sluice/sidecar/senders"
 )
 
 // serveWebhook reads a webhook that came through net/http.
-func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *config.Route) {
+func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *route) {
 	started := time.Now()
 	rc := http.NewResponseController(w)
 	rc.SetReadDeadline(started.Add(in.Config.BodyTimeout))
 	b, err := in.memory.read(r.Context(), r.Body, r.ContentLength, in.Config.MaxBodyBytes)
 	if err != nil {
-		in.badBody(w, route, err)
+		refusal := in.bodyReply(route, err)
+		w.Header().Set("Connection", "close")
+		refusal.writeHTTP(w)
 		return
 	}
 	defer b.free()
@@ -31,20 +32,19 @@ func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *c
 	in.Metrics.Seconds.Observe(time.Since(started).Seconds())
 }
 
-// badBody answers a webhook whose body could not be taken.
-func (in *Ingress) badBody(w http.ResponseWriter, route *config.Route, err error) {
-	in.Metrics.Webhooks.WithLabelValues(route.Source, "refused").Inc()
-	w.Header().Set("Connection", "close")
+// bodyReply answers a webhook whose body could not be taken. The connection is
+// of no use after it: what is left of the body is unread.
+func (in *Ingress) bodyReply(route *route, err error) reply {
+	route.refused.Inc()
 	switch {
 	case errors.Is(err, errTooLarge):
-		http.Error(w, "body too large; the limit is MAX_BODY_BYTES", http.StatusRequestEntityTooLarge)
+		return textReply(http.StatusRequestEntityTooLarge, "body too large; the limit is MAX_BODY_BYTES")
 	case errors.Is(err, errNoMemory):
-		unavailable(w, "too many webhooks at once")
+		return retryLater("too many webhooks at once")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		http.Error(w, "body did not arrive in time", http.StatusRequestTimeout)
-	default:
-		http.Error(w, "body could not be read", http.StatusBadRequest)
+		return textReply(http.StatusRequestTimeout, "body did not arrive in time")
 	}
+	return textReply(http.StatusBadRequest, "body could not be read")
 }
 
 // capture takes a request's head. net/http has lost the order of different
@@ -71,7 +71,7 @@ func capture(r *http.Request) webhook.Head {
 
 // serveHandshake answers a handshake that is no POST while the app is away, and
 // reports whether it has.
-func (in *Ingress) serveHandshake(w http.ResponseWriter, r *http.Request, route *config.Route) bool {
+func (in *Ingress) serveHandshake(w http.ResponseWriter, r *http.Request, route *route) bool {
 	if in.Gate.State().Replays() {
 		return false
 	}
@@ -80,7 +80,7 @@ func (in *Ingress) serveHandshake(w http.ResponseWriter, r *http.Request, route 
 	if answer == nil {
 		return false
 	}
-	in.Metrics.Webhooks.WithLabelValues(route.Source, "handshake").Inc()
+	route.handshake.Inc()
 	shaken := answerReply(*answer)
 	shaken.writeHTTP(w)
 	return true

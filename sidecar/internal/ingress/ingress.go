@@ -56,8 +56,8 @@ type Deps struct {
 // Ingress is the public face of a replica. Its zero value is not usable.
 type Ingress struct {
 	Deps
-	exact    map[string]*config.Route
-	prefixes []*config.Route // longest first
+	exact    map[string]*route
+	prefixes []*route // longest first
 	memory   *memory
 	proxy    http.Handler
 	late     sync.WaitGroup // answers awaited after their sender was acknowledged
@@ -66,7 +66,7 @@ type Ingress struct {
 
 // New returns the ingress.
 func New(d Deps) *Ingress {
-	in := &Ingress{Deps: d, exact: map[string]*config.Route{}, memory: newMemory(d.Config.MaxInflightBytes)}
+	in := &Ingress{Deps: d, exact: map[string]*route{}, memory: newMemory(d.Config.MaxInflightBytes)}
 	in.indexRoutes(d.Config.Routes)
 	in.proxy = d.Upstream.Proxy(d.Log, in.proxyFailed)
 	in.last.Store(time.Now().UnixNano())

@@ -2,9 +2,13 @@ package ingress
 
 import (
 	"io"
+	"net"
 	"net/http"
+	"net/http/httputil"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/sidecar/internal/lifecycle"
@@ -39,6 +43,12 @@ func textReply(status int, line string) reply {
 	return reply{status: status, fields: []byte("Content-Type: text/plain; charset=utf-8\r\n"), body: []byte(line + "\n")}
 }
 
+func retryLater(why string) reply {
+	r := textReply(http.StatusServiceUnavailable, why+"; try again")
+	r.fields = append(r.fields, "Retry-After: 5\r\n"...)
+	return r
+}
+
 func heldReply(status int, id string) reply {
 	r := reply{status: status, id: id, fields: []byte("Sluice-Status: held\r\n")}
 	if status != http.StatusNoContent {
@@ -61,6 +71,98 @@ func answerReply(a senders.Answer) reply {
 	}
 	return r
 }
+
+const writeTimeout = 30 * time.Second // for each write to the sender
+
+// writeTo writes the reply to a plain HTTP/1.1 connection.
+func (r *reply) writeTo(nc net.Conn, closing bool) error {
+	pooled := replies.Get().(*[]byte)
+	defer replies.Put(pooled)
+	b := append((*pooled)[:0], "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(r.status), 10)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(r.status)...)
+	b = append(b, "\r\n"...)
+	b = append(b, r.fields...)
+	if r.id != "" {
+		b = append(append(append(b, "Sluice-Id: "...), r.id...), "\r\n"...)
+	}
+	if closing {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	length := r.length
+	if r.exchange == nil {
+		length = int64(len(r.body))
+		b = append(time.Now().UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat), "\r\n"...)
+	}
+	switch {
+	case r.status == http.StatusNoContent || r.status == http.StatusNotModified:
+	case length >= 0:
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), length, 10), "\r\n"...)
+	default:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	b = append(b, "\r\n"...)
+	nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	defer func() { *pooled = b[:0] }()
+	if r.exchange == nil {
+		b = append(b, r.body...)
+		_, err := nc.Write(b)
+		return err
+	}
+	if length < 0 {
+		return r.writeChunked(nc, b)
+	}
+	// A short body goes out in one write with its head.
+	if n := int(min(length, 16<<10)); n > 0 {
+		at := len(b)
+		b = slices.Grow(b, n)[:at+n]
+		if _, err := io.ReadFull(r.exchange.Body(), b[at:]); err != nil {
+			return err
+		}
+	}
+	if _, err := nc.Write(b); err != nil || length <= 16<<10 {
+		return err
+	}
+	return relay(nc, nc, r.exchange.Body())
+}
+
+func (r *reply) writeChunked(nc net.Conn, head []byte) error {
+	if _, err := nc.Write(head); err != nil {
+		return err
+	}
+	w := httputil.NewChunkedWriter(nc)
+	if err := relay(nc, w, r.exchange.Body()); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	_, err := nc.Write(crlf)
+	return err
+}
+
+// relay copies with a time limit for each write.
+func relay(nc net.Conn, w io.Writer, body io.Reader) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := body.Read(buf)
+		if n > 0 {
+			nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+var replies = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 // writeHTTP writes the reply through net/http.
 func (r *reply) writeHTTP(w http.ResponseWriter) {

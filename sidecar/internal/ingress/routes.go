@@ -4,25 +4,38 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tidwall/gjson"
 
 	"sluice/sidecar/internal/config"
 )
 
+// route is a configured route with its counters, looked up once.
+type route struct {
+	*config.Route
+	forwarded, held, late, refused, rejected, handshake prometheus.Counter
+}
+
 func (in *Ingress) indexRoutes(routes []config.Route) {
 	for i := range routes {
-		r := &routes[i]
+		count := func(outcome string) prometheus.Counter {
+			return in.Metrics.Webhooks.WithLabelValues(routes[i].Source, outcome)
+		}
+		r := &route{
+			Route: &routes[i], forwarded: count("forwarded"), held: count("held"), late: count("late"),
+			refused: count("refused"), rejected: count("rejected"), handshake: count("handshake"),
+		}
 		if r.Prefix {
 			in.prefixes = append(in.prefixes, r)
 			continue
 		}
 		in.exact[r.Path] = r
 	}
-	slices.SortFunc(in.prefixes, func(a, b *config.Route) int { return len(b.Path) - len(a.Path) })
+	slices.SortFunc(in.prefixes, func(a, b *route) int { return len(b.Path) - len(a.Path) })
 }
 
 // route returns the webhook route of a path, nil when it is none.
-func (in *Ingress) route(path string) *config.Route {
+func (in *Ingress) route(path string) *route {
 	if r := in.exact[path]; r != nil {
 		return r
 	}

@@ -64,7 +64,7 @@ type Replica struct {
 
 	transitions chan transition // to be logged
 
-	servers []*http.Server
+	servers []server   // in the order in which they are closed
 	faults  chan error // of a listener that ended by itself
 	loops   sync.WaitGroup
 }
@@ -134,6 +134,13 @@ func (r *Replica) Run() int {
 	return r.shutdown(stop)
 }
 
+// server is a listener that can be ended.
+type server interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
+
 // listen opens every listener before anything runs: a taken port is told at
 // once.
 func (r *Replica) listen() error {
@@ -141,20 +148,27 @@ func (r *Replica) listen() error {
 	h2c.SetHTTP1(true)
 	h2c.SetUnencryptedHTTP2(true)
 	quiet := slog.NewLogLogger(r.log.Handler(), slog.LevelDebug)
-	for _, s := range []*http.Server{
-		{Addr: r.cfg.ListenAddr, Handler: r.ingress, Protocols: &h2c, ReadHeaderTimeout: r.cfg.HeaderTimeout, IdleTimeout: r.cfg.IdleTimeout},
-		{Addr: r.cfg.ProbeAddr, Handler: control.Probes(r, r.metrics.Registry), ReadTimeout: r.cfg.HeaderTimeout},
-		{Addr: r.cfg.ControlAddr, Handler: control.API(r, string(r.cfg.ControlToken)), ReadTimeout: r.cfg.HeaderTimeout},
+	public := &http.Server{Handler: r.ingress, Protocols: &h2c, ErrorLog: quiet,
+		ReadHeaderTimeout: r.cfg.HeaderTimeout, IdleTimeout: r.cfg.IdleTimeout}
+	private := func(h http.Handler) *http.Server {
+		return &http.Server{Handler: h, ErrorLog: quiet, ReadTimeout: r.cfg.HeaderTimeout, WriteTimeout: time.Minute}
+	}
+	for _, door := range []struct {
+		addr   string
+		server server
+	}{
+		{r.cfg.ListenAddr, ingress.NewFront(r.ingress, public)},
+		{r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
+		{r.cfg.ControlAddr, private(control.API(r, string(r.cfg.ControlToken)))},
 	} {
-		s.ErrorLog = quiet
-		l, err := net.Listen("tcp", s.Addr)
+		l, err := net.Listen("tcp", door.addr)
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", s.Addr, err)
+			return fmt.Errorf("listen on %s: %w", door.addr, err)
 		}
-		r.servers = append(r.servers, s)
+		r.servers = append(r.servers, door.server)
 		r.loops.Go(func() {
-			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				r.faults <- fmt.Errorf("serve %s: %w", s.Addr, err)
+			if err := door.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				r.faults <- fmt.Errorf("serve %s: %w", door.addr, err)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -114,7 +115,9 @@ func (e *Exchange) Await(deadline time.Time) (*Response, error) {
 		e.Close()
 		return nil, fmt.Errorf("%w: %w", ErrReset, err)
 	}
-	e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
+	if head, _ := e.conn.br.Peek(e.conn.br.Buffered()); !bytes.Contains(head, []byte("\r\n\r\n")) {
+		e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
+	}
 	if err := e.readHead(); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("%w: read answer: %w", ErrReset, err)

@@ -54,6 +54,19 @@ func (c *Capture) Field(name, value string) {
 	c.head = c.head.Add(name, value)
 }
 
+// Line takes the next field as the line it was received as, without its end.
+// name is the part before the colon.
+func (c *Capture) Line(name, line []byte) {
+	if len(c.drop) > 0 || len(name) > 12 && (name[0] == 'X' || name[0] == 'x') {
+		c.Field(string(name), strings.TrimSpace(string(line[len(name)+1:])))
+		return
+	}
+	if Stripped(string(name)) || len(name) == 4 && equalFold(name, "host") {
+		return
+	}
+	c.head = append(append(c.head, line...), '\r', '\n')
+}
+
 // Finish returns the head with X-Forwarded-For extended by the peer's address
 // and X-Forwarded-Proto and -Host set where nobody before has set them.
 func (c *Capture) Finish(peer string) Head {
