@@ -38,6 +38,8 @@ type Config struct {
 	SettleLimit time.Duration // how long to wait without progress for held webhooks to arrive
 
 	Programs Programs
+	// Env is added to the environment of both containers, as "NAME=value".
+	Env []string
 	// Dir receives a directory for each run, with the logs of its processes.
 	Dir string
 	// Keep leaves the directory of a good run there too.

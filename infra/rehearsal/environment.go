@@ -35,7 +35,7 @@ func hooksFile(dir, recorder, records string) (string, error) {
 // sidecarCommand is the sidecar's container.
 func (s *stage) sidecarCommand(name, revision, startupGate string) func(replica.Ports) replica.Command {
 	return func(p replica.Ports) replica.Command {
-		env := append(s.sharedEnv(),
+		env := s.env(
 			"LISTEN_ADDR="+replica.Addr(p.Ingress),
 			"PROBE_ADDR="+replica.Addr(p.Probe),
 			"CONTROL_ADDR="+replica.Addr(p.Control),
@@ -55,7 +55,7 @@ func (s *stage) sidecarCommand(name, revision, startupGate string) func(replica.
 // appCommand is the app's container.
 func (s *stage) appCommand(delay time.Duration) func(replica.Ports) replica.Command {
 	return func(p replica.Ports) replica.Command {
-		env := append(s.sharedEnv(),
+		env := s.env(
 			"PORT="+strconv.Itoa(p.App),
 			"HOOKS_FILE="+s.hooks,
 			"SHUTDOWN_GRACE_MS="+strconv.FormatInt(s.drainWindow().Milliseconds(), 10),
@@ -72,8 +72,10 @@ func (s *stage) drainWindow() time.Duration {
 	return s.config.DrainWindow
 }
 
-func (s *stage) sharedEnv() []string {
-	return []string{
+// env is what both containers get, with more for one of them; what the
+// configuration adds comes last and so prevails.
+func (s *stage) env(more ...string) []string {
+	env := []string{
 		"DATABASE_URL=" + s.database,
 		"GITHUB_WEBHOOK_SECRET=" + secrets.GitHub,
 		"SLACK_SIGNING_SECRET=" + secrets.Slack,
@@ -81,4 +83,5 @@ func (s *stage) sharedEnv() []string {
 		"TERMINATION_GRACE_SECONDS=" + strconv.Itoa(int(s.config.Grace.Seconds())),
 		"LOG_FORMAT=json",
 	}
+	return append(append(env, more...), s.config.Env...)
 }

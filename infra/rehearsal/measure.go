@@ -18,7 +18,10 @@ const (
 )
 
 // appHealth is an app's process and its first good health.
-type appHealth struct{ started, healthy time.Time }
+type appHealth struct {
+	replica          string
+	started, healthy time.Time // healthy is zero until it is
+}
 
 // timeColdStart knocks at a sidecar from the start of its process until it
 // accepts a webhook.
@@ -53,18 +56,37 @@ func (s *stage) timeFirstHold(ctx context.Context, r *replica.Replica, signalled
 
 // timeHealth polls an app from the start of its process until it is healthy.
 func (s *stage) timeHealth(ctx context.Context, name string, p replica.Ports, started time.Time) {
-	ctx, cancel := context.WithTimeout(ctx, coldStartLimit)
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
+	s.mu.Lock()
+	mine := len(s.appHealth)
+	s.appHealth = append(s.appHealth, appHealth{replica: name, started: started})
+	s.mu.Unlock()
 	for ; ctx.Err() == nil; pause(ctx, healthEvery) {
-		if !healthy(ctx, "http://"+replica.Addr(p.App)+"/healthz") {
-			continue
+		ok := healthy(ctx, "http://"+replica.Addr(p.App)+"/healthz")
+		if s.restarted(mine) {
+			return // what was asked is a later process, which has its own poll
 		}
-		at := s.log.Add(name, "app healthy")
-		s.mu.Lock()
-		s.appHealth = append(s.appHealth, appHealth{started, at})
-		s.mu.Unlock()
-		return
+		if ok {
+			at := s.log.Add(name, "app healthy")
+			s.mu.Lock()
+			s.appHealth[mine].healthy = at
+			s.mu.Unlock()
+			return
+		}
 	}
+}
+
+// restarted reports whether the app has been started again since.
+func (s *stage) restarted(mine int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, later := range s.appHealth[mine+1:] {
+		if later.replica == s.appHealth[mine].replica {
+			return true
+		}
+	}
+	return false
 }
 
 func healthy(ctx context.Context, url string) bool {
@@ -86,6 +108,9 @@ func firstReplays(starts []appHealth, waits []wait) []time.Duration {
 	var found []time.Duration
 	for _, start := range starts {
 		var first time.Time
+		if start.healthy.IsZero() {
+			continue
+		}
 		for _, w := range waits {
 			// A sidecar may see the app's health before our poll does: from
 			// the start of the process on it can only be this app's doing.

@@ -42,6 +42,7 @@ func (s *stage) start(ctx context.Context, revision string, o startOptions) (*re
 		AppStarted: func(p replica.Ports, at time.Time) {
 			s.work.Go(func() { s.timeHealth(ctx, name, p, at) })
 		},
+		Died: func(how string) { s.fault("%s's %s", name, how) },
 	}, &s.log)
 	if err != nil {
 		return nil, err

@@ -81,6 +81,7 @@ func (in *invocation) addFlags(cmd *cobra.Command) {
 	f.IntVar(&c.DoorRetries, "ingress-retries", c.DoorRetries, "how often the ingress repeats a failed request itself")
 	f.IntVar(&c.Workers, "workers", c.Workers, "MAX_WORKERS of the app")
 	f.DurationVar(&c.SettleLimit, "settle", c.SettleLimit, "how long to wait at the end without progress")
+	f.StringArrayVar(&c.Env, "env", nil, "NAME=value for both containers, may be repeated")
 	f.IntVar(&in.times, "times", 1, "how often each scenario is played, with a line each when more than once")
 	f.StringVar(&in.html, "html", "", "write the reports as a page to this file")
 	f.StringVar(&in.output, "output", "text", "text or json")

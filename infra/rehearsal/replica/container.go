@@ -29,10 +29,12 @@ type container struct {
 	backoff time.Duration
 	say     func(format string, args ...any) time.Time
 	started func(at time.Time) // called after each start of the process
+	died    func(how string)   // called when it ends though nobody asked it to
 
 	mu       sync.Mutex
 	process  *os.Process // nil while none runs
 	stopping bool
+	crashed  bool // by us, and not started again since
 	cut      bool // SIGKILL was needed, or asked for
 	code     int  // exit code of the last process, -1 when a signal ended it
 	gone     chan struct{}
@@ -82,7 +84,7 @@ func (c *container) run() error {
 	}
 	at := time.Now()
 	if err = cmd.Start(); err == nil {
-		c.process = cmd.Process
+		c.process, c.crashed = cmd.Process, false
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -93,8 +95,12 @@ func (c *container) run() error {
 	err = cmd.Wait()
 	c.mu.Lock()
 	c.process, c.code = nil, cmd.ProcessState.ExitCode()
+	asked := c.stopping || c.crashed
 	c.mu.Unlock()
 	c.say("%s ended: %s", c.name, ended(err))
+	if !asked {
+		c.died(c.name + " ended by itself: " + ended(err))
+	}
 	return nil
 }
 
@@ -137,6 +143,7 @@ func (c *container) crash() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.process != nil {
+		c.crashed = true
 		_ = c.process.Kill()
 	}
 }

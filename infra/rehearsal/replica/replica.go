@@ -33,6 +33,9 @@ type Spec struct {
 	// SidecarStarted and AppStarted are called after each start of a process;
 	// they must not wait.
 	SidecarStarted, AppStarted func(p Ports, at time.Time)
+	// Died is called when a process ends that was neither signalled nor
+	// crashed; it starts again after the back-off.
+	Died func(how string)
 }
 
 // Order is how SIGTERM reaches the two containers.
@@ -72,6 +75,7 @@ func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) 
 			backoff: spec.Backoff,
 			say:     func(format string, args ...any) time.Time { return log.Add(spec.Name, format, args...) },
 			started: func(at time.Time) { started(ports, at) },
+			died:    spec.Died,
 		}
 	}
 	r.sidecar = contain("sidecar", spec.Sidecar(ports), spec.SidecarStarted)
