@@ -2,42 +2,44 @@ package actions
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"time"
-)
 
-// ErrTimeout is in the error of a run that took longer than its timeout.
-var ErrTimeout = errors.New("timed out")
+	"sluice/app/internal/hooks"
+)
 
 // killDelay is how long a process group has between SIGTERM and SIGKILL. It
 // lies inside the 8 s that a drain leaves for cutting work off.
 const killDelay = 5 * time.Second
 
-// Exec is a command line and its limit.
-type Exec struct {
-	Argv    []string
-	Timeout time.Duration
-}
+// Bounds of what is put into a command's environment of its payload.
+const (
+	fieldsDepth = 3
+	fieldsCount = 200
+	fieldsSize  = 1 << 10
+	fieldsBody  = 256 << 10 // larger payloads are not parsed for it
+)
 
-// Run runs the command with the payload on its standard input. It returns when
-// the command and every process of its group are gone. When ctx ends or the
-// timeout passes the group gets SIGTERM, and after five seconds SIGKILL.
-func (e Exec) Run(ctx context.Context, c Call) (Outcome, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.Timeout, fmt.Errorf("%w after %s", ErrTimeout, e.Timeout))
-	defer cancel()
-
+// runExec runs the command with the payload as the hook wants it. It returns
+// when the command and every process of its group are gone. When ctx ends the
+// group gets SIGTERM, and five seconds later SIGKILL.
+func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, error) {
+	argv, env, err := commandLine(hook, e, c)
+	if err != nil {
+		return Outcome{}, err
+	}
 	// The kernel ends the child when the thread that started it ends
 	// (processAttributes), so this goroutine keeps its thread until then.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	cmd := exec.CommandContext(ctx, e.Argv[0], e.Argv[1:]...) //nolint:gosec // the operator's own command
-	cmd.Env = append(os.Environ(), environment(c)...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // the operator's own command
+	cmd.Dir = e.Dir
 	cmd.SysProcAttr = processAttributes()
 	cmd.WaitDelay = killDelay // SIGKILL to the command itself; endGroup sees to the rest
 	var cancelled time.Time
@@ -45,39 +47,106 @@ func (e Exec) Run(ctx context.Context, c Call) (Outcome, error) {
 		cancelled = time.Now()
 		return terminateGroup(cmd.Process.Pid)
 	}
-	pipes, err := connect(cmd, c.Body)
+	payload, file, err := payloadFor(e, c)
 	if err != nil {
-		return Outcome{ExitCode: -1}, err
+		return Outcome{}, err
+	}
+	if file != "" {
+		defer func() { _ = os.Remove(file) }()
+		env = append(env, "SLUICE_PAYLOAD_FILE="+file)
+	}
+	cmd.Env = append(os.Environ(), env...)
+	pipes, err := connect(cmd, payload, c.Logger)
+	if err != nil {
+		return Outcome{}, err
 	}
 
-	began := time.Now()
 	err = cmd.Start()
 	pipes.started()
 	if err == nil {
 		err = cmd.Wait()
 		endGroup(cmd.Process.Pid, cancelled)
 	}
-	o := Outcome{ExitCode: cmd.ProcessState.ExitCode()}
+	code := cmd.ProcessState.ExitCode() // -1 when it did not start or a signal ended it
+	o := Outcome{ExitCode: &code}
 	o.Output, o.Truncated = pipes.finish()
-	o.DurationMS = time.Since(began).Milliseconds()
-	switch {
-	case err == nil:
-		return o, nil
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
+	if err != nil {
+		return o, fmt.Errorf("run %s: %w", argv[0], err)
 	}
-	return o, fmt.Errorf("run %s: %w", e.Argv[0], err)
+	return o, nil
 }
 
-// environment is what the command learns about the webhook.
-func environment(c Call) []string {
-	return []string{
-		"SLUICE_ID=" + c.ID,
-		"SLUICE_SOURCE=" + c.Source,
-		"SLUICE_DELIVERY_ID=" + c.DeliveryID,
-		"SLUICE_EVENT=" + c.Event,
-		"SLUICE_HOOK=" + c.Hook,
-		"SLUICE_RECEIVED_AT=" + c.ReceivedAt.UTC().Format(time.RFC3339Nano),
-		"SLUICE_ATTEMPT=" + strconv.Itoa(c.Attempt),
+// commandLine is what is run, and what the command learns about the webhook on
+// top of the app's own environment: SLUICE_*, the payload's plain fields as
+// SLUICE_PAYLOAD_*, and the hook's own variables.
+func commandLine(hook string, e *hooks.Exec, c Call) (argv, env []string, err error) {
+	r := renderer{event: c.Event}
+	for _, t := range e.Argv {
+		argv = append(argv, r.text(t))
 	}
+	if e.Shell != "" {
+		argv = []string{"/bin/sh", "-c", e.Shell}
+	}
+	if c.Size <= fieldsBody {
+		for name, value := range c.Event.Fields(fieldsDepth, fieldsCount, fieldsSize) {
+			env = append(env, "SLUICE_PAYLOAD_"+name+"="+value)
+		}
+	}
+	env = append(env,
+		"SLUICE_ID="+c.Event.ID,
+		"SLUICE_SOURCE="+c.Event.Source,
+		"SLUICE_DELIVERY_ID="+c.Event.DeliveryID,
+		"SLUICE_EVENT="+c.Event.Event,
+		"SLUICE_HOOK="+hook,
+		"SLUICE_RECEIVED_AT="+c.Event.ReceivedAt.UTC().Format(time.RFC3339Nano),
+		"SLUICE_ATTEMPT="+strconv.Itoa(c.Attempt),
+	)
+	for name, t := range e.Env {
+		env = append(env, name+"="+r.text(t))
+	}
+	return argv, env, r.err
+}
+
+// payloadFor returns what goes to standard input, and the name of the file
+// that holds the payload when the hook wants one.
+func payloadFor(e *hooks.Exec, c Call) (stdin io.Reader, file string, err error) {
+	switch e.Payload {
+	case "none":
+		return nil, "", nil
+	case "file":
+		f, err := os.CreateTemp("", "webhook-*")
+		if err != nil {
+			return nil, "", fmt.Errorf("make payload file: %w", err)
+		}
+		_, err = io.Copy(f, c.Payload)
+		if closeErr := f.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			_ = os.Remove(f.Name())
+			return nil, "", fmt.Errorf("write payload file: %w", err)
+		}
+		return nil, f.Name(), nil
+	}
+	return c.Payload, "", nil
+}
+
+// Describe says what the hook would do for the event: a command's arguments,
+// or one line.
+func Describe(h *hooks.Hook, e *hooks.Event) ([]string, error) {
+	r := renderer{event: e}
+	switch a := h.Action; {
+	case a.Exec != nil:
+		argv, _, err := commandLine(h.Name, a.Exec, Call{Event: e, Size: fieldsBody + 1})
+		return argv, err
+	case a.HTTP != nil:
+		return []string{a.HTTP.Method, r.text(a.HTTP.URL)}, r.err
+	case a.GitHubComment != nil:
+		return []string{"comment", r.text(a.GitHubComment.Repository) + "#" + r.text(a.GitHubComment.Issue), r.text(a.GitHubComment.Body)}, r.err
+	case a.GitHubStatus != nil:
+		return []string{"status", r.text(a.GitHubStatus.Repository) + "@" + r.text(a.GitHubStatus.SHA), r.text(a.GitHubStatus.State)}, r.err
+	case a.SlackMessage != nil:
+		return []string{"message", r.text(a.SlackMessage.Channel), r.text(a.SlackMessage.Text)}, r.err
+	}
+	return []string{"log"}, nil
 }

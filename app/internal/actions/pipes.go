@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"sync"
@@ -17,7 +18,8 @@ type pipes struct {
 	childIn, childOut *os.File // the command's ends
 	in, out           *os.File // ours
 	tail              tail
-	payload           io.Reader
+	lines             lineLog
+	payload           io.Reader // nil: nothing to read
 	copying           sync.WaitGroup
 }
 
@@ -25,8 +27,8 @@ type pipes struct {
 // process group is gone.
 const drainLimit = time.Second
 
-func connect(cmd *exec.Cmd, payload io.Reader) (*pipes, error) {
-	p := &pipes{payload: payload}
+func connect(cmd *exec.Cmd, payload io.Reader, log *slog.Logger) (*pipes, error) {
+	p := &pipes{payload: payload, lines: lineLog{log: log}}
 	var errIn, errOut error
 	p.childIn, p.in, errIn = os.Pipe()
 	p.out, p.childOut, errOut = os.Pipe()
@@ -46,11 +48,13 @@ func (p *pipes) started() {
 		defer p.copying.Done()
 		defer p.close(p.in)
 		// A command need not read its payload: a broken pipe is no fault.
-		_, _ = io.Copy(p.in, p.payload)
+		if p.payload != nil {
+			_, _ = io.Copy(p.in, p.payload)
+		}
 	}()
 	go func() {
 		defer p.copying.Done()
-		_, _ = io.Copy(&p.tail, p.out)
+		_, _ = io.Copy(io.MultiWriter(&p.tail, &p.lines), p.out)
 	}()
 }
 
@@ -61,6 +65,7 @@ func (p *pipes) finish() (text string, truncated bool) {
 	_ = p.out.SetReadDeadline(time.Now().Add(drainLimit)) // ends one held open from outside the group
 	p.copying.Wait()
 	p.close(p.out)
+	p.lines.flush()
 	return p.tail.text()
 }
 

@@ -52,6 +52,14 @@ type Config struct {
 	Retention        time.Duration `envconfig:"RETENTION" default:"168h"`
 	GitHubAPIURL     string        `envconfig:"GITHUB_API_URL" default:"https://api.github.com"`
 	SluiceSecret     Secret        `envconfig:"SLUICE_SECRET"`
+	GitHubToken      Secret        `envconfig:"GITHUB_TOKEN"`
+	GitHubAppID      string        `envconfig:"GITHUB_APP_ID"`
+	GitHubAppKey     Secret        `envconfig:"GITHUB_APP_PRIVATE_KEY"`
+	GitHubAppInstall string        `envconfig:"GITHUB_APP_INSTALLATION_ID"`
+	SlackAPIURL      string        `envconfig:"SLACK_API_URL" default:"https://slack.com/api"`
+	SlackBotToken    Secret        `envconfig:"SLACK_BOT_TOKEN"`
+	SlackWebhookURL  Secret        `envconfig:"SLACK_WEBHOOK_URL"`
+	HTTPPerHost      int           `envconfig:"HTTP_PER_HOST" default:"8"`
 	LogLevel         slog.Level    `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat        string        `envconfig:"LOG_FORMAT"`
 }
@@ -148,13 +156,19 @@ func (c Config) check() Problems {
 	bad(c.MaxInflightBytes < c.MaxBodyBytes, "MAX_INFLIGHT_BYTES must be at least MAX_BODY_BYTES")
 	bad(c.Retention < 24*time.Hour, "RETENTION must be at least 24h")
 	bad(c.LogFormat != "" && c.LogFormat != "json" && c.LogFormat != "text", "LOG_FORMAT must be json or text")
-	if u, err := url.Parse(c.GitHubAPIURL); err != nil || u.Host == "" {
-		bad(true, "GITHUB_API_URL is not a valid URL")
-	}
+	bad(c.HTTPPerHost < 1, "HTTP_PER_HOST must be at least 1")
+	bad(!validURL(c.GitHubAPIURL), "GITHUB_API_URL is not a valid URL")
+	bad(!validURL(c.SlackAPIURL), "SLACK_API_URL is not a valid URL")
+	bad(c.SlackWebhookURL != "" && !validURL(string(c.SlackWebhookURL)), "SLACK_WEBHOOK_URL is not a valid URL")
 	if c.DatabaseURL != "" {
 		// pgx's own message may repeat the password.
 		_, err := pgxpool.ParseConfig(string(c.DatabaseURL))
 		bad(err != nil, "DATABASE_URL is not a valid PostgreSQL URL")
 	}
 	return p
+}
+
+func validURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }

@@ -65,10 +65,7 @@ func (in *Intake) insert(ctx context.Context, batch []*request) (map[*request]bo
 		if len(jobs) == 0 {
 			return nil
 		}
-		if _, err := in.jobs.InsertManyTx(ctx, tx, jobs); err != nil {
-			return fmt.Errorf("insert jobs: %w", err)
-		}
-		return nil
+		return in.jobs.Insert(ctx, tx, jobs)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store webhooks: %w", err)

@@ -24,7 +24,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 )
 
 // ErrClosed is returned by Store after Close.
@@ -46,9 +45,9 @@ type Webhook struct {
 	Jobs            []river.InsertManyParams
 }
 
-// Inserter is the part of River's client that intake needs.
+// Inserter adds jobs within a transaction; *jobs.Runner does.
 type Inserter interface {
-	InsertManyTx(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error)
+	Insert(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) error
 }
 
 // Bounds of one commit. Bodies above largeBody go alone and on a committer of

@@ -20,7 +20,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"github.com/riverqueue/river/rivertype"
 
 	"sluice/app/drain"
 	"sluice/app/internal/hooks"
@@ -34,6 +33,7 @@ type Args struct {
 	Event      string    `json:"event"`
 	Hook       string    `json:"hook"`
 	ReceivedAt time.Time `json:"received_at"`
+	Key        string    `json:"key,omitempty"` // concurrency key, with the hook's name before it
 }
 
 // Kind is the kind of every job of the app, as in river_job.kind.
@@ -44,6 +44,7 @@ type Config struct {
 	Pool       *pgxpool.Pool
 	Drain      *drain.Drain
 	Rules      func() *hooks.Rules // the rules in force
+	Actions    Actions
 	MaxWorkers int
 	Retention  time.Duration // how long receipts are kept
 	Logger     *slog.Logger
@@ -65,7 +66,7 @@ type Runner struct {
 // Fetching: a job inserted by this app is announced by NOTIFY, at most once
 // per cooldown; the poll finds what an announcement missed.
 const (
-	fetchCooldown = 20 * time.Millisecond
+	fetchCooldown = 5 * time.Millisecond
 	fetchPoll     = 200 * time.Millisecond
 )
 
@@ -81,7 +82,7 @@ func New(c Config) (*Runner, error) {
 		stopped: make(chan struct{}),
 	}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &worker{pool: c.Pool, drain: c.Drain, rules: c.Rules, log: c.Logger})
+	river.AddWorker(workers, &worker{pool: c.Pool, drain: c.Drain, rules: c.Rules, actions: c.Actions, log: c.Logger})
 	client, err := river.NewClient(riverpgxv5.New(c.Pool), &river.Config{
 		ID:                   r.id,
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: c.MaxWorkers}},
@@ -99,22 +100,22 @@ func New(c Config) (*Runner, error) {
 	return r, nil
 }
 
-// InsertManyTx adds jobs within the caller's transaction.
-func (r *Runner) InsertManyTx(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
-	return r.client.InsertManyTx(ctx, tx, params)
-}
-
 // Start announces this process and begins to fetch jobs.
 func (r *Runner) Start(ctx context.Context) error {
 	if err := r.beat(ctx); err != nil {
 		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("start River: %w", err)
 	}
 	if err := r.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start River: %w", err)
 	}
 	tending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.cancel = cancel
-	r.tending.Add(2)
+	finished, unsubscribe := r.client.Subscribe(river.EventKindJobCompleted, river.EventKindJobFailed, river.EventKindJobCancelled)
+	r.tending.Add(3)
+	go r.tendKeys(tending, finished, unsubscribe)
 	go r.tendInstances(tending)
 	go r.tendReceipts(tending)
 	return nil

@@ -3,6 +3,7 @@ package jobs
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,30 +20,55 @@ var errNoPayload = errors.New("payload is no longer stored")
 // file without a name, so that memory stays bounded however many jobs run.
 const slice = 1 << 20
 
-// payload is a webhook's body, ready to be read as often as needed.
+// payload is a webhook's body, ready to be read as often as needed, and the
+// header fields it came with.
 type payload struct {
 	io.ReadSeeker
-	size int64
-	file *os.File
+	size   int64
+	header map[string][]string
+	file   *os.File
 }
 
 // loadPayload reads the whole payload before anything is started with it: a
 // command must never see half of one.
 func loadPayload(ctx context.Context, pool *pgxpool.Pool, id string) (*payload, error) {
-	const first = `SELECT substring(body FROM 1 FOR $2), octet_length(body) FROM app_webhooks WHERE sluice_id = $1 AND body IS NOT NULL`
-	var head []byte
+	const first = `
+SELECT substring(body FROM 1 FOR $2), octet_length(body), headers
+FROM app_webhooks WHERE sluice_id = $1 AND body IS NOT NULL`
+	var head, fields []byte
 	var size int64
-	err := pool.QueryRow(ctx, first, id, slice).Scan(&head, &size)
+	err := pool.QueryRow(ctx, first, id, slice).Scan(&head, &size, &fields)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errNoPayload
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read payload: %w", err)
 	}
-	if int64(len(head)) == size {
-		return &payload{ReadSeeker: bytes.NewReader(head), size: size}, nil
+	p := &payload{ReadSeeker: bytes.NewReader(head), size: size}
+	if int64(len(head)) < size {
+		if p, err = spoolPayload(ctx, pool, id, head, size); err != nil {
+			return nil, err
+		}
 	}
-	return spoolPayload(ctx, pool, id, head, size)
+	if err := json.Unmarshal(fields, &p.header); err != nil {
+		return nil, errors.Join(fmt.Errorf("read header fields: %w", err), p.close())
+	}
+	return p, nil
+}
+
+// all reads the whole payload and leaves it at its start.
+func (p *payload) all() ([]byte, error) {
+	if _, err := p.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("rewind payload: %w", err)
+	}
+	b := make([]byte, p.size)
+	if _, err := io.ReadFull(p, b); err != nil {
+		return nil, fmt.Errorf("read payload: %w", err)
+	}
+	if _, err := p.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("rewind payload: %w", err)
+	}
+	return b, nil
 }
 
 func spoolPayload(ctx context.Context, pool *pgxpool.Pool, id string, part []byte, size int64) (*payload, error) {

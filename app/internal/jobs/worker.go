@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,11 +19,25 @@ import (
 // worker runs jobs of kind "hook".
 type worker struct {
 	river.WorkerDefaults[Args]
-	pool  *pgxpool.Pool
-	drain *drain.Drain
-	rules func() *hooks.Rules
-	log   *slog.Logger
+	pool    *pgxpool.Pool
+	drain   *drain.Drain
+	rules   func() *hooks.Rules
+	actions Actions
+	log     *slog.Logger
 }
+
+// Actions carries out what a hook says; *actions.Set does.
+type Actions interface {
+	Run(ctx context.Context, h *hooks.Hook, c actions.Call) (actions.Outcome, error)
+}
+
+// Bounds for a job that the other side asked to repeat later: a rate limit
+// costs no attempt, but not for ever.
+const (
+	laterMin   = time.Second
+	laterMax   = time.Hour
+	laterUntil = 24 * time.Hour
+)
 
 // A job whose hook is not in the rules waits: during a deploy two revisions
 // with different rules share the queue, and the other one may know it.
@@ -54,16 +69,17 @@ func (w *worker) Work(ctx context.Context, job *river.Job[Args]) error {
 		"delivery_id", job.Args.DeliveryID, "sluice_id", job.Args.SluiceID)
 	log.Info("Job execution started", "event", job.Args.Event, "attempt", job.Attempt)
 	began := time.Now()
-	out, err := w.run(ctx, hook, job)
+	out, err := w.run(ctx, hook, job, log)
 	if recErr := river.RecordOutput(ctx, out); recErr != nil {
 		log.Warn("Outcome not recorded", "err", recErr)
 	}
-	return w.outcome(ctx, log.With("duration_ms", time.Since(began).Milliseconds()), err)
+	return w.outcome(ctx, job, log.With("duration_ms", time.Since(began).Milliseconds()), err)
 }
 
 // outcome says what becomes of the job: done, back in the queue at once when
 // the drain cut it off, else retried after a pause until its attempts are used.
-func (w *worker) outcome(ctx context.Context, log *slog.Logger, err error) error {
+func (w *worker) outcome(ctx context.Context, job *river.Job[Args], log *slog.Logger, err error) error {
+	var later *actions.RetryLater
 	switch {
 	case err == nil:
 		log.Info("Job execution completed")
@@ -74,10 +90,25 @@ func (w *worker) outcome(ctx context.Context, log *slog.Logger, err error) error
 	case errors.Is(err, errNoPayload):
 		log.Error("Job execution impossible", "err", err)
 		return river.JobCancel(err)
+	case errors.As(err, &later) && time.Since(job.CreatedAt) < laterUntil:
+		pause := min(max(later.After, laterMin), laterMax)
+		log.Warn("Job execution postponed", "err", err, "pause_ms", pause.Milliseconds())
+		return river.JobSnooze(pause)
 	default:
-		log.Warn("Job execution failed", "err", err)
+		log.Warn("Job execution failed", "err", err, "attempt", job.Attempt, "max_attempts", job.MaxAttempts)
 		return err
 	}
+}
+
+// NextRetry is when a failed job is tried again: as its hook says, give or
+// take a tenth, so that jobs that failed together do not come back together.
+func (w *worker) NextRetry(job *river.Job[Args]) time.Time {
+	hook, known := w.rules().Lookup(job.Args.Hook)
+	if !known {
+		return time.Time{} // River's own policy
+	}
+	pause := hook.Retries.Pause(job.Attempt)
+	return time.Now().Add(pause + time.Duration((rand.Float64()-0.5)/5*float64(pause))) //nolint:gosec // jitter
 }
 
 func (w *worker) unknown(job *river.Job[Args]) error {
@@ -89,20 +120,23 @@ func (w *worker) unknown(job *river.Job[Args]) error {
 	return river.JobSnooze(unknownHookPause)
 }
 
-// run carries out the hook's action.
-func (w *worker) run(ctx context.Context, hook hooks.Hook, job *river.Job[Args]) (actions.Outcome, error) {
-	if hook.Action.Exec == nil { // log: the line above is all there is to do
-		return actions.Outcome{}, nil
+// run carries out the hook's action on the stored payload.
+func (w *worker) run(ctx context.Context, hook *hooks.Hook, job *river.Job[Args], log *slog.Logger) (actions.Outcome, error) {
+	if hook.Action.Kind() == "log" {
+		return w.actions.Run(ctx, hook, actions.Call{}) // needs no payload
 	}
 	body, err := loadPayload(ctx, w.pool, job.Args.SluiceID)
 	if err != nil {
 		return actions.Outcome{}, err
 	}
 	defer func() { _ = body.close() }()
-	e := actions.Exec{Argv: hook.Action.Exec.Argv, Timeout: time.Duration(hook.Action.Exec.Timeout)}
-	return e.Run(ctx, actions.Call{
-		ID: job.Args.SluiceID, Source: job.Args.Source, DeliveryID: job.Args.DeliveryID,
-		Event: job.Args.Event, Hook: hook.Name, ReceivedAt: job.Args.ReceivedAt,
-		Attempt: len(job.AttemptedBy), Body: body,
+	event := &hooks.Event{
+		ID: job.Args.SluiceID, Source: job.Args.Source, Event: job.Args.Event,
+		DeliveryID: job.Args.DeliveryID, ReceivedAt: job.Args.ReceivedAt,
+		Header: body.header, Load: body.all,
+	}
+	// A crash, a drain or a rate limit costs no attempt but is a start.
+	return w.actions.Run(ctx, hook, actions.Call{
+		Event: event, Payload: body, Size: body.size, Attempt: len(job.AttemptedBy), Logger: log,
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/riverqueue/river"
 
 	"sluice/app/internal/hooks"
 	"sluice/app/internal/intake"
@@ -90,13 +89,21 @@ func (s *Server) describe(r *http.Request, req senders.Request, sender senders.S
 	if hook.ID == "" {
 		hook.ID = uuid.Must(uuid.NewV7()).String()
 	}
-	event := hooks.Event{Source: hook.Source, Event: hook.Event, DeliveryID: hook.DeliveryID}
-	for _, match := range s.c.Rules().Match(event) {
-		hook.Jobs = append(hook.Jobs, river.InsertManyParams{Args: jobs.Args{
-			SluiceID: hook.ID, Source: hook.Source, DeliveryID: hook.DeliveryID,
-			Event: hook.Event, Hook: match.Name, ReceivedAt: hook.ReceivedAt,
-		}})
+	event := &hooks.Event{
+		ID: hook.ID, Source: hook.Source, Event: hook.Event, DeliveryID: hook.DeliveryID,
+		ReceivedAt: hook.ReceivedAt, Header: r.Header, Body: req.Body,
 	}
+	matches, problems := s.c.Rules().Match(event)
+	for _, err := range problems {
+		s.log.Warn("Condition not evaluated", "err", err, "source", hook.Source, "delivery_id", hook.DeliveryID)
+	}
+	for i := range matches {
+		matches[i].Key = intake.Name(matches[i].Key)
+	}
+	hook.Jobs = jobs.For(jobs.Args{
+		SluiceID: hook.ID, Source: hook.Source, DeliveryID: hook.DeliveryID,
+		Event: hook.Event, ReceivedAt: hook.ReceivedAt,
+	}, matches)
 	return hook
 }
 

@@ -18,9 +18,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"sluice/app/drain"
+	"sluice/app/internal/actions"
 	"sluice/app/internal/config"
 	"sluice/app/internal/database"
-	"sluice/app/internal/hooks"
 	"sluice/app/internal/intake"
 	"sluice/app/internal/jobs"
 	"sluice/app/internal/server"
@@ -30,6 +30,7 @@ import (
 type Service struct {
 	c      config.Config
 	log    *slog.Logger
+	rules  *rules
 	drain  *drain.Drain
 	pool   *pgxpool.Pool
 	runner *jobs.Runner
@@ -40,22 +41,27 @@ type Service struct {
 // New puts the app together. It opens nothing yet; what can be refused without
 // a database is refused here.
 func New(c config.Config, log *slog.Logger) (*Service, error) {
-	rules := hooks.Default()
-	if c.HooksFile != "" {
-		var err error
-		if rules, err = hooks.Load(c.HooksFile); err != nil {
-			return nil, err
-		}
+	set, err := actions.New(actions.Config{
+		GitHub: actions.GitHub{
+			URL: c.GitHubAPIURL, Token: string(c.GitHubToken),
+			AppID: c.GitHubAppID, PrivateKey: string(c.GitHubAppKey), Installation: c.GitHubAppInstall,
+		},
+		Slack:   actions.Slack{URL: c.SlackAPIURL, Token: string(c.SlackBotToken), WebhookURL: string(c.SlackWebhookURL)},
+		PerHost: c.HTTPPerHost,
+	})
+	if err != nil {
+		return nil, err
 	}
-	inForce := func() *hooks.Rules { return rules }
 	s := &Service{c: c, log: log}
+	if s.rules, err = loadRules(c.HooksFile, set, log); err != nil {
+		return nil, err
+	}
 	s.drain = drain.New(drain.Config{Grace: c.Grace(), Termination: c.Termination(), Logger: log})
-	var err error
 	if s.pool, err = database.Open(string(c.DatabaseURL), c.DatabaseMaxConns); err != nil {
 		return nil, err
 	}
 	s.runner, err = jobs.New(jobs.Config{
-		Pool: s.pool, Drain: s.drain, Rules: inForce,
+		Pool: s.pool, Drain: s.drain, Rules: s.rules.inForce, Actions: set,
 		MaxWorkers: c.MaxWorkers, Retention: c.Retention, Logger: log,
 	})
 	if err != nil {
@@ -64,7 +70,7 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 	}
 	s.intake = intake.New(s.pool, s.runner, log)
 	s.server = server.New(server.Config{
-		Drain: s.drain, Store: s.intake, Rules: inForce, Ping: ping(s.pool),
+		Drain: s.drain, Store: s.intake, Rules: s.rules.inForce, Ping: ping(s.pool),
 		GitHubAPIURL: c.GitHubAPIURL, Secrets: secrets, SluiceSecrets: split(string(c.SluiceSecret)),
 		MaxBodyBytes: c.MaxBodyBytes, MaxInflightBytes: c.MaxInflightBytes, Logger: log,
 	})
@@ -99,6 +105,7 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 			cancel(fmt.Errorf("serve: %w", err))
 		}
 	}()
+	reloading := s.rules.watch(ctx)
 	starting, stopStarting := context.WithCancel(ctx)
 	started := make(chan struct{})
 	go func() {
@@ -119,6 +126,8 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 	s.drain.OnStop("pool", func(context.Context) error { s.pool.Close(); return nil })
 
 	code := s.drain.Wait(ctx)
+	cancel(nil)
+	<-reloading
 	s.log.Info("App stopped", "exit_code", code)
 	return code, nil
 }

@@ -1,0 +1,190 @@
+package actions
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"sluice/app/internal/hooks"
+)
+
+// Within one attempt a request is repeated at once after a short hiccup; a
+// longer wait is the job's business.
+const (
+	quickRetries = 2
+	quickWaitMin = 200 * time.Millisecond
+	quickWaitMax = 5 * time.Second
+	answerBytes  = 1 << 20
+)
+
+func newClient() *retryablehttp.Client {
+	c := retryablehttp.NewClient()
+	c.Logger = nil // the outcome is logged by who runs the job
+	c.RetryMax, c.RetryWaitMin, c.RetryWaitMax = quickRetries, quickWaitMin, quickWaitMax
+	c.CheckRetry = retryQuickly
+	c.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	// A redirect would turn a POST into a GET or carry the payload to a host
+	// that the hook does not name: it is an answer like any other.
+	c.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c
+}
+
+// retryQuickly repeats what may pass in a moment, but not what the other side
+// asks to repeat much later.
+func retryQuickly(ctx context.Context, resp *http.Response, err error) (bool, error) {
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if err != nil {
+		var cert x509.UnknownAuthorityError
+		return !errors.As(err, &cert), nil
+	}
+	if wait, asked := retryAfter(resp, time.Now()); asked && wait > quickWaitMax {
+		return false, nil
+	}
+	return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError, nil
+}
+
+// retryAfter reads how long the other side asks to wait: Retry-After, or
+// GitHub's rate limit when it is used up.
+func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
+	switch resp.StatusCode {
+	case http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	default:
+		return 0, false
+	}
+	if v := resp.Header.Get("Retry-After"); v != "" {
+		if n, err := strconv.Atoi(v); err == nil && n >= 0 {
+			return time.Duration(n) * time.Second, true
+		}
+		if t, err := http.ParseTime(v); err == nil {
+			return max(t.Sub(now), 0), true
+		}
+	}
+	if resp.Header.Get("X-Ratelimit-Remaining") == "0" {
+		if n, err := strconv.ParseInt(resp.Header.Get("X-Ratelimit-Reset"), 10, 64); err == nil {
+			return max(time.Unix(n, 0).Sub(now), time.Second), true
+		}
+	}
+	return 0, false
+}
+
+// send carries out the request under its host's limit and returns the answer
+// with at most answerBytes of its body. An answer outside 2xx is an error.
+func (s *Set) send(req *retryablehttp.Request) (*http.Response, []byte, error) {
+	release, err := s.limits.acquire(req.Context(), req.URL.Host)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer release()
+	resp, err := s.client.Do(req)
+	if err != nil {
+		if resp != nil {
+			_ = resp.Body.Close()
+		}
+		var inner *url.Error
+		if errors.As(err, &inner) {
+			err = inner.Err // without the address, which may hold a secret
+		}
+		return nil, nil, fmt.Errorf("send request to %s: %w", req.URL.Host, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, answerBytes))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read answer: %w", err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, body, nil
+	}
+	if wait, asked := retryAfter(resp, time.Now()); asked {
+		return resp, body, &RetryLater{After: wait, Host: req.URL.Host}
+	}
+	return resp, body, fmt.Errorf("%s answered %s", req.URL.Host, resp.Status)
+}
+
+// runHTTP sends what the hook says, or forwards the webhook as it came.
+func (s *Set) runHTTP(ctx context.Context, h *hooks.HTTP, c Call) (Outcome, error) {
+	r := renderer{event: c.Event}
+	var body any
+	if h.Body != nil {
+		body = []byte(r.text(*h.Body))
+	} else if h.Method != http.MethodGet {
+		body = c.Payload
+	}
+	target := r.text(h.URL)
+	if r.err != nil {
+		return Outcome{}, r.err
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, h.Method, target, body)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("make request: %w", err)
+	}
+	if h.Body == nil {
+		forwardFields(req.Header, c.Event.Header)
+		req.ContentLength = c.Size
+	}
+	// The receiver can tell a repetition by the id, as the app itself does.
+	req.Header.Set("Sluice-Id", c.Event.ID)
+	req.Header.Set("Sluice-Attempt", strconv.Itoa(c.Attempt))
+	for name, t := range h.Headers {
+		req.Header.Set(name, r.text(t))
+	}
+	if r.err != nil {
+		return Outcome{}, r.err
+	}
+	resp, answer, err := s.send(req)
+	if resp == nil {
+		return Outcome{}, err
+	}
+	return answered(resp, answer), err
+}
+
+// forwardFields copies the sender's header fields, but not those of the
+// connection they came over, of proxies, or of Sluice.
+func forwardFields(to http.Header, from map[string][]string) {
+	for name, values := range from {
+		switch name = http.CanonicalHeaderKey(name); name {
+		case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+			"Transfer-Encoding", "Upgrade", "Host", "Content-Length", "Accept-Encoding", "Forwarded":
+			continue
+		}
+		if strings.HasPrefix(name, "Sluice-") || strings.HasPrefix(name, "X-Forwarded-") {
+			continue
+		}
+		to[name] = append([]string(nil), values...)
+	}
+}
+
+// hostLimits bounds how many requests are under way to one host. Hosts share a
+// fixed number of slots, since a template may name any number of them.
+type hostLimits struct{ slots [256]chan struct{} }
+
+func newHostLimits(n int) *hostLimits {
+	l := &hostLimits{}
+	for i := range l.slots {
+		l.slots[i] = make(chan struct{}, max(n, 1))
+	}
+	return l
+}
+
+func (l *hostLimits) acquire(ctx context.Context, host string) (release func(), err error) {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(host))
+	slot := l.slots[h.Sum32()%uint32(len(l.slots))]
+	select {
+	case slot <- struct{}{}:
+		return func() { <-slot }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for %s: %w", host, context.Cause(ctx))
+	}
+}

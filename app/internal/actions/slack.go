@@ -1,0 +1,62 @@
+package actions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"sluice/app/internal/hooks"
+)
+
+// Slack is how the app posts: as a bot to channels, or to one incoming webhook.
+type Slack struct {
+	URL        string // https://slack.com/api
+	Token      string
+	WebhookURL string
+}
+
+// postSlack posts the message. Slack knows no idempotency key: an attempt that
+// was cut off after Slack had stored the message posts it again.
+func (s *Set) postSlack(ctx context.Context, m *hooks.SlackMessage, c Call) (Outcome, error) {
+	r := renderer{event: c.Event}
+	content := map[string]string{"text": r.text(m.Text)}
+	target, token := s.slack.WebhookURL, ""
+	if channel := r.text(m.Channel); channel != "" {
+		content["channel"] = channel
+		target, token = s.slack.URL+"/chat.postMessage", s.slack.Token
+	}
+	if ts := r.text(m.ThreadTS); ts != "" {
+		content["thread_ts"] = ts
+	}
+	if r.err != nil {
+		return Outcome{}, r.err
+	}
+	body, err := json.Marshal(content)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("encode message: %w", err)
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, "POST", target, body)
+	if err != nil {
+		// The address of an incoming webhook is a secret: keep it out of the error.
+		return Outcome{}, fmt.Errorf("make request to Slack: invalid address")
+	}
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, answer, err := s.send(req)
+	if err != nil || token == "" {
+		return outcomeOf(resp, answer), err
+	}
+	// Slack's API says 200 to what it refuses.
+	var said struct {
+		OK    bool   `json:"ok"`
+		Error string `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &said); err != nil || !said.OK {
+		return answered(resp, answer), fmt.Errorf("slack refused: %s", said.Error)
+	}
+	return answered(resp, answer), nil
+}

@@ -1,0 +1,90 @@
+package hooks
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/vm"
+)
+
+// scope is what an expression can name.
+type scope struct {
+	ID         string              `expr:"id"`
+	Source     string              `expr:"source"`
+	Event      string              `expr:"event"`
+	DeliveryID string              `expr:"delivery_id"`
+	ReceivedAt time.Time           `expr:"received_at"`
+	Headers    map[string]string   `expr:"headers"` // names in lower case, first values
+	Header     func(string) string `expr:"header"`
+	Payload    any                 `expr:"payload"`
+}
+
+// maxNodes bounds an expression; none that a person writes comes near it.
+const maxNodes = 1000
+
+func (e *Event) scope() (scope, error) {
+	s := scope{
+		ID: e.ID, Source: e.Source, Event: e.Event, DeliveryID: e.DeliveryID, ReceivedAt: e.ReceivedAt,
+		Headers: make(map[string]string, len(e.Header)), Header: e.first,
+	}
+	for name, values := range e.Header {
+		if len(values) > 0 {
+			s.Headers[strings.ToLower(name)] = values[0]
+		}
+	}
+	var err error
+	s.Payload, err = e.Payload()
+	return s, err
+}
+
+func compile(source string, options ...expr.Option) (*vm.Program, error) {
+	options = append(options, expr.Env(scope{}), expr.Patch(optional{}), expr.MaxNodes(maxNodes))
+	p, err := expr.Compile(source, options...)
+	if err != nil {
+		return nil, fmt.Errorf("expression: %w", err)
+	}
+	return p, nil
+}
+
+// holds evaluates a condition. A payload that is not JSON is nil to it.
+func holds(condition *vm.Program, e *Event) (bool, error) {
+	s, _ := e.scope() //nolint:errcheck // see above
+	v, err := expr.Run(condition, s)
+	if err != nil {
+		return false, fmt.Errorf("when: %w", shorten(err))
+	}
+	b, ok := v.(bool)
+	if !ok {
+		return false, fmt.Errorf("when: result is %T, not true or false", v)
+	}
+	return b, nil
+}
+
+// shorten keeps the first line of expr's error: the others draw the source.
+func shorten(err error) error {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return fmt.Errorf("%s", line)
+}
+
+// optional makes every member access stop at nil instead of failing: payloads
+// differ from event to event, and payload.a.b is nil where there is no a.
+type optional struct{}
+
+func (optional) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.MemberNode:
+		n.Optional = true
+		ast.Patch(node, &ast.ChainNode{Node: n})
+	case *ast.CallNode:
+		// A method's name is not a value that could be nil.
+		if chain, ok := n.Callee.(*ast.ChainNode); ok {
+			if member, ok := chain.Node.(*ast.MemberNode); ok {
+				member.Optional = false
+				n.Callee = member
+			}
+		}
+	}
+}

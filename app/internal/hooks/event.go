@@ -1,0 +1,162 @@
+package hooks
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Event is what a rule sees of a webhook. Its payload is parsed when a rule
+// first asks for it. Do not copy it.
+type Event struct {
+	ID         string // Sluice-Id
+	Source     string
+	Event      string
+	DeliveryID string
+	ReceivedAt time.Time
+	Header     map[string][]string
+	Body       []byte
+	// Load reads the body when a rule asks for it, in place of Body, for those
+	// that are too large to keep in memory without need.
+	Load func() ([]byte, error)
+
+	parse   sync.Once
+	payload any
+	err     error
+}
+
+// errNotJSON is kept short: it goes to the log, and must not quote a body.
+var errNotJSON = errors.New("payload is not JSON")
+
+// Payload returns the parsed body: JSON, or a form whose field "payload" holds
+// JSON (GitHub's other content type), or a form's first values. Whole numbers
+// are ints.
+func (e *Event) Payload() (any, error) {
+	e.parse.Do(func() {
+		body := e.Body
+		if e.Load != nil {
+			if body, e.err = e.Load(); e.err != nil {
+				return
+			}
+		}
+		e.payload, e.err = parsePayload(body, e.first("Content-Type"))
+	})
+	return e.payload, e.err
+}
+
+func parsePayload(body []byte, contentType string) (any, error) {
+	if media, _, _ := mime.ParseMediaType(contentType); media == "application/x-www-form-urlencoded" {
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return nil, errors.New("payload is not a form")
+		}
+		if text := form.Get("payload"); text != "" {
+			return parseJSON([]byte(text))
+		}
+		fields := make(map[string]any, len(form))
+		for name := range form {
+			fields[name] = form.Get(name)
+		}
+		return fields, nil
+	}
+	return parseJSON(body)
+}
+
+func parseJSON(text []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, errNotJSON
+	}
+	return numbers(v), nil
+}
+
+// numbers makes whole numbers ints, so that an id prints as it was sent, and
+// the others floats.
+func numbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return int(i)
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return v.String()
+		}
+		return f
+	case map[string]any:
+		for k := range v {
+			v[k] = numbers(v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = numbers(v[i])
+		}
+	}
+	return v
+}
+
+// first returns the first value of a header field; its name's case does not
+// matter.
+func (e *Event) first(name string) string {
+	for k, values := range e.Header {
+		if strings.EqualFold(k, name) && len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+// Fields flattens the payload's plain values for an environment:
+// {"a":{"b":1}} gives A_B=1. Lists, and what lies deeper than depth or beyond
+// the limits, are left out.
+func (e *Event) Fields(depth, count, size int) map[string]string {
+	payload, err := e.Payload()
+	if err != nil {
+		return nil
+	}
+	fields := map[string]string{}
+	flatten(fields, "", payload, depth, count, size)
+	return fields
+}
+
+func flatten(into map[string]string, prefix string, v any, depth, count, size int) {
+	object, ok := v.(map[string]any)
+	if !ok || depth == 0 {
+		return
+	}
+	for name, v := range object {
+		name = prefix + variable(name)
+		switch v := v.(type) {
+		case map[string]any:
+			flatten(into, name+"_", v, depth-1, count, size)
+		case string, int, float64, bool:
+			if text := fmt.Sprint(v); len(into) < count && len(text) <= size && !strings.Contains(text, "\x00") {
+				into[name] = text
+			}
+		}
+	}
+}
+
+// variable makes a name fit for an environment variable.
+func variable(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r - 'a' + 'A'
+		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+func itoa(i int) string { return strconv.Itoa(i) }

@@ -1,0 +1,98 @@
+package hooks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/vm"
+	"github.com/goccy/go-yaml"
+)
+
+// Template is text with expressions in double braces:
+// "deploy {{payload.repository.full_name}}".
+type Template struct {
+	source string
+	parts  []part
+}
+
+type part struct {
+	text    string
+	program *vm.Program // nil: text stands for itself
+}
+
+// UnmarshalYAML takes any plain value as the template's source; Parse compiles
+// it, because only there its line is known.
+func (t *Template) UnmarshalYAML(text []byte) error {
+	var v any
+	if err := yaml.Unmarshal(text, &v); err != nil {
+		return fmt.Errorf("read template: %w", err)
+	}
+	t.source = fmt.Sprint(v)
+	return nil
+}
+
+// String returns the template as written.
+func (t Template) String() string { return t.source }
+
+func (t *Template) compile() error {
+	t.parts = nil
+	rest := t.source
+	for {
+		text, tail, found := strings.Cut(rest, "{{")
+		if text != "" {
+			t.parts = append(t.parts, part{text: text})
+		}
+		if !found {
+			return nil
+		}
+		source, after, closed := strings.Cut(tail, "}}")
+		if !closed {
+			return errors.New(`"{{" without "}}"`)
+		}
+		program, err := compile(source, expr.AsAny())
+		if err != nil {
+			return err
+		}
+		t.parts = append(t.parts, part{text: source, program: program})
+		rest = after
+	}
+}
+
+// Render fills the template in for an event. What the event does not have is
+// empty; lists and objects come out as JSON.
+func (t Template) Render(e *Event) (string, error) {
+	var out strings.Builder
+	for _, p := range t.parts {
+		if p.program == nil {
+			out.WriteString(p.text)
+			continue
+		}
+		s, _ := e.scope() //nolint:errcheck // a payload that is not JSON is nil to a template
+		v, err := expr.Run(p.program, s)
+		if err != nil {
+			return "", fmt.Errorf("{{%s}}: %w", p.text, shorten(err))
+		}
+		text, err := plain(v)
+		if err != nil {
+			return "", fmt.Errorf("{{%s}}: %w", p.text, err)
+		}
+		out.WriteString(text)
+	}
+	return out.String(), nil
+}
+
+func plain(v any) (string, error) {
+	switch v := v.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return v, nil
+	case map[string]any, []any:
+		b, err := json.Marshal(v)
+		return string(b), err
+	}
+	return fmt.Sprint(v), nil
+}

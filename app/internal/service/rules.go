@@ -1,0 +1,114 @@
+package service
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluice/app/internal/actions"
+	"sluice/app/internal/hooks"
+)
+
+// lookEvery is how often the hooks file is looked at for changes. Reading it
+// works wherever a file is mounted, also where change notices do not arrive.
+const lookEvery = 2 * time.Second
+
+// rules holds the rules in force and replaces them when their file changes.
+type rules struct {
+	file    string // "" for the default rules
+	set     *actions.Set
+	log     *slog.Logger
+	current atomic.Pointer[hooks.Rules]
+	seen    [sha256.Size]byte // the text last judged, right or wrong
+}
+
+func loadRules(file string, set *actions.Set, log *slog.Logger) (*rules, error) {
+	r := &rules{file: file, set: set, log: log}
+	if file == "" {
+		r.current.Store(hooks.Default())
+		return r, nil
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // the operator's own file
+	if err != nil {
+		return nil, err
+	}
+	r.seen = sha256.Sum256(text)
+	loaded, err := r.judge(text)
+	if err != nil {
+		return nil, err
+	}
+	r.current.Store(loaded)
+	return r, nil
+}
+
+func (r *rules) inForce() *hooks.Rules { return r.current.Load() }
+
+// judge reads the text and asks whether each action has what it needs.
+func (r *rules) judge(text []byte) (*hooks.Rules, error) {
+	loaded, err := hooks.Parse(r.file, text)
+	if err != nil {
+		return nil, err
+	}
+	var missing []error
+	for _, h := range loaded.All() {
+		missing = append(missing, r.set.Missing(h))
+	}
+	return loaded, errors.Join(missing...)
+}
+
+// watch reloads the file when it has changed, and on SIGHUP whether or not it
+// has, until ctx ends; the channel is closed then. Wrong rules are reported
+// and the old ones stay in force.
+func (r *rules) watch(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // also without a file: it must not end the app
+	go func() {
+		defer close(done)
+		defer signal.Stop(hangup)
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+				r.reload(true)
+			case <-tick.C:
+				r.reload(false)
+			}
+		}
+	}()
+	return done
+}
+
+func (r *rules) reload(asked bool) {
+	if r.file == "" {
+		return
+	}
+	text, err := os.ReadFile(r.file) //nolint:gosec // the operator's own file
+	if err != nil {
+		if asked {
+			r.log.Error("Hooks not reloaded, the old ones stay in force", "err", err)
+		}
+		return // it may be in the middle of being replaced
+	}
+	sum := sha256.Sum256(text)
+	if sum == r.seen && !asked {
+		return
+	}
+	r.seen = sum
+	loaded, err := r.judge(text)
+	if err != nil {
+		r.log.Error("Hooks not reloaded, the old ones stay in force", "err", err)
+		return
+	}
+	r.current.Store(loaded)
+	r.log.Info("Hooks reloaded", "hooks", len(loaded.All()))
+}
