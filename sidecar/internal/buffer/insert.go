@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -41,23 +42,24 @@ ORDER BY w.ord` + onConflict
 func insertBatch(ctx context.Context, conn *pgxpool.Conn, batch []*entry) ([]stored, error) {
 	n := len(batch)
 	var (
-		ids        = make([]uuid.UUID, n)
+		ids        = make(pgtype.FlatArray[pgtype.UUID], n) // FlatArray: encoded without reflection
 		sources    = make([]string, n)
 		deliveries = make([]string, n)
 		events     = make([]string, n)
 		lanes      = make([]string, n)
 		in         = make([]int16, n)
-		heads      = make([][]byte, n)
-		bodies     = make([][]byte, n)
+		heads      = make(pgtype.FlatArray[[]byte], n)
+		bodies     = make(pgtype.FlatArray[[]byte], n)
 		sizes      = make([]int64, n)
 		verified   = make([]string, n)
 		received   = make([]time.Time, n)
-		keys       = make([][]byte, n)
+		keys       = make(pgtype.FlatArray[[]byte], n)
 		copies     = make([]int32, n)
 	)
 	for i, e := range batch {
 		w := e.webhook
-		ids[i], lanes[i], in[i], keys[i], copies[i] = e.id, e.lane, e.bucket, e.key[:], int32(len(e.copies))
+		ids[i] = pgtype.UUID{Bytes: e.id, Valid: true}
+		lanes[i], in[i], keys[i], copies[i] = e.lane, e.bucket, e.key[:], int32(len(e.copies))
 		sources[i], deliveries[i], events[i] = label(w.Source, maxLabel), label(w.DeliveryID, maxLabel), label(w.Event, maxLabel)
 		heads[i], bodies[i], sizes[i] = notNull(e.head), notNull(e.body), int64(len(w.Body))
 		verified[i], received[i] = label(w.Verified, maxLabel), w.ReceivedAt

@@ -165,6 +165,9 @@ func (q *queue) pick() []*entry {
 		q.committing++
 		q.began = time.Now()
 	}
+	if len(left) > 0 {
+		q.slow.Reset(slowCommit)
+	}
 	return batch
 }
 

@@ -36,10 +36,12 @@ WITH older AS (
 )
 INSERT INTO webhook_replicas AS r (id, name, state, strict, seq)
 VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'))
-ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), state = EXCLUDED.state, strict = EXCLUDED.strict
+ON CONFLICT (id) DO UPDATE SET seq = EXCLUDED.seq, seen_at = clock_timestamp(),
+	state = EXCLUDED.state, strict = EXCLUDED.strict
 RETURNING seq`
 
-// Join makes this process known with a new sequence number. Earlier processes of
+// Join makes this process known with a new sequence number, also one that has
+// joined before. Earlier processes of
 // the same name are dead by that: their leases are free at once and what they
 // awaited is pending.
 func (s *Store) Join(ctx context.Context, state string) error {

@@ -38,25 +38,50 @@ func (r *Replica) membershipLoop(ctx context.Context) {
 		return
 	}
 	r.joined.Store(true)
-	every := beatEvery
 	if r.cfg.GateOrder() == gate.Strict {
-		every = strictBeatEvery
+		r.beatStrictly(ctx)
+		return
 	}
-	var seen int64
 	for wait := time.Duration(0); tick(ctx, wait, r.beatNow); {
+		if _, err := r.beat(ctx, 0); err != nil {
+			wait = time.Second
+			continue
+		}
+		wait = beatEvery
+	}
+}
+
+func (r *Replica) beat(ctx context.Context, seen int64) ([]buffer.Peer, error) {
+	peers, err := r.store.Beat(ctx, r.gate.State().String(), seen)
+	switch {
+	case err == nil:
+		r.replay.Kick() // the others know that this replica may have leases
+	case ctx.Err() == nil:
+		r.log.Warn("Heartbeat failed, retrying", "err", err)
+	}
+	return peers, err
+}
+
+// beatStrictly is the heartbeat of ORDER=strict.
+func (r *Replica) beatStrictly(ctx context.Context) {
+	var seen int64
+	last := time.Now()
+	for tick(ctx, strictBeatEvery, r.beatNow) {
 		began := time.Now()
-		peers, err := r.store.Beat(ctx, r.gate.State().String(), seen)
-		switch {
-		case err == nil:
-			wait = every
-			r.replay.Kick()
-		case ctx.Err() == nil:
-			wait = min(every, time.Second)
-			r.log.Warn("Heartbeat failed, retrying", "err", err)
+		// After a silence the others may have gone on without this replica, so
+		// it has to join again, like a new one.
+		if began.Sub(last) > permitFor {
+			if err := r.store.Join(ctx, r.gate.State().String()); err != nil {
+				r.log.Warn("Replica can't join again, retrying", "err", err)
+				continue
+			}
 		}
-		if err == nil && r.cfg.GateOrder() == gate.Strict {
-			seen = r.seal(peers, began)
+		peers, err := r.beat(ctx, seen)
+		if err != nil {
+			continue
 		}
+		last = began
+		seen = r.seal(peers, began)
 	}
 }
 
@@ -72,7 +97,8 @@ func (r *Replica) seal(peers []buffer.Peer, began time.Time) (seen int64) {
 		}
 		beside = true
 		seen = max(seen, p.Seq)
-		if p.Strict && p.SeenSeq < r.store.Seq() {
+		// Who joined later waits for this one, not the other way round.
+		if p.Strict && p.Seq < r.store.Seq() && p.SeenSeq < r.store.Seq() {
 			permit = time.Time{}
 		}
 	}
