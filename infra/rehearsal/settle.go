@@ -26,8 +26,10 @@ SELECT (SELECT count(*) FROM webhook_queue WHERE status IN ('pending', 'processi
        (SELECT count(*) FROM webhook_queue WHERE status = 'failed'),
        (SELECT count(*) FROM river_job WHERE kind = 'hook' AND state NOT IN ('completed', 'cancelled', 'discarded'))`
 
+// A job that went back to the queue may have its attempt taken off again, so
+// the number of processes that took it counts as well.
 const jobsSQL = `
-SELECT id, coalesce(args->>'sluice_id', ''), state::text, attempt, created_at
+SELECT id, coalesce(args->>'sluice_id', ''), state::text, greatest(attempt, cardinality(attempted_by)), created_at
 FROM river_job WHERE kind = 'hook' ORDER BY id`
 
 // open is what openSQL counts, and the webhooks that are acknowledged and not

@@ -46,7 +46,7 @@ const standInSchema = `
 CREATE TABLE IF NOT EXISTS webhook_queue (id bigserial PRIMARY KEY, sluice_id text, lane text, path text,
 	delivery text, body bytea, status text DEFAULT 'pending');
 CREATE TABLE IF NOT EXISTS river_job (id bigserial PRIMARY KEY, kind text DEFAULT 'hook', args jsonb,
-	state text DEFAULT 'available', attempt int DEFAULT 0, created_at timestamptz DEFAULT now(), pid int, body bytea);
+	state text DEFAULT 'available', attempt int DEFAULT 0, attempted_by text[], created_at timestamptz DEFAULT now(), pid int, body bytea);
 CREATE UNIQUE INDEX IF NOT EXISTS one_job ON river_job ((args->>'sluice_id'))`
 
 func standInPool() (*pgxpool.Pool, error) {

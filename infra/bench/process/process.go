@@ -7,6 +7,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -81,6 +82,20 @@ func (p *Process) Err() error {
 	default:
 		return nil
 	}
+}
+
+// Wait waits until the process has ended by itself; an exit status other than 0
+// is an error.
+func (p *Process) Wait(ctx context.Context) error {
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for %s: %w", p.name, ctx.Err())
+	}
+	if !p.cmd.ProcessState.Success() {
+		return p.Err()
+	}
+	return nil
 }
 
 // Stop asks the process to end and kills it when it has not within the limit.

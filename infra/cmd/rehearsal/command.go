@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice/infra/postgres"
 	"sluice/infra/rehearsal"
 )
 
@@ -24,6 +25,7 @@ type invocation struct {
 	html      string
 	output    string
 	noRetry   bool
+	server    *postgres.Server // ours, once one was needed
 }
 
 func command() *cobra.Command {
@@ -34,7 +36,8 @@ func command() *cobra.Command {
 		Long: "Plays scenarios with real processes, a real PostgreSQL and signed webhooks, and says\n" +
 			"what was sent, acknowledged, lost, duplicated and out of order.\n\n" +
 			"Scenarios: " + strings.Join(rehearsal.Scenarios(), ", ") + ".\n\n" +
-			"Environment: DATABASE_URL names a server to use; without it a throwaway one is started.",
+			"Environment: DATABASE_URL names a server to use; without it, and always\n" +
+			"for db-away, a throwaway one is started.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,14 +36,7 @@ func (in *invocation) run(ctx context.Context, out, progress io.Writer) (err err
 	if c.Programs, err = rehearsal.Build(ctx, programs, c.Programs); err != nil {
 		return err
 	}
-	if c.DatabaseURL = os.Getenv("DATABASE_URL"); c.DatabaseURL == "" {
-		show.say("starting PostgreSQL")
-		if c.Server, err = postgres.Start(ctx, postgres.Options{Progress: progress}); err != nil {
-			return err
-		}
-		defer c.Server.Close()
-		c.DatabaseURL = c.Server.URL
-	}
+	defer in.stopServer(&err)
 	reports, err := in.play(ctx, out, show)
 	if err != nil {
 		return err
@@ -77,8 +71,10 @@ func (in *invocation) play(ctx context.Context, out io.Writer, show *ticker) ([]
 	var reports []*report.Report
 	for _, scenario := range in.scenarios {
 		for n := 1; n <= in.times; n++ {
-			c := in.config
-			c.Scenario = scenario
+			c, err := in.withServer(ctx, scenario, show)
+			if err != nil {
+				return nil, err
+			}
 			r, err := rehearsal.Run(ctx, c)
 			show.clear()
 			if err != nil {
@@ -96,6 +92,34 @@ func (in *invocation) play(ctx context.Context, out io.Writer, show *ticker) ([]
 		}
 	}
 	return reports, nil
+}
+
+// withServer returns the configuration of a scenario with the server it is to
+// use: the one of DATABASE_URL, else a throwaway one, which is started once.
+// db-away stops its server, so it never gets anybody's but ours.
+func (in *invocation) withServer(ctx context.Context, scenario string, show *ticker) (rehearsal.Config, error) {
+	c := in.config
+	c.Scenario = scenario
+	if given := os.Getenv("DATABASE_URL"); given != "" && scenario != "db-away" {
+		c.DatabaseURL = given
+		return c, nil
+	}
+	if in.server == nil {
+		show.say("starting PostgreSQL")
+		server, err := postgres.Start(ctx, postgres.Options{Progress: show.out})
+		if err != nil {
+			return c, err
+		}
+		in.server = server
+	}
+	c.Server, c.DatabaseURL = in.server, in.server.URL
+	return c, nil
+}
+
+func (in *invocation) stopServer(err *error) {
+	if in.server != nil {
+		*err = errors.Join(*err, in.server.Close())
+	}
 }
 
 // write writes what is written at the end: JSON and the page.

@@ -3,6 +3,10 @@
 // server when the command ends. It exits as the command did.
 //
 //	withpg COMMAND [ARGUMENT...]
+//	withpg -find
+//
+// With -find it runs nothing: it prints where an installed server's binaries
+// are and exits 0, or exits 1 when there are none.
 //
 // Where DATABASE_URL is set already it only runs the command.
 package main
@@ -32,8 +36,16 @@ func main() {
 }
 
 func run(args []string) (code int, err error) {
-	if len(args) == 0 {
-		return 2, errors.New("usage: withpg COMMAND [ARGUMENT...]")
+	switch {
+	case len(args) == 0:
+		return 2, errors.New("usage: withpg COMMAND [ARGUMENT...] | -find")
+	case args[0] == "-find":
+		bin := postgres.Installed()
+		if bin == "" {
+			return 1, nil
+		}
+		fmt.Println(bin)
+		return 0, nil
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -37,7 +37,7 @@ type Job struct {
 	ID       int64 // ascends in the order in which the app stored its jobs
 	SluiceID string
 	State    string
-	Attempt  int
+	Attempt  int // how often it was begun
 	Created  time.Time
 }
 

@@ -160,7 +160,7 @@ func lostReason(k known, ack *sender.Try) string {
 
 // Reasons for a delivery beyond the first, as design.md 5 allows them.
 const (
-	ranAgain  = "one job cut off while it ran and run again"
+	ranAgain  = "a job whose app died before its end was noted, run again"
 	triedMore = "an earlier try, never acknowledged, had reached the app too"
 	doorAgain = "the ingress repeated the request"
 )

@@ -1,0 +1,136 @@
+// Package bench measures the bundle beside what it is to be compared with, on
+// this machine and in one run: webhooks passed beside other proxies, webhooks
+// held beside single INSERTs of the same rows, webhooks replayed beside posting
+// to the app directly.
+//
+// The contenders take short turns, round after round, and every ratio is made
+// of two turns of the same round: what else the machine does hits both alike.
+// It owns the processes and databases of a run. It must never look inside the
+// sidecar: it posts, counts and reads /proc. infra/cmd/bench calls it.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Config says what is measured, and how long.
+type Config struct {
+	Sections []string // of Sections(); all when empty
+	Rounds   int
+	Turn     time.Duration // of one contender in one round
+	Held     int           // webhooks held for a replay
+	Bytes    int           // size of a body
+	Lanes    int           // repositories that webhooks come from
+
+	PassConnections   int // of the sender while webhooks are passed
+	HoldConnections   int // of the sender while they are held, and of the single INSERTs
+	ReplayConnections int // REPLAY_CONCURRENCY, and connections of who posts directly
+
+	DatabaseURL string // a server to use; a throwaway one is started when empty
+	Sidecar     string // binaries; built from the workspace when empty
+	App         string
+	Self        string // the program that becomes a stand-in when it is called with StandInArgs
+	// StandInApp and StandInProxy return the arguments that make Self the app,
+	// and the proxy of the standard library.
+	StandInApp   func(addr string) []string
+	StandInProxy func(addr, upstream string) []string
+	Progress     func(line string)
+}
+
+// Defaults are the figures that the documentation speaks of.
+func Defaults() Config {
+	return Config{
+		Rounds: 5, Turn: 2 * time.Second, Held: 6000, Bytes: 2048, Lanes: 16,
+		PassConnections: 32, HoldConnections: 64, ReplayConnections: 8,
+		Progress: func(string) {},
+	}
+}
+
+// Sections are what can be measured.
+func Sections() []string { return []string{"pass", "hold", "replay"} }
+
+// warm is how long each contender is driven before its turn counts.
+const warm = 300 * time.Millisecond
+
+// section is a group of contenders that are compared with each other.
+type section interface {
+	// round gives each contender its turn.
+	round(ctx context.Context, number int, r *Report) error
+}
+
+// Run measures. Nothing it started is left when it returns.
+func Run(ctx context.Context, c Config) (report *Report, err error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	s, err := newStage(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	report = newReport(c)
+	if report.Machine.PostgreSQL, err = s.serverVersion(ctx); err != nil {
+		return nil, err
+	}
+	var sections []section
+	for _, name := range c.Sections {
+		c.Progress("preparing " + name)
+		one, err := s.prepare(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("prepare %s: %w", name, err)
+		}
+		sections = append(sections, one)
+	}
+	for n := range c.Rounds {
+		for i, one := range sections {
+			c.Progress(fmt.Sprintf("round %d of %d: %s", n+1, c.Rounds, c.Sections[i]))
+			if err := one.round(ctx, n, report); err != nil {
+				return nil, fmt.Errorf("measure %s: %w", c.Sections[i], err)
+			}
+		}
+	}
+	report.Seconds = time.Since(report.Started).Seconds()
+	report.conclude()
+	return report, nil
+}
+
+func (s *stage) prepare(ctx context.Context, name string) (section, error) {
+	switch name {
+	case "pass":
+		return s.newPass(ctx)
+	case "hold":
+		return s.newHold(ctx)
+	default:
+		return s.newReplay(ctx)
+	}
+}
+
+func (c *Config) check() error {
+	if len(c.Sections) == 0 {
+		c.Sections = Sections()
+	}
+	for _, name := range c.Sections {
+		if !slices.Contains(Sections(), name) {
+			return fmt.Errorf("section %q is none of %v", name, Sections())
+		}
+	}
+	for name, n := range map[string]int{
+		"rounds": c.Rounds, "held": c.Held, "lanes": c.Lanes, "pass connections": c.PassConnections,
+		"hold connections": c.HoldConnections, "replay connections": c.ReplayConnections,
+	} {
+		if n < 1 {
+			return fmt.Errorf("%s: %d is not above 0", name, n)
+		}
+	}
+	if c.Turn < 100*time.Millisecond {
+		return fmt.Errorf("turn: %v is below 100ms", c.Turn)
+	}
+	if c.Bytes < 256 {
+		return fmt.Errorf("bytes: %d is below 256", c.Bytes)
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package bench
+
+import (
+	"runtime"
+	"slices"
+	"time"
+)
+
+// Report is what a run has measured.
+type Report struct {
+	Started  time.Time  `json:"started"`
+	Seconds  float64    `json:"seconds"`
+	Rounds   int        `json:"rounds"`
+	Bytes    int        `json:"bytes"`
+	Machine  Machine    `json:"machine"`
+	Sections []*Section `json:"sections"`
+}
+
+// Machine is where it was measured.
+type Machine struct {
+	OS         string `json:"os"`
+	Arch       string `json:"arch"`
+	CPUs       int    `json:"cpus"`
+	Go         string `json:"go"`
+	PostgreSQL string `json:"postgresql"`
+}
+
+// Section is a group of contenders that were compared.
+type Section struct {
+	Name string `json:"name"`
+	Note string `json:"note"`
+	Rows []*Row `json:"rows"`
+}
+
+// Row is one contender. Its figures are medians over the rounds.
+type Row struct {
+	Name    string    `json:"name"`
+	Figures Figures   `json:"figures"`
+	Rounds  []Figures `json:"rounds"`
+	Ratio   *Ratio    `json:"ratio,omitempty"`
+}
+
+// Figures are of one turn. Zero stands for what was not measured.
+type Figures struct {
+	Rate float64 `json:"perSecond"`
+	P50  float64 `json:"p50Micros,omitempty"`
+	P99  float64 `json:"p99Micros,omitempty"`
+	CPU  float64 `json:"cpuMicros,omitempty"` // of the whole process, for one webhook
+}
+
+// Ratio compares a row with another, turn by turn of the same round.
+type Ratio struct {
+	To     string  `json:"to"`
+	Of     string  `json:"of"` // "CPU" or "rate"
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+func newReport(c Config) *Report {
+	return &Report{
+		Started: time.Now(), Rounds: c.Rounds, Bytes: c.Bytes,
+		Machine: Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
+	}
+}
+
+// add records a turn; rows stand in the order in which they first appear.
+func (r *Report) add(section, row string, round int, f Figures) {
+	i := slices.IndexFunc(r.Sections, func(s *Section) bool { return s.Name == section })
+	if i < 0 {
+		i = len(r.Sections)
+		r.Sections = append(r.Sections, &Section{Name: section})
+	}
+	s := r.Sections[i]
+	j := slices.IndexFunc(s.Rows, func(one *Row) bool { return one.Name == row })
+	if j < 0 {
+		j = len(s.Rows)
+		s.Rows = append(s.Rows, &Row{Name: row, Rounds: make([]Figures, r.Rounds)})
+	}
+	s.Rows[j].Rounds[round] = f
+}
+
+// compare fills the ratios of a row to another.
+func (s *Section) compare(row, to, of string, pick func(Figures) float64) {
+	a, b := s.row(row), s.row(to)
+	if a == nil || b == nil {
+		return
+	}
+	var ratios []float64
+	for i := range a.Rounds {
+		ratios = append(ratios, pick(a.Rounds[i])/pick(b.Rounds[i]))
+	}
+	a.Ratio = &Ratio{To: to, Of: of, Median: median(ratios), Min: slices.Min(ratios), Max: slices.Max(ratios)}
+}
+
+func (s *Section) row(name string) *Row {
+	for _, r := range s.Rows {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+// conclude fills the medians and ratios once every round is in.
+func (r *Report) conclude() {
+	for _, s := range r.Sections {
+		for _, row := range s.Rows {
+			row.Figures = Figures{
+				Rate: row.median(rate), CPU: row.median(cpu),
+				P50: row.median(func(f Figures) float64 { return f.P50 }),
+				P99: row.median(func(f Figures) float64 { return f.P99 }),
+			}
+		}
+		for _, row := range s.Rows {
+			switch s.Name {
+			case sectionPass:
+				if row.Name != "no proxy" {
+					s.compare(row.Name, reverseProxy, "CPU", cpu)
+				}
+			case sectionHold:
+				s.compare(row.Name, singleInsert, "rate", rate)
+			case sectionReplay:
+				s.compare(row.Name, directOf(row.Name), "rate", rate)
+			}
+		}
+	}
+}
+
+func rate(f Figures) float64 { return f.Rate }
+func cpu(f Figures) float64  { return f.CPU }
+
+func (row *Row) median(pick func(Figures) float64) float64 {
+	var all []float64
+	for _, f := range row.Rounds {
+		all = append(all, pick(f))
+	}
+	return median(all)
+}
+
+func median(all []float64) float64 {
+	slices.Sort(all)
+	n := len(all)
+	return (all[(n-1)/2] + all[n/2]) / 2
+}

@@ -1,0 +1,220 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"sluice/infra/bench/load"
+	"sluice/infra/bench/process"
+	"sluice/infra/postgres"
+)
+
+const (
+	readyLimit = 30 * time.Second
+	readyPoll  = 20 * time.Millisecond
+	stopLimit  = 5 * time.Second
+)
+
+// stage is what a run has started.
+type stage struct {
+	config   Config
+	dir      string
+	server   *postgres.Server // nil when the database is the caller's
+	database string
+	logs     int
+	closers  []func() error // called last one first
+}
+
+func newStage(ctx context.Context, c Config) (*stage, error) {
+	s := &stage{config: c, database: c.DatabaseURL}
+	if err := s.setUp(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *stage) setUp(ctx context.Context) (err error) {
+	if s.dir, err = os.MkdirTemp("", "sluice-bench-"); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	s.onClose(func() error { return os.RemoveAll(s.dir) })
+	if err := s.build(ctx); err != nil {
+		return err
+	}
+	if s.database != "" {
+		return nil
+	}
+	s.config.Progress("starting PostgreSQL")
+	if s.server, err = postgres.Start(ctx, postgres.Options{}); err != nil {
+		return err
+	}
+	s.onClose(s.server.Close)
+	s.database = s.server.URL
+	return nil
+}
+
+// build builds the programs that were not given.
+func (s *stage) build(ctx context.Context) error {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()
+	if err != nil {
+		return fmt.Errorf("find workspace: %w", err)
+	}
+	for name, path := range map[string]*string{"sidecar": &s.config.Sidecar, "app": &s.config.App} {
+		if *path != "" {
+			continue
+		}
+		s.config.Progress("building " + name)
+		*path = filepath.Join(s.dir, name)
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", *path, "./"+name+"/cmd/"+name)
+		cmd.Dir = filepath.Dir(strings.TrimSpace(string(out)))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+	}
+	return nil
+}
+
+func (s *stage) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+func (s *stage) close() error {
+	var errs []error
+	for _, f := range slices.Backward(s.closers) {
+		errs = append(errs, f())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+// start runs a program until the stage is closed, unless it is ended before.
+func (s *stage) start(path string, args, env []string) (*process.Process, error) {
+	s.logs++
+	log := filepath.Join(s.dir, fmt.Sprintf("%s-%d.log", filepath.Base(path), s.logs))
+	p, err := process.Start(process.Command{Path: path, Args: args, Env: env, Log: log})
+	if err == nil {
+		s.onClose(func() error { return p.Stop(stopLimit) })
+	}
+	return p, err
+}
+
+// sidecar is a running sidecar and where it is reached.
+type sidecar struct {
+	*process.Process
+	addr     string // the ingress
+	probe    string
+	database string
+}
+
+// startSidecar runs a sidecar with a database of its own, set up as it is in
+// production but for what env says, and waits until it can hold.
+func (s *stage) startSidecar(ctx context.Context, app string, env ...string) (*sidecar, error) {
+	sc := &sidecar{}
+	var err error
+	if sc.database, err = s.freshDatabase(ctx); err != nil {
+		return nil, err
+	}
+	var control string
+	for _, addr := range []*string{&sc.addr, &sc.probe, &control} {
+		if *addr, err = freeAddr(); err != nil {
+			return nil, err
+		}
+	}
+	env = append([]string{
+		"DATABASE_URL=" + sc.database, "APP_URL=http://" + app,
+		"LISTEN_ADDR=" + sc.addr, "PROBE_ADDR=" + sc.probe, "CONTROL_ADDR=" + control,
+		"LANES=github:" + load.KeyPath, "REPLAY_CONCURRENCY=" + strconv.Itoa(s.config.ReplayConnections),
+		"STARTUP_GATE=buffer", "LOG_LEVEL=info", "LOG_FORMAT=json",
+	}, env...)
+	if sc.Process, err = s.start(s.config.Sidecar, []string{"serve"}, env); err != nil {
+		return nil, err
+	}
+	return sc, await(ctx, sc.Process, "http://"+sc.probe+"/readyz", "")
+}
+
+func (s *stage) freshDatabase(ctx context.Context) (string, error) {
+	url, drop, err := postgres.Fresh(ctx, s.database)
+	if err != nil {
+		return "", err
+	}
+	s.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
+		defer cancel()
+		return drop(ctx)
+	})
+	return url, nil
+}
+
+func (s *stage) serverVersion(ctx context.Context) (version string, err error) {
+	conn, err := pgx.Connect(ctx, s.database)
+	if err != nil {
+		return "", fmt.Errorf("connect to server: %w", err)
+	}
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, "SHOW server_version").Scan(&version); err != nil {
+		return "", fmt.Errorf("read server's version: %w", err)
+	}
+	return version, nil
+}
+
+// await polls a URL until it answers 200 with text in the body.
+func await(ctx context.Context, p *process.Process, url, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for {
+		body, err := get(ctx, url)
+		if err == nil && strings.Contains(body, text) {
+			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("answered %.200q", body)
+		}
+		if ended := p.Err(); ended != nil {
+			return ended
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %q at %s: %w", text, url, err)
+		}
+	}
+}
+
+func get(ctx context.Context, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", fmt.Errorf("make request: %w", err)
+	}
+	req.Close = true // an idle connection would outlive the process that it leads to
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("get: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if err != nil {
+		return "", fmt.Errorf("read answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("answered %s", resp.Status)
+	}
+	return string(body), nil
+}
+
+func freeAddr() (string, error) {
+	port, err := process.FreePort()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
+}

@@ -1,0 +1,56 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// Text writes the report as tables.
+func Text(out io.Writer, r *Report) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, s := range r.Sections {
+		fmt.Fprintf(w, "\n%s\n", s.Name)
+		fmt.Fprintln(w, "\tper second\tp50\tp99\tCPU each\tratio\t(rounds)\t\t")
+		for _, row := range s.Rows {
+			f := row.Figures
+			fmt.Fprintf(w, "%s\t%.0f\t%s\t%s\t%s\t%s\n", row.Name, f.Rate, milli(f.P50), milli(f.P99), micro(f.CPU), row.Ratio)
+		}
+	}
+	fmt.Fprintf(w, "\nMedians of %d rounds in %.0f s, bodies of %d bytes; %s/%s, %d CPUs, %s, PostgreSQL %s.\n",
+		r.Rounds, r.Seconds, r.Bytes, r.Machine.OS, r.Machine.Arch, r.Machine.CPUs, r.Machine.Go, r.Machine.PostgreSQL)
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+func milli(us float64) string {
+	if us == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f ms", us/1000)
+}
+
+func micro(us float64) string {
+	if us == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f µs", us)
+}
+
+// String is the end of a table's line.
+func (r *Ratio) String() string {
+	if r == nil {
+		return "\t\t"
+	}
+	return fmt.Sprintf("%.2fx\t(%.2f to %.2f)\t%s of %s", r.Median, r.Min, r.Max, r.Of, strings.TrimSpace(r.To))
+}
+
+func directOf(row string) string {
+	if name, ok := strings.CutSuffix(row, replayed); ok {
+		return name + direct
+	}
+	return ""
+}
