@@ -24,6 +24,12 @@ const (
 	exitUsage  = 2
 )
 
+// failed marks an error that is not the command line's or the configuration's
+// fault.
+type failed struct{ error }
+
+func (f failed) Unwrap() error { return f.error }
+
 // Run carries out the command line and returns the exit code.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	code := 0
@@ -47,12 +53,17 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			},
 		},
 	)
+	root.AddCommand(hooksCommand(stdout), jobsCommand(stdout))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	if err := root.ExecuteContext(ctx); err != nil {
 		report(stderr, err)
-		return max(code, exitUsage)
+		var f failed
+		if errors.As(err, &f) {
+			return exitFailed
+		}
+		return exitUsage
 	}
 	return code
 }

@@ -1,0 +1,186 @@
+package actions_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sluice/app/internal/actions"
+	"sluice/app/internal/hooks"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+}
+
+// hook parses one hook from its action.
+func hook(t *testing.T, action string) *hooks.Hook {
+	t.Helper()
+	rules, err := hooks.Parse("test", []byte("hooks:\n  - name: x\n    timeout: 20s\n    action:\n      "+strings.ReplaceAll(action, "\n", "\n      ")+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules.All()[0]
+}
+
+func call(body string, log *slog.Logger) actions.Call {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return actions.Call{
+		Event: &hooks.Event{
+			ID: "id-1", Source: "github", Event: "push", DeliveryID: "d1", ReceivedAt: time.Now(),
+			Header: map[string][]string{"Content-Type": {"application/json"}, "X-Github-Event": {"push"}, "Sluice-Id": {"x"}, "Connection": {"close"}},
+			Body:   []byte(body),
+		},
+		Payload: bytes.NewReader([]byte(body)), Size: int64(len(body)), Attempt: 1, Logger: log,
+	}
+}
+
+func set(t *testing.T, c actions.Config) *actions.Set {
+	t.Helper()
+	if c.PerHost == 0 {
+		c.PerHost = 4
+	}
+	s, err := actions.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestExec(t *testing.T) {
+	dir := t.TempDir()
+	tests := []struct{ name, action, output string }{
+		{"stdin", `exec: {argv: [cat]}`, `{"ref":"main","n":{"a b":7}}`},
+		{"templates", `exec: {argv: [printf, "%s|", "{{payload.ref}}", "a b; $HOME"]}`, "main|a b; $HOME|"},
+		{"shell", `exec: {shell: 'echo "$SLUICE_EVENT" "$REF" | tr a-z A-Z', env: {REF: "{{payload.ref}}"}}`, "PUSH MAIN\n"},
+		{"fields", `exec: {shell: 'echo $SLUICE_PAYLOAD_REF $SLUICE_PAYLOAD_N_A_B $SLUICE_HOOK $SLUICE_ATTEMPT'}`, "main 7 x 1\n"},
+		{"file", `exec: {shell: 'cat; cat "$SLUICE_PAYLOAD_FILE"', payload: file}`, `{"ref":"main","n":{"a b":7}}`},
+		{"none", `exec: {argv: [cat], payload: none}`, ""},
+		{"dir", fmt.Sprintf(`exec: {argv: [pwd], dir: %q}`, dir), dir + "\n"},
+		{"reads nothing", `exec: {argv: ["true"]}`, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out, err := set(t, actions.Config{}).Run(t.Context(), hook(t, tt.action), call(`{"ref":"main","n":{"a b":7}}`, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.Output != tt.output || out.ExitCode == nil || *out.ExitCode != 0 {
+				t.Errorf("outcome %+v, want output %q", out, tt.output)
+			}
+		})
+	}
+}
+
+func TestExecFails(t *testing.T) {
+	out, err := set(t, actions.Config{}).Run(t.Context(), hook(t, `exec: {shell: 'echo broken >&2; exit 7'}`), call("{}", nil))
+	if err == nil || out.ExitCode == nil || *out.ExitCode != 7 || out.Output != "broken\n" {
+		t.Errorf("outcome %+v, error %v", out, err)
+	}
+	if _, err = set(t, actions.Config{}).Run(t.Context(), hook(t, `exec: {argv: [/no/such/command]}`), call("{}", nil)); err == nil {
+		t.Error("a missing command is no error")
+	}
+}
+
+func TestExecOutputIsBoundedAndLogged(t *testing.T) {
+	var log bytes.Buffer
+	logger := slog.New(slog.NewJSONHandler(&log, nil))
+	out, err := set(t, actions.Config{}).Run(t.Context(), hook(t, `exec: {shell: 'echo first; head -c 100000 /dev/zero | tr "\000" x; printf "\000\377last"'}`), call("{}", logger))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Output) > 17<<10 || !out.Truncated || !strings.HasSuffix(out.Output, "last") || strings.ContainsRune(out.Output, 0) {
+		t.Errorf("%d bytes, truncated %t", len(out.Output), out.Truncated)
+	}
+	if !strings.Contains(log.String(), `"line":"first"`) {
+		t.Error("the output is not in the log")
+	}
+	if log.Len() > 10<<10 {
+		t.Errorf("a line of %d bytes in the log", log.Len())
+	}
+}
+
+// A command that ignores SIGTERM and has children that do, too, is gone with
+// all of them when its time is up; so is what a command leaves behind.
+func TestExecLeavesNothing(t *testing.T) {
+	const children = `for i in 1 2; do sh -c 'trap "" TERM; echo $$ >> "$0"; while :; do sleep 1; done' "$PIDS" & done; `
+	tests := []struct {
+		name, script string
+		timeout      string
+		failed       error
+		atMost       time.Duration
+	}{
+		{"ignores SIGTERM", `trap "" TERM; ` + children + `echo $$ >> "$PIDS"; while :; do sleep 1; done`, "1s", actions.ErrTimeout, 9 * time.Second},
+		{"obeys SIGTERM", children + `echo $$ >> "$PIDS"; exec sleep 100`, "1s", actions.ErrTimeout, 9 * time.Second},
+		{"leaves children", children + `while [ "$(wc -l < "$PIDS")" -lt 2 ]; do sleep 0.05; done`, "20s", nil, 5 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			pids := filepath.Join(t.TempDir(), "pids")
+			if err := os.WriteFile(pids, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			script := filepath.Join(t.TempDir(), "x.sh")
+			if err := os.WriteFile(script, []byte("PIDS="+pids+"\n"+tt.script), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			h := hook(t, fmt.Sprintf("exec: {argv: [/bin/sh, %q], timeout: %s}", script, tt.timeout))
+			began := time.Now()
+			_, err := set(t, actions.Config{}).Run(t.Context(), h, call("{}", nil))
+			if !errors.Is(err, tt.failed) {
+				t.Errorf("error %v", err)
+			}
+			if took := time.Since(began); took > tt.atMost {
+				t.Errorf("took %s", took)
+			}
+			b, err := os.ReadFile(pids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(strings.Fields(string(b))) < 2 {
+				t.Fatalf("the children did not start: %q", b)
+			}
+			for _, pid := range strings.Fields(string(b)) {
+				if runs(pid) {
+					t.Errorf("process %s is still there", pid)
+				}
+			}
+		})
+	}
+}
+
+// A child that left the process group and holds the output does not hold the
+// job.
+func TestExecNotHeldByStrangers(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("no setsid here")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	began := time.Now()
+	if _, err := set(t, actions.Config{}).Run(ctx, hook(t, `exec: {shell: 'setsid sleep 8 & exit 0'}`), call("{}", nil)); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+// runs says whether a process runs; one that only waits to be reaped does not.
+func runs(pid string) bool {
+	out, err := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
+	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
+}

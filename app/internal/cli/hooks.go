@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice/app/internal/actions"
+	"sluice/app/internal/hooks"
+)
+
+func hooksCommand(stdout io.Writer) *cobra.Command {
+	c := &cobra.Command{Use: "hooks", Short: "Check and try the hooks file", Args: cobra.NoArgs, RunE: needVerb}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "check FILE", Short: "Check a hooks file; every problem is named with its line", Args: cobra.ExactArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				rules, err := hooks.Load(args[0])
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(stdout, "%s: %d hooks, no problems\n", args[0], len(rules.All()))
+				return err
+			},
+		},
+		&cobra.Command{
+			Use: "schema", Short: "Print the JSON Schema of a hooks file, for editors", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				_, err := stdout.Write(hooks.Schema)
+				return err
+			},
+		},
+		hooksTestCommand(stdout),
+	)
+	return c
+}
+
+// trial is the question of `app hooks test`.
+type trial struct {
+	file, event, source, name, output string
+	headers                           []string
+}
+
+func hooksTestCommand(stdout io.Writer) *cobra.Command {
+	var t trial
+	c := &cobra.Command{
+		Use:   "test --event FILE",
+		Short: "Say which hooks an event would start, and with what command line; nothing is run",
+		Long: `Say which hooks an event would start, and with what command line; nothing is run.
+
+FILE is a payload as the sender posts it, its source and event given by flags;
+or one JSON object {"source", "event", "delivery_id", "headers", "payload"}.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return t.run(stdout) },
+	}
+	f := c.Flags()
+	f.StringVar(&t.event, "event", "", "file with the event (required)")
+	f.StringVar(&t.file, "hooks", os.Getenv("HOOKS_FILE"), "hooks file")
+	f.StringVar(&t.source, "source", "github", "sender of a bare payload")
+	f.StringVar(&t.name, "name", "", "event name of a bare payload, such as push")
+	f.StringArrayVar(&t.headers, "header", nil, `header field of a bare payload, "Name: value"`)
+	outputFlag(c, &t.output)
+	_ = c.MarkFlagRequired("event")
+	return c
+}
+
+// verdict is what would become of one matching hook.
+type verdict struct {
+	Hook   string   `json:"hook"`
+	Action string   `json:"action"`
+	Does   []string `json:"does"` // for exec: the command line
+	Key    string   `json:"concurrency_key,omitempty"`
+}
+
+func (t *trial) run(stdout io.Writer) error {
+	if t.file == "" {
+		return errors.New("no hooks file: use --hooks or HOOKS_FILE")
+	}
+	rules, err := hooks.Load(t.file)
+	if err != nil {
+		return err
+	}
+	event, err := t.read()
+	if err != nil {
+		return err
+	}
+	matches, problems := rules.Match(event)
+	verdicts := []verdict{}
+	for _, m := range matches {
+		does, err := actions.Describe(m.Hook, event)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("hook %q: %w", m.Hook.Name, err))
+		}
+		_, key, _ := strings.Cut(m.Key, "\x1f")
+		verdicts = append(verdicts, verdict{m.Hook.Name, m.Hook.Action.Kind(), does, key})
+	}
+	if err := t.print(stdout, verdicts); err != nil {
+		return err
+	}
+	return errors.Join(problems...)
+}
+
+// read takes the event from the file.
+func (t *trial) read() (*hooks.Event, error) {
+	text, err := os.ReadFile(t.event)
+	if err != nil {
+		return nil, fmt.Errorf("read event: %w", err)
+	}
+	e := &hooks.Event{
+		ID: "00000000-0000-7000-8000-000000000000", Source: t.source, Event: t.name, DeliveryID: "test",
+		ReceivedAt: time.Now(), Header: http.Header{"Content-Type": {"application/json"}}, Body: text,
+	}
+	var whole struct {
+		Source     string            `json:"source"`
+		Event      string            `json:"event"`
+		DeliveryID string            `json:"delivery_id"`
+		Headers    map[string]string `json:"headers"`
+		Payload    json.RawMessage   `json:"payload"`
+	}
+	if json.Unmarshal(text, &whole) == nil && whole.Source != "" && whole.Payload != nil {
+		e.Source, e.Event, e.DeliveryID, e.Body = whole.Source, whole.Event, whole.DeliveryID, whole.Payload
+		for name, value := range whole.Headers {
+			http.Header(e.Header).Set(name, value)
+		}
+	}
+	for _, field := range t.headers {
+		name, value, ok := strings.Cut(field, ":")
+		if !ok {
+			return nil, fmt.Errorf("header %q is not of the form Name: value", field)
+		}
+		http.Header(e.Header).Set(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if e.Event == "" {
+		e.Event = http.Header(e.Header).Get("X-GitHub-Event")
+	}
+	return e, nil
+}
+
+func (t *trial) print(w io.Writer, verdicts []verdict) error {
+	if t.output == "json" {
+		return printJSON(w, verdicts)
+	}
+	if len(verdicts) == 0 {
+		_, err := fmt.Fprintln(w, "no hook would run")
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "HOOK\tACTION\tDOES\tKEY")
+	for _, v := range verdicts {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.Hook, v.Action, quoted(v.Does), v.Key)
+	}
+	return table.Flush()
+}
+
+// quoted shows arguments so that their borders can be seen.
+func quoted(args []string) string {
+	shown := make([]string, len(args))
+	for i, a := range args {
+		shown[i] = a
+		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$`*?;&|<>()") {
+			shown[i] = fmt.Sprintf("%q", a)
+		}
+	}
+	return strings.Join(shown, " ")
+}
