@@ -123,7 +123,7 @@ func BenchmarkReplay(b *testing.B) {
 	ctx := context.Background()
 	url := postgres.New(b)
 	s := open(b, url)
-	fill(b, sqlConn(b, url), "l", b.N, 50)
+	fill(b, sqlConn(b, url), "l", b.N, 50, benchBody)
 	leases := lease(b, s)
 	b.ResetTimer()
 	for done := 0; done < b.N; {
@@ -143,9 +143,9 @@ func BenchmarkReplay(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }
 
-// fill writes n pending rows of 2 KB in lanes prefix0, prefix1, ... in the
+// fill writes n pending rows in lanes prefix0, prefix1, ... in the
 // buckets that the store would give them.
-func fill(tb testing.TB, c *pgx.Conn, prefix string, n, lanes int) {
+func fill(tb testing.TB, c *pgx.Conn, prefix string, n, lanes int, body []byte) {
 	tb.Helper()
 	names, in := make([]string, lanes), make([]int16, lanes)
 	for i := range names {
@@ -154,5 +154,5 @@ func fill(tb testing.TB, c *pgx.Conn, prefix string, n, lanes int) {
 	exec(tb, c, `INSERT INTO webhook_queue (sluice_id, source, lane, bucket, headers, body, body_size, dedupe_key)
 		SELECT gen_random_uuid(), 's', ($2::text[])[1 + n % $5], ($3::smallint[])[1 + n % $5], 'h', $4::bytea, octet_length($4::bytea),
 			sha256(($6 || n)::bytea)
-		FROM generate_series(1, $1) AS n`, n, names, in, benchBody, lanes, prefix)
+		FROM generate_series(1, $1) AS n`, n, names, in, body, lanes, prefix)
 }

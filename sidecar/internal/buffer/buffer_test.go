@@ -158,4 +158,3 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 		}
 	}
 }
-

@@ -84,10 +84,9 @@ WITH RECURSIVE held AS MATERIALIZED (
 	) AS h WHERE bytes <= $8 OR n = 1
 )
 UPDATE webhook_queue q
-SET status = 'processing', claimed_at = clock_timestamp(), claim_epoch = held.epoch, attempts = q.attempts + 1
-FROM held
-WHERE q.id = ANY (ARRAY(SELECT id FROM picked)) AND q.bucket = held.bucket
-	AND q.` + active + ` AND q.awaited_by IS NULL
+SET status = 'processing', claimed_at = clock_timestamp(), attempts = q.attempts + 1,
+	claim_epoch = (SELECT h.epoch FROM held h WHERE h.bucket = q.bucket)
+WHERE q.id = ANY (ARRAY(SELECT id FROM picked)) AND q.` + active + ` AND q.awaited_by IS NULL
 RETURNING q.id, q.attempts, q.bucket, q.claim_epoch, q.body_size, q.key_id,
 	q.sluice_id, q.source, COALESCE(q.delivery_id, ''), COALESCE(q.event_name, ''), q.lane,
 	COALESCE(q.verified, ''), q.received_at, q.headers,
