@@ -1,8 +1,10 @@
 module sluice/infra
 
-go 1.26
+go 1.26.0
 
 replace sluice/sidecar => ../sidecar
+
+require sluice/sidecar v0.0.0
 
 require (
 	github.com/fergusstrange/embedded-postgres v1.34.0 // indirect
@@ -11,12 +13,12 @@ require (
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/jmespath/go-jmespath v0.4.0 // indirect
 	github.com/lib/pq v1.10.9 // indirect
 	github.com/lmittmann/tint v1.2.1 // indirect
 	github.com/spf13/cobra v1.10.2 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8 // indirect
 	go.uber.org/goleak v1.3.0 // indirect
-	golang.org/x/text v0.41.0 // indirect
-	sluice/sidecar v0.0.0
+	golang.org/x/text v0.43.0 // indirect
 )

@@ -120,13 +120,16 @@ func longDrain(ctx context.Context, s *stage, old *replica.Replica) error {
 func dbAway(ctx context.Context, s *stage, old *replica.Replica) error {
 	s.at(ctx, 0.2)
 	const before, after = 500 * time.Millisecond, time.Second
+	untilWeSay := s.config.Grace
 	retired := make(chan struct{})
 	s.work.Go(func() {
 		defer close(retired)
-		s.retire(ctx, old, before+s.config.Away+after)
+		s.retire(ctx, old, untilWeSay)
 	})
 	pause(ctx, before)
 	err := s.databaseAway(ctx, s.config.Away)
+	// What comes in now is to be held again.
+	s.door.Leave(ctx, old.Name, after)
 	<-retired
 	if err != nil {
 		return err

@@ -85,6 +85,7 @@ func (s *stage) databaseAway(ctx context.Context, away time.Duration) error {
 	if err := s.config.Server.Kill(); err != nil {
 		return fmt.Errorf("take database away: %w", err)
 	}
+	s.log.Add("postgres", "is gone")
 	pause(ctx, away)
 	// Without it the run cannot be cleared away: it comes back even when ctx
 	// has ended.
