@@ -1,0 +1,306 @@
+// Package e2e puts apps that are built on the vendors' own SDKs behind a real
+// sidecar with a real PostgreSQL, and holds it to what those SDKs accept. It
+// has tests only. The apps are in apps/; they need Node and npm.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"sluice/infra/postgres"
+	_ "sluice/sidecar/internal/supervise" // what is built and run, so that a cached result ends with it
+)
+
+func TestMain(m *testing.M) { postgres.Main(m) }
+
+const (
+	limit   = 45 * time.Second // for anything to come about
+	nap     = 20 * time.Millisecond
+	install = 5 * time.Minute
+)
+
+// programs builds the sidecar and installs the apps' packages, or skips.
+func programs(t *testing.T) (sidecar string) {
+	t.Helper()
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed: the vendors' SDKs can't run", program)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), install)
+	defer cancel()
+	installApps(ctx, t)
+	sidecar = filepath.Join(t.TempDir(), "sidecar")
+	run(ctx, t, "", "go", "build", "-o", sidecar, "sluice/sidecar/cmd/sidecar")
+	return sidecar
+}
+
+// installApps runs npm ci unless node_modules is that of the lock file already.
+func installApps(ctx context.Context, t *testing.T) {
+	t.Helper()
+	lock, err := os.ReadFile("apps/package-lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(lock)
+	want := hex.EncodeToString(sum[:])
+	const mark = "apps/node_modules/.lock.sha256"
+	if have, err := os.ReadFile(mark); err == nil && string(have) == want {
+		return
+	}
+	run(ctx, t, "apps", "npm", "ci", "--no-audit", "--no-fund")
+	if err := os.WriteFile(mark, []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, t *testing.T, dir string, command ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Dir = dir
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, output)
+	}
+}
+
+// stand is one app behind one sidecar.
+type stand struct {
+	t                  *testing.T
+	vendor             vendor
+	binary, database   string
+	ledger             string
+	appAt, publicAt    string
+	probeAt, controlAt string
+	app, sidecar       *process
+	expected           []string // ids that the SDK must accept, each once
+	connection         *pgx.Conn
+}
+
+func newStand(t *testing.T, binary string, v vendor) *stand {
+	t.Helper()
+	s := &stand{t: t, vendor: v, binary: binary, database: postgres.New(t), ledger: filepath.Join(t.TempDir(), "ledger")}
+	for _, address := range []*string{&s.appAt, &s.publicAt, &s.probeAt, &s.controlAt} {
+		*address = free(t)
+	}
+	connection, err := pgx.Connect(t.Context(), s.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.connection = connection
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		connection.Close(ctx)
+	})
+	return s
+}
+
+// free returns an address nobody listens on at the moment.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (s *stand) startSidecar(more ...string) {
+	s.t.Helper()
+	s.sidecar = start(s.t, "", append([]string{
+		"DATABASE_URL=" + s.database,
+		"LISTEN_ADDR=" + s.publicAt, "PROBE_ADDR=" + s.probeAt, "CONTROL_ADDR=" + s.controlAt,
+		"APP_URL=http://" + s.appAt, "LOG_FORMAT=json",
+		"WEBHOOK_ROUTES=" + s.vendor.routes,
+	}, more...), s.binary, "serve")
+	s.eventually("the sidecar takes webhooks", func() bool {
+		resp, err := http.Get("http://" + s.probeAt + "/readyz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+func (s *stand) startApp() {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.appAt)
+	s.app = start(s.t, "apps", []string{
+		"PORT=" + port, "LEDGER=" + s.ledger, "SECRET=" + s.vendor.secret,
+	}, "node", s.vendor.script)
+}
+
+// passing waits until the sidecar holds nothing back.
+func (s *stand) passing() {
+	s.t.Helper()
+	s.eventually("the sidecar passes", func() bool {
+		resp, err := http.Get("http://" + s.publicAt + "/healthz")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		var health struct{ State string }
+		return json.NewDecoder(resp.Body).Decode(&health) == nil && health.State == "passing"
+	})
+}
+
+func (s *stand) eventually(what string, check func() bool) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+	defer cancel()
+	tick := time.NewTicker(nap)
+	defer tick.Stop()
+	for !check() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			s.t.Fatalf("after %v not yet: %s\nledger:\n%s\nsidecar:\n%s\napp:\n%s", limit, what, s.read(), s.sidecar.output(), s.app.output())
+		}
+	}
+}
+
+type answer struct {
+	status int
+	held   bool
+	body   string
+}
+
+func (s *stand) post(d delivery) answer {
+	s.t.Helper()
+	path := d.path
+	if path == "" {
+		path = s.vendor.path
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), "POST", "http://"+s.publicAt+path, bytes.NewReader(d.body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header = d.header
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header.Get("Sluice-Status") == "held", string(text)}
+}
+
+func (s *stand) read() string {
+	text, err := os.ReadFile(s.ledger)
+	if err != nil && !os.IsNotExist(err) {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// entries are the ledger's lines: what the app saw, what its SDK accepted.
+func (s *stand) entries() (seen, replayed int, accepted map[string]int) {
+	s.t.Helper()
+	accepted = map[string]int{}
+	for line := range strings.Lines(s.read()) {
+		var entry struct {
+			Seen     string
+			Replayed bool
+			Accepted string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			continue // being written
+		}
+		if entry.Seen != "" {
+			seen++
+		}
+		if entry.Replayed {
+			replayed++
+		}
+		if entry.Accepted != "" {
+			accepted[entry.Accepted]++
+		}
+	}
+	return seen, replayed, accepted
+}
+
+func (s *stand) acceptedEventually(id string) {
+	s.t.Helper()
+	s.expected = append(s.expected, id)
+	s.eventually(s.vendor.script+" accepts "+id, func() bool {
+		_, _, accepted := s.entries()
+		return accepted[id] > 0
+	})
+}
+
+func (s *stand) rows(status string) (n int) {
+	s.t.Helper()
+	if err := s.connection.QueryRow(s.t.Context(), `SELECT count(*) FROM webhook_queue WHERE status = $1`, status).Scan(&n); err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{}
+}
+
+func start(t *testing.T, dir string, env []string, command ...string) *process {
+	t.Helper()
+	log, err := os.CreateTemp(t.TempDir(), filepath.Base(command[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: cmd, log: log.Name(), done: make(chan struct{})}
+	go func() { cmd.Wait(); close(p.done) }()
+	t.Cleanup(func() { p.end(syscall.SIGKILL) })
+	return p
+}
+
+// end signals the process and waits until it is gone.
+func (p *process) end(signal syscall.Signal) {
+	p.t.Helper()
+	p.cmd.Process.Signal(signal) // gone already is fine
+	select {
+	case <-p.done:
+	case <-time.After(limit):
+		p.t.Errorf("%s does not end", p.cmd.Path)
+	}
+}
+
+func (p *process) output() string {
+	if p == nil {
+		return "(not started)"
+	}
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return fmt.Sprint(err)
+	}
+	return string(text)
+}
