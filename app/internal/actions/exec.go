@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/app/internal/hooks"
+	"sluice/app/internal/tracing"
 )
 
 // killDelay is how long a process group has between SIGTERM and SIGKILL. It
@@ -46,6 +47,9 @@ func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, 
 	cmd.Cancel = func() error {
 		cancelled = time.Now()
 		return terminateGroup(cmd.Process.Pid)
+	}
+	if parent := tracing.Parent(ctx); parent != "" {
+		env = append(env, "TRACEPARENT="+parent)
 	}
 	payload, file, err := payloadFor(e, c)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 
 	"sluice/app/internal/hooks"
+	"sluice/app/internal/tracing"
 )
 
 // Within one attempt a request is repeated at once after a short hiccup; a
@@ -136,6 +137,9 @@ func (s *Set) runHTTP(ctx context.Context, h *hooks.HTTP, c Call) (Outcome, erro
 	// The receiver can tell a repetition by the id, as the app itself does.
 	req.Header.Set("Sluice-Id", c.Event.ID)
 	req.Header.Set("Sluice-Attempt", strconv.Itoa(c.Attempt))
+	if parent := tracing.Parent(ctx); parent != "" {
+		req.Header.Set("Traceparent", parent)
+	}
 	for name, t := range h.Headers {
 		req.Header.Set(name, r.text(t))
 	}

@@ -23,6 +23,7 @@ import (
 
 	"sluice/app/drain"
 	"sluice/app/internal/hooks"
+	"sluice/app/internal/tracing"
 )
 
 // Args is what a job knows; the payload lies in app_webhooks under SluiceID.
@@ -33,7 +34,8 @@ type Args struct {
 	Event      string    `json:"event"`
 	Hook       string    `json:"hook"`
 	ReceivedAt time.Time `json:"received_at"`
-	Key        string    `json:"key,omitempty"` // concurrency key, with the hook's name before it
+	Key        string    `json:"key,omitempty"`   // concurrency key, with the hook's name before it
+	Trace      string    `json:"trace,omitempty"` // traceparent of the receipt
 }
 
 // Kind is the kind of every job of the app, as in river_job.kind.
@@ -45,6 +47,7 @@ type Config struct {
 	Drain      *drain.Drain
 	Rules      func() *hooks.Rules // the rules in force
 	Actions    Actions
+	Tracer     *tracing.Tracer // may be nil
 	MaxWorkers int
 	Retention  time.Duration // how long receipts are kept
 	Logger     *slog.Logger
@@ -82,7 +85,7 @@ func New(c Config) (*Runner, error) {
 		stopped: make(chan struct{}),
 	}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &worker{pool: c.Pool, drain: c.Drain, rules: c.Rules, actions: c.Actions, log: c.Logger})
+	river.AddWorker(workers, &worker{pool: c.Pool, drain: c.Drain, rules: c.Rules, actions: c.Actions, tracer: c.Tracer, log: c.Logger})
 	client, err := river.NewClient(riverpgxv5.New(c.Pool), &river.Config{
 		ID:                   r.id,
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: c.MaxWorkers}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,6 +15,7 @@ import (
 	"sluice/app/drain"
 	"sluice/app/internal/actions"
 	"sluice/app/internal/hooks"
+	"sluice/app/internal/tracing"
 )
 
 // worker runs jobs of kind "hook".
@@ -23,6 +25,7 @@ type worker struct {
 	drain   *drain.Drain
 	rules   func() *hooks.Rules
 	actions Actions
+	tracer  *tracing.Tracer
 	log     *slog.Logger
 }
 
@@ -69,7 +72,10 @@ func (w *worker) Work(ctx context.Context, job *river.Job[Args]) error {
 		"delivery_id", job.Args.DeliveryID, "sluice_id", job.Args.SluiceID)
 	log.Info("Job execution started", "event", job.Args.Event, "attempt", job.Attempt)
 	began := time.Now()
+	ctx, span := w.tracer.Job(ctx, job.Args.Trace, hook.Name)
+	span.Set("sluice.id", job.Args.SluiceID, "sluice.delivery_id", job.Args.DeliveryID, "river.job_id", strconv.FormatInt(job.ID, 10))
 	out, err := w.run(ctx, hook, job, log)
+	span.End(err)
 	if recErr := river.RecordOutput(ctx, out); recErr != nil {
 		log.Warn("Outcome not recorded", "err", recErr)
 	}

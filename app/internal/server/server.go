@@ -16,6 +16,7 @@ import (
 	"sluice/app/drain"
 	"sluice/app/internal/hooks"
 	"sluice/app/internal/intake"
+	"sluice/app/internal/tracing"
 )
 
 // Store is the part of intake that the server needs.
@@ -34,6 +35,7 @@ type Config struct {
 	SluiceSecrets    []string                       // shared with the sidecar; two during rotation
 	MaxBodyBytes     int64
 	MaxInflightBytes int64
+	Tracer           *tracing.Tracer // may be nil
 	Logger           *slog.Logger
 }
 

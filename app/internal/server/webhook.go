@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"sluice/app/internal/hooks"
 	"sluice/app/internal/intake"
 	"sluice/app/internal/jobs"
+	"sluice/app/internal/tracing"
 	"sluice/sidecar/senders"
 )
 
@@ -64,8 +66,11 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, sender senders.
 			return
 		}
 	}
-	hook := s.describe(r, req, sender, from, now)
-	s.store(w, r, hook)
+	ctx, span := s.c.Tracer.Receive(r.Context(), r.Header, sender.Traits().Name)
+	hook := s.describe(r.WithContext(ctx), req, sender, from, now)
+	span.Set("sluice.id", hook.ID, "sluice.delivery_id", hook.DeliveryID, "sluice.event", hook.Event,
+		"sluice.replayed", r.Header.Get("Sluice-Replayed"))
+	span.End(s.store(ctx, w, hook))
 }
 
 // describe names the webhook and the jobs it starts.
@@ -102,16 +107,16 @@ func (s *Server) describe(r *http.Request, req senders.Request, sender senders.S
 	}
 	hook.Jobs = jobs.For(jobs.Args{
 		SluiceID: hook.ID, Source: hook.Source, DeliveryID: hook.DeliveryID,
-		Event: hook.Event, ReceivedAt: hook.ReceivedAt,
+		Event: hook.Event, ReceivedAt: hook.ReceivedAt, Trace: tracing.Parent(r.Context()),
 	}, matches)
 	return hook
 }
 
-func (s *Server) store(w http.ResponseWriter, r *http.Request, hook *intake.Webhook) {
-	stored, err := s.c.Store.Store(r.Context(), hook)
+func (s *Server) store(ctx context.Context, w http.ResponseWriter, hook *intake.Webhook) error {
+	stored, err := s.c.Store.Store(ctx, hook)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, "not stored")
-		return
+		return err
 	}
 	a := accepted{Status: "accepted", ID: hook.ID, Jobs: len(hook.Jobs)}
 	if !stored {
@@ -121,6 +126,7 @@ func (s *Server) store(w http.ResponseWriter, r *http.Request, hook *intake.Webh
 	}
 	w.Header().Set("Sluice-Id", hook.ID)
 	answer(w, http.StatusAccepted, a)
+	return nil
 }
 
 // readBody reads the whole body within the limits, or answers and returns

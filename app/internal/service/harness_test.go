@@ -188,17 +188,23 @@ func (p *proc) post(delivery, body string, header ...string) (int, string) {
 }
 
 func (p *proc) postBytes(delivery string, body []byte, header ...string) (int, string) {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	return p.send("/webhooks/github", body, append([]string{
+		"X-Hub-Signature-256", "sha256=" + hex.EncodeToString(mac.Sum(nil)),
+		"X-GitHub-Delivery", delivery,
+		"X-GitHub-Event", "push",
+	}, header...)...)
+}
+
+// send posts a body; header is names and values in turn.
+func (p *proc) send(path string, body []byte, header ...string) (int, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/webhooks/github", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, err.Error()
 	}
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(body)
-	req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
-	req.Header.Set("X-GitHub-Delivery", delivery)
-	req.Header.Set("X-GitHub-Event", "push")
 	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])

@@ -24,6 +24,7 @@ import (
 	"sluice/app/internal/intake"
 	"sluice/app/internal/jobs"
 	"sluice/app/internal/server"
+	"sluice/app/internal/tracing"
 )
 
 // Service is the whole app.
@@ -31,6 +32,7 @@ type Service struct {
 	c      config.Config
 	log    *slog.Logger
 	rules  *rules
+	tracer *tracing.Tracer
 	drain  *drain.Drain
 	pool   *pgxpool.Pool
 	runner *jobs.Runner
@@ -53,6 +55,9 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{c: c, log: log}
+	if s.tracer, err = tracing.FromEnvironment(context.Background()); err != nil {
+		return nil, err
+	}
 	if s.rules, err = loadRules(c.HooksFile, set, log); err != nil {
 		return nil, err
 	}
@@ -61,7 +66,7 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 		return nil, err
 	}
 	s.runner, err = jobs.New(jobs.Config{
-		Pool: s.pool, Drain: s.drain, Rules: s.rules.inForce, Actions: set,
+		Pool: s.pool, Drain: s.drain, Rules: s.rules.inForce, Actions: set, Tracer: s.tracer,
 		MaxWorkers: c.MaxWorkers, Retention: c.Retention, Logger: log,
 	})
 	if err != nil {
@@ -72,7 +77,7 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 	s.server = server.New(server.Config{
 		Drain: s.drain, Store: s.intake, Rules: s.rules.inForce, Ping: ping(s.pool),
 		GitHubAPIURL: c.GitHubAPIURL, Secrets: secrets, SluiceSecrets: split(string(c.SluiceSecret)),
-		MaxBodyBytes: c.MaxBodyBytes, MaxInflightBytes: c.MaxInflightBytes, Logger: log,
+		MaxBodyBytes: c.MaxBodyBytes, MaxInflightBytes: c.MaxInflightBytes, Tracer: s.tracer, Logger: log,
 	})
 	return s, nil
 }
@@ -123,6 +128,7 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 	s.drain.OnStop("start", func(context.Context) error { <-started; return nil })
 	s.drain.OnStop("jobs", s.runner.Close)
 	s.drain.OnStop("intake", func(context.Context) error { s.intake.Close(); return nil })
+	s.drain.OnStop("tracing", s.endTracing)
 	s.drain.OnStop("pool", func(context.Context) error { s.pool.Close(); return nil })
 
 	code := s.drain.Wait(ctx)
@@ -130,6 +136,17 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 	<-reloading
 	s.log.Info("App stopped", "exit_code", code)
 	return code, nil
+}
+
+// endTracing sends the last spans. A collector that is away must not turn a
+// clean drain into a failed one, nor use up the time that is left.
+func (s *Service) endTracing(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := s.tracer.Close(ctx); err != nil {
+		s.log.Warn("Traces not sent", "err", err)
+	}
+	return nil
 }
 
 // start brings up what needs the database, trying until it succeeds or ctx
