@@ -15,7 +15,7 @@ FROM --platform=${BUILDPLATFORM:-linux/amd64} ${GO_IMAGE} AS build
 WORKDIR /src
 ENV GOTOOLCHAIN=local CGO_ENABLED=0
 # Modules first: they stay in the cache until one of these files changes.
-COPY go.work go.work.sum ./
+COPY go.work* ./
 COPY app/go.mod app/go.sum app/
 COPY infra/go.mod infra/go.sum infra/
 COPY sidecar/go.mod sidecar/go.sum sidecar/

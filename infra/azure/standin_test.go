@@ -129,7 +129,10 @@ func parse(args []string) (call, error) {
 	option := ""
 	for _, a := range args[words:] {
 		if !strings.HasPrefix(a, "-") {
-			k.Options[option] = append(k.Options[option], a)
+			// An option has one value, so what follows it belongs to the command.
+			if len(k.Options[option]) == 0 || option == "--build-arg" {
+				k.Options[option] = append(k.Options[option], a)
+			}
 			continue
 		}
 		if !slices.Contains(known, a) && !slices.Contains(table[""], a) {
