@@ -139,7 +139,9 @@ func (g *Gate) open(lane string) bool {
 		return false
 	}
 	if l := g.leaves[lane]; l != nil {
-		return l.forced
+		// Blind, a leaf is shut for what is known to be stored. A hold that
+		// came to nothing was not acknowledged: nothing can overtake it.
+		return l.forced || g.blind && l.backlog+l.holds == 0
 	}
 	return g.looked || g.blind
 }

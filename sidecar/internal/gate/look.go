@@ -65,6 +65,9 @@ func (g *Gate) Apply(k Look, backlog map[string]int, exact bool, now time.Time) 
 			continue
 		}
 		l.backlog = n
+		if l.seq != seq {
+			l.backlog++ // a hold that the look may not have seen
+		}
 		if g.catchUp(l, exact, now) {
 			forced = append(forced, lane)
 		}
