@@ -28,7 +28,7 @@ const (
 func (r *Replica) vitalsLoop(ctx context.Context) {
 	var told time.Time
 	for wait := time.Duration(0); tick(ctx, wait, nil); {
-		began := time.Now()
+		began, joined := time.Now(), r.joined.Load() // before it there are no tables to count
 		stats, err := r.store.Stats(ctx)
 		if err == nil {
 			err = r.store.Ping(ctx)
@@ -43,7 +43,7 @@ func (r *Replica) vitalsLoop(ctx context.Context) {
 			wait = vitalsEvery
 			r.vitals.Store(&vitals{stats: r.vitals.Load().stats, at: time.Now()})
 			r.metrics.Database.Set(0)
-			if r.joined.Load() && time.Since(told) > remindEvery {
+			if joined && time.Since(told) > remindEvery {
 				told = time.Now()
 				r.log.Error("Health check failed: PostgreSQL unreachable", "err", err)
 			}
