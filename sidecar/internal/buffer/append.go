@@ -27,8 +27,8 @@ func (s *Store) Append(ctx context.Context, w *webhook.Webhook) (Receipt, error)
 	return s.append(ctx, w, false)
 }
 
-// AppendAwaited stores w as processing: the app has it already, as attempt 1,
-// and its late answer is awaited by this replica. Nobody claims the row, and
+// AppendAwaited stores w as processing: the app has it already, as attempt 1 at
+// least, and its late answer is awaited by this replica. Nobody claims the row, and
 // nothing behind it in its lane, before SettleAwaited or this replica's death.
 // The replica must have joined. A duplicate's row belongs to its first copy:
 // settle it only as completed.

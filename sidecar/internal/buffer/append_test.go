@@ -21,6 +21,7 @@ func TestAppendKeepsEveryByte(t *testing.T) {
 	leases := lease(t, s)
 	w := hook("github", 1)
 	w.Body = bytes.Repeat([]byte{0, 0xff, '\n'}, 1000)
+	w.Attempts = 1
 	empty := hook("github", 2)
 	empty.Body, empty.DeliveryID, empty.Event, empty.Verified = nil, "", "", ""
 	for _, w := range []*webhook.Webhook{w, empty} {
@@ -42,7 +43,7 @@ func TestAppendKeepsEveryByte(t *testing.T) {
 			got.ReceivedAt.Sub(want.ReceivedAt).Abs() > time.Microsecond {
 			t.Errorf("row %d: got %+v, want %+v", i, got, *want)
 		}
-		if r.Attempt != 1 || r.Err != nil || r.BodySize != len(want.Body) {
+		if r.Attempt != want.Attempts+1 || r.Err != nil || r.BodySize != len(want.Body) {
 			t.Errorf("row %d: attempt %d, size %d, err %v", i, r.Attempt, r.BodySize, r.Err)
 		}
 	}
@@ -178,6 +179,35 @@ func TestDuplicatesInOneBatch(t *testing.T) {
 	}
 	if n := query[int](t, db, `SELECT sum(dup_count) FROM webhook_queue`); n[0] != deliveries*(copies-1) {
 		t.Errorf("dup_count %d in all, want %d", n[0], deliveries*(copies-1))
+	}
+}
+
+// A second copy waits while the first is being committed, two single rows are
+// not written at once, and what is queued behind them is not held up.
+func TestPick(t *testing.T) {
+	q := newQueue()
+	defer q.close()
+	key := func(n byte) dedupeKey { return dedupeKey{n} }
+	add := func(n byte, size int) *entry {
+		e := &entry{key: key(n), size: size, done: make(chan answer, 1)}
+		q.put(e)
+		return e
+	}
+	add(1, 10)
+	first := q.take()
+	copied, big, second, small := add(1, 10), add(2, bigBody+1), add(3, bigBody+1), add(4, 10)
+	for i, want := range []*entry{big, small} {
+		if got := q.take(); len(got) != 1 || got[0] != want {
+			t.Fatalf("take %d: %d entries, not the one expected", i, len(got))
+		}
+	}
+	q.finish(first)
+	if got := q.take(); len(got) != 1 || got[0] != copied {
+		t.Error("the copy was not next")
+	}
+	q.finish([]*entry{big})
+	if got := q.take(); len(got) != 1 || got[0] != second {
+		t.Error("the second big one was not next")
 	}
 }
 

@@ -152,7 +152,7 @@ func (s *Store) scanRow(row pgx.CollectableRow) (Row, error) {
 	if err != nil {
 		return r, err
 	}
-	w.ID, w.ReceivedAt = id.String(), received.Time.UTC()
+	w.ID, w.ReceivedAt, w.Attempts = id.String(), received.Time.UTC(), r.Attempt-1
 	switch {
 	case len(w.Head) == 0:
 		r.Err = errNoHeaders

@@ -119,6 +119,16 @@ func TestZombie(t *testing.T) {
 	if got := status(t, db, second.QueueID); got != "completed" {
 		t.Errorf("a failed row with a late success is %s", got)
 	}
+	// What was read before another took the lease does not take it back.
+	conn, err := zombie.vital.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	stale := leaseRow{bucket: int16(leases[0].Bucket), epoch: leases[0].Epoch, free: true}
+	if got, err := zombie.takeLeases(t.Context(), conn, []leaseRow{stale}); err != nil || len(got) != 0 {
+		t.Errorf("the zombie took %v, %v", got, err)
+	}
 	// Trust ends by itself, before the database's lease does.
 	gone := slices.Clone(leases)
 	for i := range gone {

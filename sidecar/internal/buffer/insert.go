@@ -28,13 +28,13 @@ RETURNING q.id, q.sluice_id, q.dedupe_key`
 
 const insertBatchSQL = `
 INSERT INTO webhook_queue AS q (sluice_id, source, delivery_id, event_name, lane, bucket,
-	headers, body, body_size, key_id, verified, received_at, dedupe_key, dup_count)
+	headers, body, body_size, key_id, verified, received_at, dedupe_key, dup_count, attempts)
 SELECT w.sluice_id, w.source, NULLIF(w.delivery_id, ''), NULLIF(w.event_name, ''), w.lane, w.bucket,
-	w.headers, w.body, w.body_size, $10::bytea, NULLIF(w.verified, ''), w.received_at, w.dedupe_key, w.dup_count
+	w.headers, w.body, w.body_size, $10::bytea, NULLIF(w.verified, ''), w.received_at, w.dedupe_key, w.dup_count, w.attempts
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[],
-	$7::bytea[], $8::bytea[], $9::bigint[], $11::text[], $12::timestamptz[], $13::bytea[], $14::int[])
+	$7::bytea[], $8::bytea[], $9::bigint[], $11::text[], $12::timestamptz[], $13::bytea[], $14::int[], $15::int[])
 	WITH ORDINALITY AS w(sluice_id, source, delivery_id, event_name, lane, bucket,
-	headers, body, body_size, verified, received_at, dedupe_key, dup_count, ord)
+	headers, body, body_size, verified, received_at, dedupe_key, dup_count, attempts, ord)
 ORDER BY w.ord` + onConflict
 
 // insertBatch writes a batch without two equal keys in one statement, which is
@@ -55,17 +55,18 @@ func insertBatch(ctx context.Context, conn *pgxpool.Conn, batch []*entry) ([]sto
 		received   = make([]time.Time, n)
 		keys       = make(pgtype.FlatArray[[]byte], n)
 		copies     = make([]int32, n)
+		attempts   = make([]int32, n)
 	)
 	for i, e := range batch {
 		w := e.webhook
 		ids[i] = pgtype.UUID{Bytes: e.id, Valid: true}
-		lanes[i], in[i], keys[i], copies[i] = e.lane, e.bucket, e.key[:], int32(len(e.copies))
+		lanes[i], in[i], keys[i], copies[i], attempts[i] = e.lane, e.bucket, e.key[:], int32(len(e.copies)), int32(w.Attempts)
 		sources[i], deliveries[i], events[i] = label(w.Source, maxLabel), label(w.DeliveryID, maxLabel), label(w.Event, maxLabel)
 		heads[i], bodies[i], sizes[i] = notNull(e.head), notNull(e.body), int64(len(w.Body))
 		verified[i], received[i] = label(w.Verified, maxLabel), w.ReceivedAt
 	}
 	rows, err := conn.Query(ctx, insertBatchSQL, ids, sources, deliveries, events, lanes, in,
-		heads, bodies, sizes, batch[0].seal, verified, received, keys, copies)
+		heads, bodies, sizes, batch[0].seal, verified, received, keys, copies, attempts)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +92,13 @@ func insertBatch(ctx context.Context, conn *pgxpool.Conn, batch []*entry) ([]sto
 const insertOneSQL = `
 INSERT INTO webhook_queue AS q (sluice_id, source, delivery_id, event_name, lane, bucket,
 	headers, body, body_size, key_id, verified, received_at, dedupe_key, dup_count,
-	status, attempts, claimed_at, awaited_by)
+	attempts, status, claimed_at, awaited_by)
 VALUES ($1::uuid, $2, NULLIF($3, ''), NULLIF($4, ''), $5, $6::smallint,
 	$7::bytea, $8::bytea, $9::bigint, $10::bytea, NULLIF($11, ''), $12::timestamptz, $13::bytea, $14::int,
-	CASE WHEN $15::uuid IS NULL THEN 'pending' ELSE 'processing' END,
-	CASE WHEN $15::uuid IS NULL THEN 0 ELSE 1 END,
-	CASE WHEN $15::uuid IS NULL THEN NULL ELSE clock_timestamp() END,
-	$15::uuid)` + onConflict
+	$15::int,
+	CASE WHEN $16::uuid IS NULL THEN 'pending' ELSE 'processing' END,
+	CASE WHEN $16::uuid IS NULL THEN NULL ELSE clock_timestamp() END,
+	$16::uuid)` + onConflict
 
 // insertOne writes one row below pgx's type system, which would hold a big body
 // several times.
@@ -105,15 +106,16 @@ func (s *Store) insertOne(ctx context.Context, conn *pgxpool.Conn, e *entry) ([]
 	w := e.webhook
 	text := func(v string) []byte { return []byte(v) }
 	var awaitedBy []byte
+	attempts := w.Attempts
 	if e.awaited {
-		awaitedBy = text(s.instance.String())
+		awaitedBy, attempts = text(s.instance.String()), max(attempts, 1)
 	}
 	params := [][]byte{
 		text(e.id.String()), text(label(w.Source, maxLabel)), text(label(w.DeliveryID, maxLabel)),
 		text(label(w.Event, maxLabel)), text(e.lane), text(strconv.Itoa(int(e.bucket))),
 		notNull(e.head), notNull(e.body), text(strconv.Itoa(len(w.Body))), e.seal,
 		text(label(w.Verified, maxLabel)), text(w.ReceivedAt.UTC().Format(time.RFC3339Nano)),
-		e.key[:], text(strconv.Itoa(len(e.copies))), awaitedBy,
+		e.key[:], text(strconv.Itoa(len(e.copies))), text(strconv.Itoa(attempts)), awaitedBy,
 	}
 	formats := make([]int16, len(params))
 	formats[6], formats[7], formats[9], formats[12] = 1, 1, 1, 1 // bytea: binary
