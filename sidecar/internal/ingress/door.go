@@ -9,6 +9,7 @@ import (
 
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
 	"sluice/sidecar/senders"
@@ -20,6 +21,7 @@ type arrival struct {
 	hook  webhook.Webhook
 	body  *body
 	sync  bool
+	retry bool // the sender calls it a repetition of an earlier delivery
 	// shake is the answer to a handshake, for when the app is away.
 	shake *senders.Answer
 }
@@ -33,7 +35,7 @@ const maxPatience = 500 * time.Millisecond
 func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b *body) reply {
 	now := time.Now()
 	a := &arrival{route: route, body: b, sync: route.Sync}
-	a.hook = webhook.Webhook{Source: route.Source, Head: head, Body: b.bytes, ReceivedAt: now.UTC()}
+	a.hook = webhook.Webhook{Source: route.Source, Head: head, Body: b.bytes, ReceivedAt: now.UTC().Truncate(time.Microsecond)} // as PostgreSQL keeps it
 	if refusal, ok := in.recognise(a, now); !ok {
 		return refusal
 	}
@@ -44,7 +46,7 @@ func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b 
 	a.hook.ID = id.String()
 	deadline := now.Add(route.Budget)
 	if a.sync || a.shake != nil {
-		return in.answerNow(a, deadline)
+		return in.answerNow(ctx, a, deadline)
 	}
 	a.hook.Lane = in.lane(a.hook.Source, b.bytes)
 	patience := now.Add(min(maxPatience, route.Budget/5))
@@ -52,7 +54,13 @@ func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b 
 		verdict, opened := in.Gate.Enter(a.hook.Lane, time.Now().Before(patience))
 		switch verdict {
 		case gate.Forward:
-			return in.forward(ctx, a, deadline)
+			if !a.retry {
+				return in.forward(ctx, a, deadline)
+			}
+			// Its first copy may be under way to the app: the queue knows, and
+			// takes the two for one.
+			in.Gate.Divert(a.hook.Lane)
+			return in.hold(ctx, a)
 		case gate.Hold:
 			return in.hold(ctx, a)
 		case gate.Wait:
@@ -93,7 +101,7 @@ func (in *Ingress) recognise(a *arrival, now time.Time) (reply, bool) {
 	}
 	id := sender.Identify(r)
 	a.hook.DeliveryID, a.hook.Event = id.DeliveryID, id.Event
-	a.sync = a.sync || id.Sync
+	a.sync, a.retry = a.sync || id.Sync, id.Retry
 	return reply{}, true
 }
 
@@ -220,22 +228,46 @@ func (in *Ingress) store(ctx context.Context, a *arrival, keep func(context.Cont
 
 // answerNow serves a request whose answer matters: the app's within the budget,
 // else the handshake's, else the sender's own form of "not now".
-func (in *Ingress) answerNow(a *arrival, deadline time.Time) reply {
-	if in.Gate.Join() {
-		e, err := in.Upstream.Send(&a.hook, 1, false, deadline)
-		if err == nil {
-			var resp *upstream.Response
-			if resp, err = e.Await(deadline); err == nil && !awayStatus(resp.Status) {
-				a.route.forwarded.Inc()
-				return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: in.Gate.Leave}
-			}
-			e.Close()
+func (in *Ingress) answerNow(ctx context.Context, a *arrival, deadline time.Time) reply {
+	for {
+		answer, final := in.askNow(a, deadline)
+		if final {
+			return answer
 		}
-		in.Gate.Leave()
-		if errors.Is(err, upstream.ErrDial) {
-			in.AppDown(err)
+		if a.shake != nil || in.Gate.State() == lifecycle.Draining || !time.Now().Before(deadline) || ctx.Err() != nil {
+			return in.decline(a)
 		}
+		pause(syncEvery)
 	}
+}
+
+// syncEvery is how often a request whose answer matters looks for the app.
+const syncEvery = 25 * time.Millisecond
+
+// askNow asks the app once. It returns false when the app can't be reached.
+func (in *Ingress) askNow(a *arrival, deadline time.Time) (reply, bool) {
+	if !in.Gate.Join() {
+		return reply{}, false
+	}
+	e, err := in.Upstream.Send(&a.hook, 1, false, deadline)
+	if err == nil {
+		var resp *upstream.Response
+		if resp, err = e.Await(deadline); err == nil && !awayStatus(resp.Status) {
+			a.route.forwarded.Inc()
+			return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: in.Gate.Leave}, true
+		}
+		e.Close()
+	}
+	in.Gate.Leave()
+	if errors.Is(err, upstream.ErrDial) {
+		in.AppDown(err)
+		return reply{}, false
+	}
+	return in.decline(a), true // it has been asked; twice might do the thing twice
+}
+
+// decline answers in the app's place.
+func (in *Ingress) decline(a *arrival) reply {
 	if a.shake != nil {
 		a.route.handshake.Inc()
 		return answerReply(*a.shake)

@@ -9,6 +9,7 @@ import (
 
 const (
 	pollEvery   = 250 * time.Millisecond // when nothing tells that there is work
+	claimPause  = 2 * time.Millisecond   // between two claims at the least
 	renewEvery  = 3 * time.Second        // of a lease that is trusted for 10
 	laneAhead   = 64                     // rows of a lane taken into memory
 	handRows    = 1024                   // rows in memory
@@ -87,7 +88,7 @@ func (r *Replay) handOver(ctx context.Context, buckets []int) {
 // claimLoop takes rows into memory while this replica may deliver them.
 func (r *Replay) claimLoop(ctx context.Context) {
 	busy := false
-	for tick(ctx, pollEvery, r.kick) {
+	for tick(ctx, pollEvery, r.kick) && tick(ctx, claimPause, nil) {
 		if !r.may() {
 			r.stopPeriod()
 			busy = false

@@ -110,8 +110,11 @@ func New(d Deps) *Replay {
 // Delivered returns how many held webhooks the app has taken from this replica.
 func (r *Replay) Delivered() int64 { return r.delivered.Load() }
 
-// Kick says that something may be claimable or deliverable now.
+// Kick says that the state, the app or the leases may have changed.
 func (r *Replay) Kick() { poke(r.kick); poke(r.look) }
+
+// Held says that a webhook has been stored while the app may be up.
+func (r *Replay) Held() { poke(r.kick) }
 
 func poke(c chan struct{}) {
 	select {

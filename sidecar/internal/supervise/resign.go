@@ -20,15 +20,24 @@ func resigners(cfg *config.Config) map[string]func(*webhook.Webhook) {
 		if !ok || len(route.Secrets) == 0 {
 			continue
 		}
-		secret := route.Secrets[0]
-		by[route.Source] = func(w *webhook.Webhook) {
-			r := senders.Request{Method: w.Head.Method(), URL: w.Head.URL(), Header: w.Head, Body: w.Body}
-			for _, f := range s.Resign(r, secret, time.Now()) {
-				w.Head = w.Head.Set(f.Name, f.Value)
-			}
-		}
+		by[route.Source] = func(w *webhook.Webhook) { resign(s, route.Secrets, w) }
 	}
 	return by
+}
+
+// resign signs with the first secret that the sender can sign with: GitLab, for
+// one, has secrets that are no signing keys.
+func resign(s senders.Resigner, secrets []string, w *webhook.Webhook) {
+	r := senders.Request{Method: w.Head.Method(), URL: w.Head.URL(), Header: w.Head, Body: w.Body}
+	for _, secret := range secrets {
+		fields := s.Resign(r, secret, time.Now())
+		for _, f := range fields {
+			w.Head = w.Head.Set(f.Name, f.Value)
+		}
+		if len(fields) > 0 {
+			return
+		}
+	}
 }
 
 // warnMissingSecrets names each variable whose absence leaves a route open.

@@ -98,7 +98,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	}
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
-		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Kick() },
+		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Held() },
 	})
 	r.replay = replay.New(replay.Deps{
 		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
