@@ -2,13 +2,18 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // A process says every heartbeat that it lives, and counts as dead after
-// silence. Together with the sweep at each heartbeat this bounds how long a
-// killed process keeps its jobs: 20 seconds, three seconds after a clean stop.
+// silence. That bounds how long a killed process keeps its jobs: 20 seconds,
+// and no time at all when its successor starts in the same container.
 const (
 	heartbeat  = 3 * time.Second
 	silence    = 15 * time.Second
@@ -43,12 +48,45 @@ func (r *Runner) tendInstances(ctx context.Context) {
 
 func (r *Runner) beat(ctx context.Context) error {
 	const beat = `
-INSERT INTO app_instances (id) VALUES ($1)
+INSERT INTO app_instances (id, home, pid) VALUES ($1, $2, $3)
 ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp()`
 	ctx, cancel := context.WithTimeout(ctx, queryLimit)
 	defer cancel()
-	if _, err := r.pool.Exec(ctx, beat, r.id); err != nil {
+	if _, err := r.pool.Exec(ctx, beat, r.id, r.home, os.Getpid()); err != nil {
 		return fmt.Errorf("write heartbeat: %w", err)
+	}
+	return nil
+}
+
+// buryNeighbours takes processes off the list that ran where this one runs and
+// are gone.
+func (r *Runner) buryNeighbours(ctx context.Context) error {
+	const neighbours = `SELECT id, pid FROM app_instances WHERE home = $1 AND id <> $2`
+	if r.home == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryLimit)
+	defer cancel()
+	rows, err := r.pool.Query(ctx, neighbours, r.home, r.id)
+	if err != nil {
+		return fmt.Errorf("look for neighbours: %w", err)
+	}
+	type neighbour struct {
+		ID  string
+		PID int
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[neighbour])
+	if err != nil {
+		return fmt.Errorf("look for neighbours: %w", err)
+	}
+	for _, n := range found {
+		// Its number may have become ours: then it is gone, too.
+		if n.PID != os.Getpid() && !errors.Is(syscall.Kill(n.PID, 0), syscall.ESRCH) {
+			continue
+		}
+		if _, err := r.pool.Exec(ctx, `DELETE FROM app_instances WHERE id = $1`, n.ID); err != nil {
+			return fmt.Errorf("bury neighbour: %w", err)
+		}
 	}
 	return nil
 }

@@ -59,6 +59,7 @@ type Runner struct {
 	pool     *pgxpool.Pool
 	log      *slog.Logger
 	id       string
+	home     string
 	keep     time.Duration
 	stopping sync.Once
 	cancel   context.CancelFunc // ends the heartbeat and the clean-up
@@ -82,6 +83,7 @@ func New(c Config) (*Runner, error) {
 	r := &Runner{
 		pool: c.Pool, log: c.Logger, keep: c.Retention,
 		id:      "app-" + uuid.NewString(),
+		home:    home(),
 		stopped: make(chan struct{}),
 	}
 	workers := river.NewWorkers()
@@ -106,6 +108,12 @@ func New(c Config) (*Runner, error) {
 // Start announces this process and begins to fetch jobs.
 func (r *Runner) Start(ctx context.Context) error {
 	if err := r.beat(ctx); err != nil {
+		return err
+	}
+	if err := r.buryNeighbours(ctx); err != nil {
+		return err
+	}
+	if err := r.rescue(ctx, false); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
