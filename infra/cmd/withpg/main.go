@@ -64,9 +64,11 @@ func run(args []string) (code int, err error) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopLimit
 	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return max(exit.ExitCode(), 1), nil
+	if cmd.ProcessState == nil {
+		return 1, fmt.Errorf("run command: %w", err)
 	}
-	return 0, err
+	if code = cmd.ProcessState.ExitCode(); code < 0 { // a signal ended it
+		return 1, nil
+	}
+	return code, nil
 }
