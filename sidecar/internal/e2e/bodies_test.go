@@ -1,0 +1,244 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const maxBody = 25 << 20 // MAX_BODY_BYTES by default
+
+// noise is n bytes that no two seeds have in common.
+func noise(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1})
+	rng.Read(b)
+	return b
+}
+
+// sendBody posts bytes, with a length or in chunks.
+func (s *sidecar) sendBody(path string, body []byte, chunked bool) answer {
+	var r io.Reader = bytes.NewReader(body)
+	if chunked {
+		r = struct{ io.Reader }{r}
+	}
+	req, err := http.NewRequest(http.MethodPost, s.url+path, r)
+	if err != nil {
+		return answer{err: err}
+	}
+	return do(req)
+}
+
+// The largest body goes through, byte for byte, at once and through the queue;
+// one byte more is refused.
+func TestLargestBody(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	largest := noise(1, maxBody)
+	sum := sha256.Sum256(largest)
+	for _, way := range []string{"passed", "held"} {
+		if way == "held" {
+			a.stop()
+		}
+		for _, chunked := range []bool{false, true} {
+			got := s.sendBody("/hooks/large", largest, chunked)
+			if !got.acknowledged() || got.held() != (way == "held") {
+				t.Fatalf("%s, chunked=%v: %d %q held=%v (%v)", way, chunked, got.status, got.body, got.held(), got.err)
+			}
+			over := s.sendBody("/hooks/large", append(largest, 'x'), chunked)
+			if over.status != http.StatusRequestEntityTooLarge {
+				t.Errorf("%s, chunked=%v: one byte more got %d %q (%v)", way, chunked, over.status, over.body, over.err)
+			}
+		}
+	}
+	a.start()
+	for i, d := range a.waitAccepted(4, 60*time.Second) {
+		if d.size != maxBody || d.sum != sum {
+			t.Errorf("delivery %d: %d bytes, not as sent", i, d.size)
+		}
+	}
+	if n := len(a.deliveries()); n != 4 {
+		t.Errorf("%d requests reached the app, want 4", n)
+	}
+}
+
+// Every size at which something changes on the way (pooled, batched, sliced).
+func TestBodySizes(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	sizes := []int{0, 1, 4095, 4096, 16<<10 - 1, 16 << 10, 16<<10 + 1, 64 << 10, 256 << 10, 256<<10 + 1, 1<<20 - 1, 1 << 20, 2 << 20, 5<<20 + 3}
+	want := 0
+	for _, way := range []string{"passed", "held"} {
+		if way == "held" {
+			a.stop()
+		}
+		for i, n := range sizes {
+			for _, chunked := range []bool{false, true} {
+				got := s.sendBody(fmt.Sprintf("/hooks/%s/%d", way, n), noise(uint64(i), n), chunked)
+				if !got.acknowledged() || got.held() != (way == "held") {
+					t.Fatalf("%s %d: %d %q (%v)", way, n, got.status, got.body, got.err)
+				}
+				want++
+			}
+		}
+	}
+	a.start()
+	for _, d := range a.waitAccepted(want, 60*time.Second) {
+		var n int
+		fmt.Sscan(d.uri[strings.LastIndexByte(d.uri, '/')+1:], &n)
+		for i := range sizes {
+			if sizes[i] == n && d.sum != sha256.Sum256(noise(uint64(i), n)) {
+				t.Errorf("%s: %d bytes, not as sent", d.uri, d.size)
+			}
+		}
+	}
+}
+
+// peak returns the most memory that the process has had, in bytes.
+func (s *sidecar) peak() int64 {
+	s.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Skip("no /proc: ", err)
+	}
+	var kb int64
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			fmt.Sscan(rest, &kb)
+		}
+	}
+	return kb << 10
+}
+
+// Two hundred 5 MB bodies at once stay within 256 MB: what does not fit is told
+// to come again, and what was acknowledged arrives.
+func TestManyLargeBodiesAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		app     func(a *app)
+		chunked bool
+	}{
+		{"app away", func(a *app) { a.stop() }, false},
+		{"app away, no lengths", func(a *app) { a.stop() }, true},
+		{"app slow", func(a *app) {
+			a.does(func(_ http.ResponseWriter, r *http.Request, _ delivery) int {
+				select {
+				case <-time.After(500 * time.Millisecond):
+				case <-r.Context().Done():
+				}
+				return 200
+			})
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			db, a := newDatabase(t), runningApp(t)
+			s := launch(t, plainBinary, db.url, a)
+			s.waitListening()
+			s.waitState("passing")
+			c.app(a)
+			const n, size = 200, 5 << 20
+			body := noise(7, size)
+			sum := sha256.Sum256(body)
+			answers := make([]answer, n)
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() { answers[i] = s.sendBody("/hooks/many", body, c.chunked) })
+			}
+			wg.Wait()
+			acknowledged, refused := 0, 0
+			for i, got := range answers {
+				switch {
+				case got.acknowledged():
+					acknowledged++
+				case got.status == 503 && got.header.Get("Retry-After") != "":
+					refused++
+				default:
+					t.Errorf("sender %d: %d %q (%v)", i, got.status, got.body, got.err)
+				}
+			}
+			if refused == 0 || acknowledged == 0 {
+				t.Errorf("%d acknowledged, %d refused: want some of both", acknowledged, refused)
+			}
+			a.does(always(200))
+			if s.status().State == "holding" {
+				a.start()
+			}
+			for _, d := range a.waitAccepted(acknowledged, 60*time.Second) {
+				if d.sum != sum {
+					t.Errorf("delivered %d bytes, not as sent", d.size)
+				}
+			}
+			peak := s.peak()
+			t.Logf("%d acknowledged, %d refused, peak %d MB", acknowledged, refused, peak>>20)
+			if peak >= 256<<20 {
+				t.Errorf("peak memory is %d MB, want under 256", peak>>20)
+			}
+		})
+	}
+}
+
+// Large bodies replayed in many lanes while as many more come in: both sides of
+// the memory at once.
+func TestLargeBodiesReplayedBesideNewOnes(t *testing.T) {
+	db, a := newDatabase(t), runningApp(t)
+	s := launch(t, plainBinary, db.url, a)
+	s.waitListening()
+	s.waitState("passing")
+	a.stop()
+	pad := strings.Repeat("x", 5<<20)
+	l := newLedger()
+	var wg sync.WaitGroup
+	send := func(lane string, n int) {
+		for {
+			got := s.post("/hooks/many", strings.TrimSuffix(numbered(lane, n), "}")+`,"pad":"`+pad+`"}`)
+			if got.status != 503 {
+				l.note(lane, n, got)
+				return
+			}
+		}
+	}
+	const lanes, each = 8, 4
+	for i := range lanes {
+		wg.Go(func() {
+			for n := range each {
+				send(fmt.Sprint("lane", i), n)
+			}
+		})
+	}
+	wg.Wait()
+	a.start()
+	for i := range lanes {
+		wg.Go(func() {
+			for n := each; n < 2*each; n++ {
+				send(fmt.Sprint("lane", i), n)
+			}
+		})
+	}
+	wg.Wait()
+	if got := a.waitAccepted(2*lanes*each, 60*time.Second); len(got) != 2*lanes*each {
+		t.Errorf("%d deliveries, want %d", len(got), 2*lanes*each)
+	}
+	last := map[string]string{}
+	for _, d := range a.accepted() {
+		lane, key, _ := strings.Cut(strings.TrimPrefix(d.body, `{"lane":"`), `"`)
+		if key = key[:6]; key <= last[lane] { // ,"n":0 and so on
+			t.Errorf("OUT OF ORDER: lane %s: %s after %s", lane, key, last[lane])
+		}
+		last[lane] = key
+	}
+	if peak := s.peak(); peak >= 256<<20 {
+		t.Errorf("peak memory is %d MB, want under 256", peak>>20)
+	} else {
+		t.Logf("peak %d MB", peak>>20)
+	}
+}

@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+// An app that answers after the sender's budget: the sender is acknowledged
+// with held, the lane waits, and the late answer decides.
+func TestLateAnswer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		late      behaviour
+		completed bool
+		attempts  []string
+	}{
+		{"2xx", always(204), true, []string{"1"}},
+		{"500", always(500), false, []string{"1", "2"}},
+		{"400", always(400), false, []string{"1", "2"}},
+		{"reset", reset, false, []string{"1", "2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			db, a := newDatabase(t), runningApp(t)
+			s := passing(t, db, a)
+			release := make(chan struct{})
+			a.does(func(w http.ResponseWriter, r *http.Request, d delivery) int {
+				if lane, n := d.number(); lane == "a" && n == 0 && d.attempt == "1" {
+					<-release
+					return c.late(w, r, d)
+				}
+				return 200
+			})
+			first := s.mustHold("/hooks/late", numbered("a", 0))
+			if first.took < 250*time.Millisecond || first.took > 3*time.Second {
+				t.Errorf("acknowledged after %v, want about 300 ms", first.took)
+			}
+			// Later ones of the lane wait, other lanes do not.
+			s.mustHold("/hooks/late", numbered("a", 1))
+			s.mustHold("/hooks/x", numbered("a", 2))
+			s.mustPass("/hooks/x", numbered("b", 0))
+			throughout(t, 500*time.Millisecond, "nothing of the lane is delivered", func() bool { return len(a.accepted()) == 1 })
+			if n := db.number(`SELECT count(*) FROM webhook_queue WHERE status = 'processing' AND awaited_by IS NOT NULL`); n != 1 {
+				t.Errorf("%d rows are awaited, want 1", n)
+			}
+			// The runbook's UPDATE does not make it come twice.
+			db.exec(t, `UPDATE webhook_queue SET status = 'pending' WHERE status = 'processing'`)
+			close(release)
+			eventually(t, 10*time.Second, "the lane is empty", func() bool { return db.active() == 0 && db.count("completed") == 3 })
+			var order, attempts []string
+			for _, d := range a.deliveries() {
+				lane, n := d.number()
+				if lane == "a" && d.status/100 == 2 {
+					order = append(order, fmt.Sprint(n))
+				}
+				if lane == "a" && n == 0 {
+					attempts = append(attempts, d.attempt)
+					if d.id != first.header.Get("Sluice-Id") {
+						t.Errorf("Sluice-Id is %s, the sender was told %s", d.id, first.header.Get("Sluice-Id"))
+					}
+					if replayed := d.attempt != "1"; d.replayed != fmt.Sprint(replayed) {
+						t.Errorf("attempt %s has Sluice-Replayed: %s", d.attempt, d.replayed)
+					}
+				}
+			}
+			if fmt.Sprint(order) != "[0 1 2]" || fmt.Sprint(attempts) != fmt.Sprint(c.attempts) {
+				t.Errorf("delivered %v, attempts of the first %v, want [0 1 2] and %v", order, attempts, c.attempts)
+			}
+			eventually(t, 5*time.Second, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
+			s.mustPass("/hooks/late", numbered("a", 3))
+		})
+	}
+}
+
+// The sidecar dies while it awaits a late answer: its successor delivers the
+// webhook again, and nothing of the lane before it.
+func TestDeathWhileAwaiting(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	name := env{"CONTAINER_APP_REPLICA_NAME": "replica-one"}
+	s := passing(t, db, a, name)
+	release := make(chan struct{})
+	defer close(release)
+	a.does(func(_ http.ResponseWriter, _ *http.Request, d delivery) int {
+		if d.attempt == "1" && d.uri == "/hooks/late" {
+			<-release
+		}
+		return 200
+	})
+	first := s.mustHold("/hooks/late", numbered("a", 0))
+	s.mustHold("/hooks/x", numbered("a", 1))
+	s.kill()
+	started(t, db, a, name)
+	got := a.waitAccepted(2, 10*time.Second)
+	if _, n := got[0].number(); n != 0 || got[0].attempt != "2" || got[0].id != first.header.Get("Sluice-Id") {
+		t.Errorf("first came %d, attempt %s", n, got[0].attempt)
+	}
+	if _, n := got[1].number(); n != 1 {
+		t.Errorf("second came %d", n)
+	}
+}
+
+// The database goes while a late answer is awaited: it is recorded when the
+// database is back, and the app does not get the webhook twice.
+func TestLateAnswerWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	server, db := ownServer(t)
+	a := runningApp(t)
+	s := passing(t, db, a)
+	release := make(chan struct{})
+	a.does(func(_ http.ResponseWriter, _ *http.Request, d delivery) int {
+		if d.uri == "/hooks/late" {
+			<-release
+		}
+		return 200
+	})
+	s.mustHold("/hooks/late", numbered("a", 0))
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// One whose budget ends without a database is refused.
+	if got := s.post("/hooks/late", numbered("b", 0)); got.status != 503 {
+		t.Errorf("late and not stored: %d, want 503", got.status)
+	}
+	close(release)
+	a.waitAccepted(1, 10*time.Second)
+	restart(t, server)
+	eventually(t, 30*time.Second, "it is recorded", func() bool { return db.count("completed") >= 1 && db.active() == 0 })
+	if n := len(a.of(a.deliveries()[0].id)); n != 1 {
+		t.Errorf("delivered %d times", n)
+	}
+}
+
+// The sender repeats a webhook whose late answer is awaited: the copy joins the
+// first, and the failure of one does not bring the other back too early.
+func TestCopyOfAwaitedWebhook(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	release := make(chan struct{})
+	var once sync.Once
+	free := func() { once.Do(func() { close(release) }) }
+	defer free()
+	a.does(func(w http.ResponseWriter, r *http.Request, d delivery) int {
+		if d.attempt == "1" && d.replayed == "false" {
+			<-release
+		}
+		return 200
+	})
+	first := s.mustHold("/hooks/late", "{}", "X-Delivery-Id", "same")
+	second := s.mustHold("/hooks/late", "{}", "X-Delivery-Id", "same")
+	if a, b := first.header.Get("Sluice-Id"), second.header.Get("Sluice-Id"); a != b {
+		t.Errorf("the copy was told %s, the first %s", b, a)
+	}
+	free()
+	eventually(t, 10*time.Second, "one row is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
+	if got := a.deliveries(); len(got) != 1 {
+		t.Errorf("delivered %d times", len(got))
+	}
+}

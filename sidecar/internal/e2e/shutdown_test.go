@@ -1,0 +1,270 @@
+package e2e
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The whole of a shutdown: held from the first moment, the app told, open until
+// the app is gone and nobody comes, exit 0.
+func TestShutdownInOrder(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"TERMINATION_GRACE_SECONDS": "60"})
+	release := make(chan struct{})
+	a.does(func(_ http.ResponseWriter, _ *http.Request, d delivery) int {
+		if d.uri == "/hooks/slow" {
+			<-release
+		}
+		return 200
+	})
+	slow := make(chan answer, 1)
+	go func() { slow <- s.post("/hooks/slow", "{}") }()
+	eventually(t, 10*time.Second, "a request is in flight", func() bool { return s.status().InFlight == 1 })
+
+	s.signal(syscall.SIGTERM)
+	s.waitState("draining")
+	s.mustHold("/hooks/x", numbered("a", 0))
+	if got := s.get("/other"); got.status != 200 {
+		t.Errorf("the general lane answered %d while the app still drains", got.status)
+	}
+	for path, want := range map[string]int{"/readyz": 200, "/livez": 200} {
+		if got := s.probe(path); got != want {
+			t.Errorf("%s answered %d while draining, want %d", path, got, want)
+		}
+	}
+	if got := s.get("/healthz"); got.status != 200 || !strings.Contains(got.body, `"state":"draining"`) {
+		t.Errorf("/healthz answered %d %s", got.status, got.body)
+	}
+	eventually(t, 5*time.Second, "the app is told", func() bool { return a.drains.Load() == 1 })
+	close(release)
+	if got := <-slow; got.status != 200 || got.held() {
+		t.Errorf("the request in flight got %d held=%v", got.status, got.held())
+	}
+	s.signal(syscall.SIGTERM) // a second one changes nothing
+	// The app still listens: the sidecar stays.
+	throughout(t, 6*time.Second, "the sidecar lives as long as the app", s.running)
+	a.stop()
+	gone := time.Now()
+	s.mustHold("/hooks/x", numbered("a", 1))
+	s.signal(syscall.SIGINT)
+	if code := s.exitCode(20 * time.Second); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if took := time.Since(gone); took < 4900*time.Millisecond || took > 12*time.Second {
+		t.Errorf("ended %v after the last request, want about 5 s", took)
+	}
+	if n := db.count("pending"); n != 2 {
+		t.Errorf("%d rows are pending, want 2", n)
+	}
+	for _, message := range []string{
+		"Shutdown signal received, starting graceful drain", "Graceful drain completed successfully",
+		"Webhook queued to PostgreSQL for drain-time replay",
+	} {
+		if len(s.log.lines(message)) == 0 {
+			t.Errorf("no line %q", message)
+		}
+	}
+	begun := s.log.lines("Shutdown signal received, starting graceful drain")
+	if len(begun) != 1 || begun[0]["activeRequests"] != 1.0 || begun[0]["activeJobs"] == nil || begun[0]["activeTotal"] != 1.0 {
+		t.Errorf("drain lines: %v", begun)
+	}
+	if state := db.texts(t, `SELECT state FROM webhook_replicas`); len(state) != 1 || state[0] != "stopped" {
+		t.Errorf("replica is left as %v", state)
+	}
+	// The next revision takes what was held.
+	a.start()
+	began := time.Now()
+	next := passing(t, db, a)
+	got := a.waitAccepted(3, 10*time.Second)
+	t.Logf("first replay %v after the start of the next", got[1].at.Sub(began))
+	complete := next.log.lines("Startup webhook queue replay complete")
+	if len(complete) != 1 || complete[0]["queuedWebhooksProcessed"] != 2.0 {
+		t.Errorf("replay line: %v", complete)
+	}
+	if len(next.log.lines("Dequeued pending webhooks for replay")) == 0 {
+		t.Error("no line about the dequeued")
+	}
+}
+
+// An app that does not end is cut off at the deadline: what it had is kept and
+// the exit code says so.
+func TestShutdownDeadline(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"TERMINATION_GRACE_SECONDS": "15", "WEBHOOK_ROUTES": "/hooks/late=generic+300ms,/hooks/stuck=generic+60s,/hooks/*=generic"})
+	release := make(chan struct{})
+	defer close(release)
+	a.does(func(http.ResponseWriter, *http.Request, delivery) int { <-release; return 200 })
+	a.serves(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	stuck := make(chan answer, 1)
+	go func() { stuck <- s.post("/hooks/stuck", numbered("a", 0)) }()
+	go s.get("/stuck")
+	s.mustHold("/hooks/late", numbered("b", 0))
+	eventually(t, 5*time.Second, "three are in flight", func() bool { return s.status().InFlight == 3 })
+	s.signal(syscall.SIGTERM)
+	began := time.Now()
+	if code := s.exitCode(30 * time.Second); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	// SIGKILL would come after 15 s.
+	if took := time.Since(began); took < 9500*time.Millisecond || took > 14500*time.Millisecond {
+		t.Errorf("ended after %v, want between 10 and 15 s", took)
+	}
+	if got := <-stuck; !got.held() {
+		t.Errorf("the stuck webhook got %d %q (%v), want it held", got.status, got.body, got.err)
+	}
+	rows := db.texts(t, `SELECT status || ' ' || COALESCE(awaited_by::text, 'free') || ' ' || convert_from(body, 'UTF8') FROM webhook_queue ORDER BY id`)
+	if len(rows) != 2 || !strings.HasPrefix(rows[0], "pending free") || !strings.HasPrefix(rows[1], "pending free") {
+		t.Errorf("rows are left as %q", rows)
+	}
+}
+
+// SIGTERM in the middle of a replay: claims go back at once, and the next
+// sidecar, whatever its name, goes on without a wait.
+func TestShutdownGivesClaimsBack(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	a.stop()
+	l := hold(t, s, 8, 40)
+	a.does(func(http.ResponseWriter, *http.Request, delivery) int { <-time.After(20 * time.Millisecond); return 200 })
+	a.start()
+	a.waitAccepted(30, 15*time.Second)
+	s.signal(syscall.SIGTERM)
+	eventually(t, 5*time.Second, "claims are given back while it drains", func() bool { return db.count("processing") == 0 })
+	n := len(a.accepted())
+	throughout(t, 500*time.Millisecond, "a draining replica replays nothing", func() bool { return len(a.accepted()) == n })
+	if n == 8*40 {
+		t.Fatal("all was replayed before the signal: the test proves nothing")
+	}
+	began := time.Now()
+	started(t, db, a)
+	a.waitAccepted(n+1, 10*time.Second)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the next one began to replay after %v", took)
+	}
+	if duplicates := l.check(t, a, 30*time.Second); duplicates > 0 {
+		t.Errorf("%d came twice", duplicates)
+	}
+	a.stop()
+	if code := s.exitCode(20 * time.Second); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// A SIGTERM that comes before anything is ready ends the process properly.
+func TestShutdownAtOnce(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), newApp(t)
+	s := start(t, db, a)
+	s.signal(syscall.SIGTERM)
+	if code := s.exitCode(20 * time.Second); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	// Nor does it need a database to end, nor end with less than it can.
+	away := start(t, &database{url: "postgres://postgres@127.0.0.1:1/postgres?sslmode=disable"}, a)
+	away.signal(syscall.SIGTERM)
+	if code := away.exitCode(25 * time.Second); code != 0 {
+		t.Errorf("without a database: exit code %d, want 0", code)
+	}
+}
+
+// A sender on a kept-alive connection is told when the door closes, and loses
+// nothing.
+func TestShutdownOfKeptConnections(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	c := s.dial()
+	br := bufio.NewReader(c)
+	send := func() answer {
+		io.WriteString(c, "POST /hooks/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+		return readAnswer(br)
+	}
+	if got := send(); got.status != 200 {
+		t.Fatalf("answered %d", got.status)
+	}
+	idle := s.dial()
+	a.stop()
+	s.signal(syscall.SIGTERM)
+	acknowledged := 1
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		if got := send(); !got.held() {
+			t.Fatalf("answered %d (%v) while draining", got.status, got.err)
+		}
+		acknowledged++
+	}
+	if code := s.exitCode(20 * time.Second); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("an idle connection ended with %v", err)
+	}
+	if n := db.count("pending"); int(n) != acknowledged-1 {
+		t.Errorf("%d held, %d acknowledged", n, acknowledged-1)
+	}
+}
+
+// Killed in the middle of a replay, the sidecar loses nothing; its successor of
+// the same name goes on at once, one of another name when the leases have
+// lapsed.
+func TestKilledDuringReplay(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]time.Duration{"same name": 4 * time.Second, "another name": 22 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, a := newDatabase(t), runningApp(t)
+			s := passing(t, db, a, env{"CONTAINER_APP_REPLICA_NAME": "same name"})
+			a.stop()
+			l := hold(t, s, 8, 40)
+			a.does(func(http.ResponseWriter, *http.Request, delivery) int { <-time.After(10 * time.Millisecond); return 200 })
+			a.start()
+			a.waitAccepted(30, 15*time.Second)
+			s.kill()
+			within(200*time.Millisecond, func() bool { return false }) // what it had posted is answered
+			n := len(a.accepted())
+			began := time.Now()
+			next := started(t, db, a, env{"CONTAINER_APP_REPLICA_NAME": name})
+			up := time.Now()
+			a.waitAccepted(n+1, limit)
+			t.Logf("ready after %v, first replay %v after that", up.Sub(began), time.Since(up))
+			duplicates := l.check(t, a, 30*time.Second)
+			if duplicates > 8*64 {
+				t.Errorf("%d came twice", duplicates)
+			}
+			t.Logf("%d duplicates", duplicates)
+			next.waitState("passing")
+		})
+	}
+}
+
+// Signals go to the process alone: the binary must not need a shell or a parent.
+func TestVersionAndProbe(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command(binary, "version").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) == "" {
+		t.Errorf("version: %q %v", out, err)
+	}
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	if out, code := runOnce(t, nil, "probe", "--url", "http://"+s.probes+"/readyz"); code != 0 {
+		t.Errorf("probe of a ready sidecar: %d %q", code, out)
+	}
+	if out, code := runOnce(t, nil, "status", "--addr", s.control); code != 0 || !strings.Contains(out, "passing") {
+		t.Errorf("status: %d %q", code, out)
+	}
+	s.kill()
+	if _, code := runOnce(t, nil, "probe", "--url", "http://"+s.probes+"/readyz"); code == 0 {
+		t.Error("probe of a dead sidecar succeeded")
+	}
+	if _, code := runOnce(t, nil, "status", "--addr", s.control); code != 1 {
+		t.Errorf("status of a dead sidecar: exit %d, want 1", code)
+	}
+}

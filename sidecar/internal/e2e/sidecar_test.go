@@ -1,0 +1,334 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// sidecar is a running process of the binary under test.
+type sidecar struct {
+	t       testing.TB
+	cmd     *exec.Cmd
+	url     string // of the public listener
+	addr    string // the same without http://
+	probes  string
+	control string
+	env     map[string]string
+	log     *output
+	exited  chan struct{}
+}
+
+// env are settings beside, or in place of, those of the harness.
+type env map[string]string
+
+// start runs a sidecar before the app and waits until it listens.
+func start(t testing.TB, db *database, a *app, more ...env) *sidecar {
+	t.Helper()
+	s := launch(t, binary, db.url, a, more...)
+	s.waitListening()
+	return s
+}
+
+// started runs a sidecar and waits until it can hold.
+func started(t testing.TB, db *database, a *app, more ...env) *sidecar {
+	t.Helper()
+	s := start(t, db, a, append([]env{{"STARTUP_GATE": "buffer"}}, more...)...)
+	eventually(t, 20*time.Second, "the sidecar can hold", func() bool { return s.probe("/startupz") == 200 })
+	return s
+}
+
+// passing runs a sidecar and waits until it passes webhooks on.
+func passing(t testing.TB, db *database, a *app, more ...env) *sidecar {
+	t.Helper()
+	s := started(t, db, a, more...)
+	s.waitState("passing")
+	return s
+}
+
+// launch starts the process and returns at once.
+func launch(t testing.TB, program, databaseURL string, a *app, more ...env) *sidecar {
+	t.Helper()
+	s := &sidecar{t: t, log: &output{}, exited: make(chan struct{})}
+	s.addr = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	s.url = "http://" + s.addr
+	s.probes = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	s.control = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	s.env = env{
+		"DATABASE_URL": databaseURL, "APP_URL": "http://" + a.addr, "LISTEN_ADDR": s.addr,
+		"PROBE_ADDR": s.probes, "CONTROL_ADDR": s.control, "LOG_FORMAT": "json",
+		"APP_PROBE_INTERVAL": "100ms", "APP_PROBE_INTERVAL_DOWN": "50ms",
+		"REPLAY_MIN_BACKOFF": "20ms", "REPLAY_MAX_BACKOFF": "200ms",
+		"TERMINATION_GRACE_SECONDS": "15", "GORACE": "halt_on_error=1",
+		"WEBHOOK_ROUTES": "/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/hooks/late=generic+300ms,/hooks/*=generic",
+		"LANES":          "generic:lane",
+	}
+	for _, m := range more {
+		for name, value := range m {
+			s.env[name] = value
+		}
+	}
+	s.cmd = exec.Command(program, "serve")
+	s.cmd.Env = environ(s.env)
+	s.cmd.Stderr, s.cmd.Stdout = s.log, s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		s.cmd.Wait()
+		close(s.exited)
+	}()
+	t.Cleanup(func() {
+		s.kill()
+		for _, bad := range []string{"DATA RACE", "panic: ", "goroutine 1 ["} {
+			if strings.Contains(s.log.String(), bad) {
+				t.Errorf("the sidecar's output has %q", bad)
+			}
+		}
+		if t.Failed() {
+			t.Logf("sidecar %s:\n%s", s.addr, s.log.tail(80))
+		}
+	})
+	return s
+}
+
+func environ(e env) []string {
+	var out []string
+	for name, value := range e {
+		out = append(out, name+"="+value)
+	}
+	return out
+}
+
+func (s *sidecar) waitListening() {
+	s.t.Helper()
+	eventually(s.t, 20*time.Second, "the sidecar listens", func() bool {
+		select {
+		case <-s.exited:
+			s.t.Fatalf("the sidecar ended: %v\n%s", s.cmd.ProcessState, s.log)
+		default:
+		}
+		return s.probe("/livez") == 200
+	})
+}
+
+// probe returns the status of a path of the probe listener, 0 without answer.
+func (s *sidecar) probe(path string) int {
+	resp, err := client.Get("http://" + s.probes + path)
+	if err != nil {
+		return 0
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// status is what GET /v1/status says.
+type status struct {
+	State      string `json:"state"`
+	App        string `json:"app"`
+	Database   string `json:"db"`
+	Held       int64  `json:"held"`
+	Processing int64  `json:"processing"`
+	Failed     int64  `json:"failed"`
+	InFlight   int    `json:"in_flight"`
+	ShutLanes  int    `json:"shut_lanes"`
+	Sealed     bool   `json:"sealed"`
+	Replayed   int64  `json:"replayed"`
+}
+
+func (s *sidecar) status() (st status) {
+	resp, err := client.Get("http://" + s.control + "/v1/status")
+	if err != nil {
+		return st
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&st); err != nil {
+		s.t.Errorf("read status: %v", err)
+	}
+	return st
+}
+
+func (s *sidecar) waitState(state string) {
+	s.t.Helper()
+	var last string
+	if !within(20*time.Second, func() bool { last = s.status().State; return last == state }) {
+		s.t.Fatalf("state is %q, want %q", last, state)
+	}
+}
+
+func (s *sidecar) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// kill ends the process as kill -9 does and waits for it.
+func (s *sidecar) kill() {
+	select {
+	case <-s.exited:
+		return
+	default:
+	}
+	s.cmd.Process.Kill()
+	<-s.exited
+}
+
+// exitCode waits for the process to end by itself.
+func (s *sidecar) exitCode(limit time.Duration) int {
+	s.t.Helper()
+	select {
+	case <-s.exited:
+		return s.cmd.ProcessState.ExitCode()
+	case <-time.After(limit):
+		s.t.Fatalf("the sidecar still runs after %v", limit)
+		return -1
+	}
+}
+
+func (s *sidecar) running() bool {
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// output gathers what a process prints.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func (o *output) tail(lines int) string {
+	all := strings.Split(strings.TrimSpace(o.String()), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// lines returns the log records with that message.
+func (o *output) lines(message string) (found []map[string]any) {
+	sc := bufio.NewScanner(strings.NewReader(o.String()))
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		var record map[string]any
+		if json.Unmarshal(sc.Bytes(), &record) == nil && record["msg"] == message {
+			found = append(found, record)
+		}
+	}
+	return found
+}
+
+// runOnce runs the binary to its end and returns what it printed and its code.
+func runOnce(t testing.TB, e env, args ...string) (out string, code int) {
+	t.Helper()
+	var o output
+	c := exec.Command(binary, args...)
+	c.Env, c.Stdout, c.Stderr = environ(e), &o, &o
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(30*time.Second, func() { c.Process.Kill() })
+	defer kill.Stop()
+	var exit *exec.ExitError
+	if err := c.Wait(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return o.String(), c.ProcessState.ExitCode()
+}
+
+// client never keeps a connection to a process that may be killed, and never
+// follows a redirect.
+var client = &http.Client{
+	Timeout:       60 * time.Second,
+	Transport:     &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// answer is what a sender got.
+type answer struct {
+	err    error
+	status int
+	header http.Header
+	body   string
+	took   time.Duration
+}
+
+// held reports whether the webhook was acknowledged as held.
+func (a answer) held() bool { return a.header.Get("Sluice-Status") == "held" }
+
+// acknowledged reports whether the sender may forget the webhook.
+func (a answer) acknowledged() bool { return a.err == nil && a.status/100 == 2 }
+
+// post sends a webhook. fields are names and values in turn.
+func (s *sidecar) post(path, body string, fields ...string) answer {
+	req, err := http.NewRequest(http.MethodPost, s.url+path, strings.NewReader(body))
+	if err != nil {
+		return answer{err: err}
+	}
+	return do(req, fields...)
+}
+
+func (s *sidecar) get(path string, fields ...string) answer {
+	req, err := http.NewRequest(http.MethodGet, s.url+path, nil)
+	if err != nil {
+		return answer{err: err}
+	}
+	return do(req, fields...)
+}
+
+func do(req *http.Request, fields ...string) answer {
+	for i := 0; i+1 < len(fields); i += 2 {
+		req.Header.Add(fields[i], fields[i+1])
+	}
+	began := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		return answer{err: err, header: http.Header{}}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{err: err, status: resp.StatusCode, header: resp.Header, body: string(body), took: time.Since(began)}
+}
+
+// mustHold posts a webhook that has to be held.
+func (s *sidecar) mustHold(path, body string, fields ...string) answer {
+	s.t.Helper()
+	a := s.post(path, body, fields...)
+	if !a.acknowledged() || !a.held() {
+		s.t.Fatalf("%s: want it held, got %d %q (%v)", path, a.status, a.body, a.err)
+	}
+	return a
+}
+
+// mustPass posts a webhook that has to reach the app at once.
+func (s *sidecar) mustPass(path, body string, fields ...string) answer {
+	s.t.Helper()
+	a := s.post(path, body, fields...)
+	if !a.acknowledged() || a.held() {
+		s.t.Fatalf("%s: want it passed, got %d %q held=%v (%v)", path, a.status, a.body, a.held(), a.err)
+	}
+	return a
+}

@@ -1,0 +1,521 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// rawApp is an app that keeps a request's head exactly as it arrives.
+type rawApp struct {
+	app  *app
+	ln   net.Listener
+	seen chan rawRequest
+}
+
+type rawRequest struct{ head, body string }
+
+// newRawApp listens on the address of an app that is not started.
+func newRawApp(t testing.TB, a *app) *rawApp {
+	t.Helper()
+	r := &rawApp{app: a, seen: make(chan rawRequest, 64)}
+	r.listen(t)
+	t.Cleanup(func() { r.ln.Close() })
+	return r
+}
+
+func (r *rawApp) listen(t testing.TB) {
+	t.Helper()
+	ln, err := net.Listen("tcp", r.app.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ln = ln
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(c)
+		}
+	}()
+}
+
+func (r *rawApp) serve(c net.Conn) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
+	br := bufio.NewReader(c)
+	var head strings.Builder
+	length := 0
+	for {
+		line, err := br.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "content-length") {
+			fmt.Sscan(strings.TrimSpace(value), &length)
+		}
+		if line == "\r\n" {
+			break
+		}
+		head.WriteString(line)
+	}
+	body := make([]byte, length)
+	if _, err := io.ReadFull(br, body); err != nil {
+		return
+	}
+	io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	if strings.HasPrefix(head.String(), "POST /hooks/") {
+		r.seen <- rawRequest{head.String(), string(body)}
+	}
+}
+
+func (r *rawApp) next(t testing.TB) rawRequest {
+	t.Helper()
+	select {
+	case got := <-r.seen:
+		return got
+	case <-time.After(15 * time.Second):
+		t.Fatal("nothing has reached the app")
+		return rawRequest{}
+	}
+}
+
+// dial opens a connection to the public listener.
+func (s *sidecar) dial() net.Conn {
+	s.t.Helper()
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	return c
+}
+
+// raw sends bytes on a connection of their own and returns the first answer,
+// status 0 when the connection was closed without one.
+func (s *sidecar) raw(request string) answer {
+	s.t.Helper()
+	c := s.dial()
+	defer c.Close()
+	io.WriteString(c, request) // a refusal may come before the end
+	return readAnswer(bufio.NewReader(c))
+}
+
+func readAnswer(br *bufio.Reader) answer {
+	resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodPost})
+	if err != nil {
+		return answer{err: err, header: http.Header{}}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{err: err, status: resp.StatusCode, header: resp.Header, body: string(body)}
+}
+
+const fieldsWithEverything = "" +
+	"X-Twice: first\r\n" +
+	"x-lower-case: kept\r\n" +
+	"X-Twice: second, with a comma\r\n" +
+	"X-Latin: caf\xe9 \xff\r\n" +
+	"X-Utf8: smörgåsbord ✓\r\n" +
+	"X-Empty:\r\n" +
+	"X-Inner:  two  spaces\tand a tab \r\n" +
+	"X-Quoted: \"a;b\", c=d; e=\"f,g\"\r\n" +
+	"X-Twice: third\r\n" +
+	"Cookie: a=1; b=2\r\n" +
+	"Authorization: Basic Zm9vOmJhcg==\r\n" +
+	"Content-Type: application/json; charset=\"utf-8\"\r\n" +
+	"Accept-Encoding: br;q=1.0, *;q=0\r\n"
+
+// values returns the values of a field in a raw head, in order.
+func values(head, name string) (vs []string) {
+	for _, line := range strings.Split(head, "\r\n")[1:] {
+		if n, v, ok := strings.Cut(line, ":"); ok && strings.EqualFold(n, name) {
+			vs = append(vs, strings.Trim(v, " \t"))
+		}
+	}
+	return vs
+}
+
+// Every value of every field, byte for byte, repeated names in their order, on
+// both ways to the app: at once, and through the queue.
+func TestHeadReachesAppUnchanged(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), newApp(t)
+	raw := newRawApp(t, a)
+	s := passing(t, db, a)
+	const body = "{\"a\":\"\x00\xff\"}\r\n\r\n"
+	const target = "/hooks/a;b=c/%2F%20/../x?q=1&q=2&empty=&plus=a+b&pct=%E9%00"
+	for _, way := range []string{"passed", "held"} {
+		if way == "held" {
+			raw.ln.Close()
+		}
+		for _, framing := range []string{"length", "chunked"} {
+			request := "POST " + target + " HTTP/1.1\r\nHost: hooks.example.com:8443\r\n" + fieldsWithEverything
+			if framing == "length" {
+				request += fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body)
+			} else {
+				request += fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n4\r\n%s\r\n%x;ext=1\r\n%s\r\n0\r\n\r\n", body[:4], len(body)-4, body[4:])
+			}
+			got := s.raw(request)
+			if got.status/100 != 2 || got.held() != (way == "held") {
+				t.Fatalf("%s, %s: answered %d %q (%v)", way, framing, got.status, got.body, got.err)
+			}
+		}
+		if way == "held" {
+			raw.listen(t)
+		}
+		for _, framing := range []string{"length", "chunked"} {
+			got := raw.next(t)
+			checkHead(t, way+", "+framing, got.head, target)
+			if got.body != body {
+				t.Errorf("%s, %s: body is %q", way, framing, got.body)
+			}
+		}
+	}
+}
+
+func checkHead(t *testing.T, what, head, target string) {
+	t.Helper()
+	if line, _, _ := strings.Cut(head, "\r\n"); line != "POST "+target+" HTTP/1.1" {
+		t.Errorf("%s: request line is %q", what, line)
+	}
+	sent := "POST / HTTP/1.1\r\n" + fieldsWithEverything
+	for _, name := range []string{
+		"X-Twice", "X-Lower-Case", "X-Latin", "X-Utf8", "X-Empty", "X-Inner", "X-Quoted", "Cookie",
+		"Authorization", "Content-Type", "Accept-Encoding",
+	} {
+		want, got := values(sent, name), values(head, name)
+		if fmt.Sprintf("%q", want) != fmt.Sprintf("%q", got) {
+			t.Errorf("%s: %s is %q, want %q", what, name, got, want)
+		}
+	}
+	for name, want := range map[string]string{
+		"Host": "hooks.example.com:8443", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http",
+		"X-Forwarded-Host": "hooks.example.com:8443",
+	} {
+		if got := values(head, name); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %s is %q, want %q", what, name, got, want)
+		}
+	}
+	for _, name := range []string{"Sluice-Id", "Sluice-Received-At", "Sluice-Attempt", "Sluice-Replayed", "Content-Length"} {
+		if got := values(head, name); len(got) != 1 {
+			t.Errorf("%s: %s is there %d times", what, name, len(got))
+		}
+	}
+	if got := values(head, "Transfer-Encoding"); len(got) != 0 {
+		t.Errorf("%s: Transfer-Encoding went on: %q", what, got)
+	}
+}
+
+// What senders may forge never reaches the app; what proxies before the sidecar
+// have said is kept.
+func TestForgedAndForwardedFields(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), newApp(t)
+	raw := newRawApp(t, a)
+	s := passing(t, db, a)
+	forged := "Sluice-Id: forged\r\nsluice-verified: github\r\nSLUICE-Signature: v1=00\r\nSluice-Attempt: 7\r\nSluice-Anything: x\r\n" +
+		"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-For: 198.51.100.1, 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: outside.example\r\n"
+	for _, framing := range []string{"Content-Length: 2\r\n\r\n{}", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"} {
+		if got := s.raw("POST /hooks/x HTTP/1.1\r\nHost: h\r\n" + forged + framing); got.status != 200 {
+			t.Fatalf("answered %d (%v)", got.status, got.err)
+		}
+		head := raw.next(t).head
+		if strings.Contains(head, "forged") || strings.Contains(head, "v1=00") || len(values(head, "Sluice-Verified"))+len(values(head, "Sluice-Anything")) > 0 {
+			t.Errorf("a forged field went on:\n%s", head)
+		}
+		if got := values(head, "Sluice-Attempt"); len(got) != 1 || got[0] != "1" {
+			t.Errorf("Sluice-Attempt is %q", got)
+		}
+		for name, want := range map[string]string{
+			"X-Forwarded-For":   "203.0.113.7, 198.51.100.1, 192.0.2.1, 127.0.0.1",
+			"X-Forwarded-Proto": "https", "X-Forwarded-Host": "outside.example",
+		} {
+			if got := values(head, name); len(got) != 1 || got[0] != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+	}
+}
+
+// Requests that two parsers might read differently end the connection with an
+// error, and nothing of them becomes a second request.
+func TestSmuggling(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"HEADER_TIMEOUT": "500ms", "BODY_TIMEOUT": "500ms"})
+	inner := "POST /hooks/smuggled HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+	post := "POST /hooks/x HTTP/1.1\r\nHost: h\r\n"
+	for _, c := range []struct {
+		name, request string
+		want          []int // what may be answered; 0 is a connection closed without a word
+	}{
+		{"bare line feeds", "POST /hooks/x HTTP/1.1\nHost: h\nContent-Length: 2\n\n{}", []int{400, 200, 0}},
+		{"two lengths", post + "Content-Length: 2\r\nContent-Length: 4\r\n\r\n{}" + inner, []int{400}},
+		{"list of lengths", post + "Content-Length: 2, 4\r\n\r\n{}" + inner, []int{400}},
+		{"signed length", post + "Content-Length: +2\r\n\r\n{}" + inner, []int{400}},
+		{"negative length", post + "Content-Length: -2\r\n\r\n{}" + inner, []int{400}},
+		{"length in hex", post + "Content-Length: 0x2\r\n\r\n{}" + inner, []int{400}},
+		{"empty length", post + "Content-Length:\r\n\r\n" + inner, []int{400}},
+		{"unknown encoding", post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + inner, []int{400, 501}},
+		{"encoding with a tab", post + "Transfer-Encoding:\tchunked, identity\r\n\r\n0\r\n\r\n" + inner, []int{400, 501}},
+		{"space before colon", post + "Content-Length : 5\r\n\r\n{}", []int{400}},
+		{"obsolete folding", post + "X-Fold: a\r\n b\r\nContent-Length: 2\r\n\r\n{}", []int{400, 200}},
+		{"NUL in a value", post + "X-Bad: a\x00b\r\nContent-Length: 2\r\n\r\n{}", []int{400}},
+		{"carriage return in a value", post + "X-Bad: a\rSluice-Id: forged\r\nContent-Length: 2\r\n\r\n{}", []int{400}},
+		{"no host", "POST /hooks/x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", []int{400}},
+		{"two hosts", post + "Host: other\r\nContent-Length: 2\r\n\r\n{}", []int{400}},
+		{"space in the target", "POST /hooks/x HTTP/1.1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", []int{400}},
+		{"bad chunk", post + "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", []int{400}},
+		{"body cut short", post + "Content-Length: 200\r\n\r\n{}", []int{400, 408, 0}},
+		{"chunks cut short", post + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", []int{400, 408, 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			br := bufio.NewReader(s.halfClosed(t, c.request))
+			got := readAnswer(br)
+			ok := false
+			for _, w := range c.want {
+				ok = ok || got.status == w
+			}
+			if !ok {
+				t.Errorf("answered %d %q (%v), want one of %v", got.status, got.body, got.err, c.want)
+			}
+			if next := readAnswer(br); next.status != 0 && next.status != 400 {
+				t.Errorf("a second request was answered: %d %q", next.status, next.body)
+			}
+		})
+	}
+	for _, d := range a.deliveries() {
+		if d.uri != "/hooks/x" || d.id == "forged" {
+			t.Errorf("smuggled: %s %s", d.id, d.uri)
+		}
+		if d.size != 2 && d.size != 0 {
+			t.Errorf("a body of %d bytes reached the app: %q", d.size, d.body)
+		}
+	}
+}
+
+// With both framings chunked counts (RFC 9112, 6.3), and what comes after its end
+// is a request of its own, which the sidecar judges like any other: the app
+// never sees the two as one.
+func TestBothFramings(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"GITHUB_WEBHOOK_SECRET": "secret"})
+	inner := "POST /webhooks/github HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+	for _, fields := range []string{"Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"} {
+		br := bufio.NewReader(s.halfClosed(t, "POST /hooks/x HTTP/1.1\r\nHost: h\r\n"+fields+"\r\n\r\n0\r\n\r\n"+inner))
+		if got := readAnswer(br); got.status != 200 && got.status != 400 {
+			t.Errorf("answered %d (%v)", got.status, got.err)
+		}
+		if next := readAnswer(br); next.status/100 == 2 {
+			t.Errorf("the second request was taken unverified: %d", next.status)
+		}
+	}
+	for _, d := range a.deliveries() {
+		if d.uri != "/hooks/x" || d.size != 0 {
+			t.Errorf("smuggled: %s with %d bytes", d.uri, d.size)
+		}
+	}
+}
+
+// halfClosed sends bytes and then says that there are no more.
+func (s *sidecar) halfClosed(t *testing.T, request string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(c, request)
+	c.(*net.TCPConn).CloseWrite()
+	return c
+}
+
+// A webhook of which only a part has arrived is never taken.
+func TestTruncatedBodyIsNeverTaken(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"HEADER_TIMEOUT": "300ms", "BODY_TIMEOUT": "300ms"})
+	for _, up := range []bool{true, false} {
+		if !up {
+			a.stop()
+			s.mustHold("/hooks/kept", "{}")
+		}
+		for _, part := range []string{
+			"POST /hooks/cut HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{",
+			"POST /hooks/cut HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 30000),
+			"POST /hooks/cut HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+			"POST /hooks/cut HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+		} {
+			c := s.halfClosed(t, part)
+			if got := readAnswer(bufio.NewReader(c)); got.status/100 == 2 {
+				t.Errorf("app up=%v: %.60q got %d", up, part, got.status)
+			}
+			slow := s.dial() // open, but silent
+			io.WriteString(slow, part)
+			if got := readAnswer(bufio.NewReader(slow)); got.status/100 == 2 {
+				t.Errorf("app up=%v: silent after %.60q got %d", up, part, got.status)
+			}
+		}
+	}
+	if n := db.number(`SELECT count(*) FROM webhook_queue WHERE convert_from(headers, 'LATIN1') LIKE '%/hooks/cut%'`); n != 0 {
+		t.Errorf("%d parts were stored", n)
+	}
+	for _, d := range a.deliveries() {
+		if d.uri == "/hooks/cut" {
+			t.Error("a part reached the app")
+		}
+	}
+}
+
+// A sender that does not finish its head is sent away, and others are served
+// meanwhile.
+func TestSlowHead(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"HEADER_TIMEOUT": "400ms"})
+	for _, start := range []string{"P", "POST /hooks/x HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.1\r\nHo", "\x16\x03\x01\x02\x00"} {
+		c := s.dial()
+		began := time.Now()
+		io.WriteString(c, start)
+		done := make(chan struct{})
+		go func() { // a byte now and then must not extend the limit
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					if _, err := io.WriteString(c, "x"); err != nil {
+						return
+					}
+				case <-done:
+					return
+				}
+			}
+		}()
+		s.mustPass("/hooks/other", "{}")
+		io.Copy(io.Discard, c)
+		close(done)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%q: sent away after %v", start, took)
+		}
+	}
+}
+
+// Requests that come before the answers to earlier ones are answered in order.
+func TestPipelined(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	c := s.dial()
+	const n = 40
+	var all strings.Builder
+	for i := range n {
+		body := numbered("pipe", i)
+		switch i % 4 {
+		case 3:
+			fmt.Fprintf(&all, "POST /hooks/p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+		default:
+			fmt.Fprintf(&all, "POST /hooks/p HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		}
+	}
+	go io.WriteString(c, all.String())
+	br := bufio.NewReader(c)
+	for i := range n {
+		if i == n/2 {
+			a.stop()
+		}
+		if got := readAnswer(br); got.status/100 != 2 {
+			t.Fatalf("request %d: %d %q (%v)", i, got.status, got.body, got.err)
+		}
+	}
+	if !within(100*time.Millisecond, func() bool { return s.status().State == "passing" }) {
+		a.start()
+	}
+	got := a.waitAccepted(n, 15*time.Second)
+	for i, d := range got {
+		if _, m := d.number(); m != i {
+			t.Fatalf("delivery %d is webhook %d", i, m)
+		}
+	}
+}
+
+func TestOddButLegalRequests(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	for _, held := range []bool{false, true} {
+		if held {
+			a.stop()
+			s.mustHold("/hooks/first", "{}")
+		}
+		for name, request := range map[string]string{
+			"HTTP/1.0":          "POST /hooks/x HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}",
+			"HTTP/1.0 and host": "POST /hooks/x HTTP/1.0\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
+			"absolute form":     "POST http://h/hooks/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
+			"no body":           "POST /hooks/x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+			"no length at all":  "POST /hooks/x HTTP/1.1\r\nHost: h\r\n\r\n",
+			"escaped path":      "POST /%68ooks/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
+			"connection close":  "POST /hooks/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+			"connection names":  "POST /hooks/x HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\n{}",
+			"long head":         "POST /hooks/x HTTP/1.1\r\nHost: h\r\nX-Long: " + strings.Repeat("a", 40000) + "\r\nContent-Length: 2\r\n\r\n{}",
+			"split head and trailer": "POST /hooks/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n" +
+				"2\r\n{}\r\n0\r\nX-T: 1\r\n\r\n",
+		} {
+			got := s.raw(request)
+			if got.status/100 != 2 || got.held() != held {
+				t.Errorf("%s: %d %q held=%v, want held=%v (%v)", name, got.status, got.body, got.held(), held, got.err)
+			}
+		}
+	}
+	a.start()
+	a.waitAccepted(21, 15*time.Second)
+	for _, d := range a.deliveries() {
+		if d.header.Get("X-Hop") != "" || d.header.Get("Trailer") != "" {
+			t.Errorf("a field for one connection went on: %v", d.header)
+		}
+	}
+}
+
+func TestExpectContinue(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"MAX_BODY_BYTES": "1000"})
+	for _, held := range []bool{false, true} {
+		if held {
+			a.stop()
+			s.mustHold("/hooks/first", "{}")
+		}
+		c := s.dial()
+		io.WriteString(c, "POST /hooks/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+		br := bufio.NewReader(c)
+		line, err := br.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, "HTTP/1.1 100 ") {
+			t.Fatalf("no 100: %q %v", line, err)
+		}
+		br.ReadString('\n')
+		io.WriteString(c, "{}")
+		if got := readAnswer(br); got.status/100 != 2 || got.held() != held {
+			t.Errorf("answered %d held=%v", got.status, got.held())
+		}
+		// Too large: told before the body is sent.
+		if got := s.raw("POST /hooks/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n"); got.status != 413 {
+			t.Errorf("answered %d, want 413", got.status)
+		}
+	}
+	for _, d := range a.deliveries() {
+		if d.header.Get("Expect") != "" {
+			t.Error("Expect went on to the app")
+		}
+	}
+}
