@@ -46,7 +46,7 @@ param database Database = {
   kind: 'new'
   auth: 'entra'
   version: '17'
-  sku: 'Standard_B1ms'
+  sku: 'Standard_B2s'
   tier: 'Burstable'
   storageGiB: 32
   backupDays: 7
@@ -169,7 +169,7 @@ module newDatabase 'modules/database.bicep' = if (database.kind == 'new') {
     administrator: databaseUser
     auth: database.auth
     version: database.?version ?? '17'
-    sku: database.?sku ?? 'Standard_B1ms'
+    sku: database.?sku ?? 'Standard_B2s'
     tier: database.?tier ?? 'Burstable'
     storageGiB: database.?storageGiB ?? 32
     backupDays: database.?backupDays ?? 7
@@ -235,7 +235,10 @@ var databaseEnv EnvironmentVariable[] = passwordAuth
     ]
 
 // The sidecar alone holds webhooks and is talked to by operators.
-var sidecarOnly = ['BUFFER_KEY', 'CONTROL_TOKEN']
+var sidecarOnly = ['BUFFER_KEY', 'CONTROL_TOKEN', 'GENERIC_WEBHOOK_SECRET']
+
+// The app alone acts in the operator's name.
+var appOnly = ['GITHUB_APP_PRIVATE_KEY', 'GITHUB_TOKEN', 'SLACK_BOT_TOKEN', 'SLACK_WEBHOOK_URL']
 
 var secretEnv EnvironmentVariable[] = map(secretVariables, variable => {
   name: variable
@@ -260,10 +263,14 @@ module containerApp 'modules/container-app.bicep' = if (deployApp) {
     )
     sharedEnv: concat(
       databaseEnv,
-      filter(secretEnv, entry => !contains(sidecarOnly, entry.name)),
+      filter(secretEnv, entry => !contains(concat(sidecarOnly, appOnly), entry.name)),
       plain(sharedVariables)
     )
-    appEnv: concat([{ name: 'SHUTDOWN_GRACE_MS', value: string(shutdownGraceMs) }], plain(appVariables))
+    appEnv: concat(
+      [{ name: 'SHUTDOWN_GRACE_MS', value: string(shutdownGraceMs) }],
+      filter(secretEnv, entry => contains(appOnly, entry.name)),
+      plain(appVariables)
+    )
     sidecarEnv: concat(filter(secretEnv, entry => contains(sidecarOnly, entry.name)), plain(sidecarVariables))
     sizes: sizes
     scale: scale

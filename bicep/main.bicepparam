@@ -1,4 +1,4 @@
-// A first installation: one replica, the smallest server, GitHub as the sender.
+// A first installation: one to three replicas, a small server, GitHub as the sender.
 // dev.bicepparam and production.bicepparam are a smaller and a larger one.
 //
 // scripts/deploy sets the variables read here. A secret is given once, in the

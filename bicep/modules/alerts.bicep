@@ -31,6 +31,23 @@ var logAlerts = [
     threshold: 3
   }
   {
+    name: 'webhooks-refused'
+    description: 'Webhooks get 503: the app is away and they could not be stored. Most senders do not try again for long.'
+    lines: [
+      'Webhook refused, it could not be stored'
+      'Webhook refused, the queue is at its limit'
+    ]
+    severity: 1
+    threshold: 0
+  }
+  {
+    name: 'webhooks-failed'
+    description: 'The app refused a held webhook for good. It is kept as failed and waits for a decision.'
+    lines: ['Webhook given up, kept as failed for the operator']
+    severity: 2
+    threshold: 0
+  }
+  {
     name: 'work-abandoned'
     description: 'A drain ran out of time and cut work off. Jobs run again in the next revision.'
     lines: ['Force exit after extended grace timeout, work abandoned']

@@ -86,7 +86,7 @@ type NewDatabase = {
   @description('Major version of PostgreSQL.')
   version: '15' | '16' | '17'
 
-  @description('Compute, for example Standard_B1ms (35 connections for users) or Standard_D2ds_v5.')
+  @description('Compute, for example Standard_B2s. A replica takes 16 connections, and a deploy doubles the replicas; Standard_B1ms has 35 in all, so one replica.')
   sku: string
 
   @description('Tier that the compute belongs to.')
@@ -208,6 +208,11 @@ type SecretVariable =
   | 'BUFFER_KEY'
   | 'CONTROL_TOKEN'
   | 'SLUICE_SECRET'
+  | 'GITHUB_APP_PRIVATE_KEY'
+  | 'GITHUB_TOKEN'
+  | 'SLACK_BOT_TOKEN'
+  | 'SLACK_WEBHOOK_URL'
+  | 'GENERIC_WEBHOOK_SECRET'
   | 'GITHUB_WEBHOOK_SECRET'
   | 'SLACK_SIGNING_SECRET'
   | 'STRIPE_WEBHOOK_SECRET'
@@ -217,7 +222,11 @@ type SecretVariable =
   | 'DISCORD_PUBLIC_KEY'
   | 'ZOOM_SECRET_TOKEN'
   | 'META_APP_SECRET'
+  | 'META_VERIFY_TOKEN'
   | 'TWILIO_AUTH_TOKEN'
+  | 'CLOUDEVENTS_TOKEN'
+  | 'EVENTGRID_TOKEN'
+  | 'GRAPH_CLIENT_STATE'
 
 @export()
 @description('Who is told when something is wrong.')

@@ -238,3 +238,34 @@ func TestSpoolIsAVolumeOfTheReplica(t *testing.T) {
 		}
 	})
 }
+
+// A deploy runs the replicas of two revisions side by side, each with the
+// connections of both binaries.
+func TestConnectionsSufficeDuringADeploy(t *testing.T) {
+	const perReplica = 10 + 6 // the app's DATABASE_MAX_CONNS and the sidecar's
+	connections := map[string]float64{"Standard_B1ms": 35, "Standard_B2s": 414, "Standard_D2ds_v5": 844}
+	judged := 0
+	for _, file := range parameterFiles(t) {
+		resources := value[[]any](t, readJSON(t, snapshotOf(file)), "predictedResources")
+		var sku string
+		var replicas float64
+		for _, r := range resources {
+			switch value[string](t, r, "type") {
+			case "Microsoft.DBforPostgreSQL/flexibleServers":
+				sku = value[string](t, r, "sku", "name")
+			case "Microsoft.App/containerApps":
+				replicas = value[float64](t, r, "properties", "template", "scale", "maxReplicas")
+			}
+		}
+		if sku == "" {
+			continue // a server that was brought in
+		}
+		judged++
+		if need := 2 * replicas * perReplica; need > connections[sku] {
+			t.Errorf("%s: %v connections in a deploy, %s has %v", filepath.Base(file), need, sku, connections[sku])
+		}
+	}
+	if judged < 4 {
+		t.Errorf("only %d servers judged", judged)
+	}
+}

@@ -115,7 +115,7 @@ func TestSecureParametersHaveNoValueInASnapshot(t *testing.T) {
 func TestVariablesAreKnownToTheBinaries(t *testing.T) {
 	senders := literals(t, root+"/sidecar/senders")
 	known := map[string][]string{
-		"sidecar": slices.Concat(tags(t, root+"/sidecar/internal/config"), senders),
+		"sidecar": slices.Concat(tags(t, root+"/sidecar/internal/config"), literals(t, root+"/sidecar/internal/config"), senders),
 		"app":     slices.Concat(tags(t, root+"/app/internal/config"), senders),
 	}
 	for name, variables := range known {
