@@ -15,6 +15,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/kelseyhightower/envconfig"
+
+	"sluice/app/internal/routes"
 )
 
 // Secret is a value that never prints.
@@ -62,6 +64,9 @@ type Config struct {
 	HTTPPerHost      int           `envconfig:"HTTP_PER_HOST" default:"8"`
 	LogLevel         slog.Level    `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat        string        `envconfig:"LOG_FORMAT"`
+	WebhookRoutes    string        `envconfig:"WEBHOOK_ROUTES" default:"/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/stripe=stripe,/hooks/*=generic"`
+
+	Routes []routes.Route `ignored:"true" json:"-"` // WEBHOOK_ROUTES, parsed
 }
 
 // Grace is how long work under way may take after SIGTERM.
@@ -82,6 +87,10 @@ func Load() (Config, error) {
 	var c Config
 	problems := parse(&c)
 	problems = append(problems, c.check()...)
+	var err error
+	if c.Routes, err = routes.Parse(c.WebhookRoutes, os.Getenv); err != nil {
+		problems = append(problems, strings.Split(err.Error(), "\n")...)
+	}
 	if len(problems) > 0 {
 		return Config{}, problems
 	}
@@ -96,6 +105,9 @@ func parse(c *Config) Problems {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := field.Tag.Get("envconfig")
+		if name == "" {
+			continue
+		}
 		if value, set := os.LookupEnv(name); set && value == "" {
 			// A variable set to nothing counts as not set; envconfig would try
 			// to parse it. So its field is read under a name that is never set.

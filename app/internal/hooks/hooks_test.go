@@ -2,6 +2,7 @@ package hooks_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -185,4 +186,20 @@ func FuzzPayload(f *testing.F) {
 		rules.Match(e)
 		e.Fields(3, 10, 100)
 	})
+}
+
+// The examples in the documentation are right.
+func TestDocumentedExamples(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/app.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(page), "```yaml\n")
+	if len(blocks) < 2 {
+		t.Fatal("the page has no example")
+	}
+	for _, block := range blocks[1:] {
+		text, _, _ := strings.Cut(block, "```")
+		parse(t, text)
+	}
 }

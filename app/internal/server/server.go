@@ -16,6 +16,7 @@ import (
 	"sluice/app/drain"
 	"sluice/app/internal/hooks"
 	"sluice/app/internal/intake"
+	"sluice/app/internal/routes"
 	"sluice/app/internal/tracing"
 )
 
@@ -31,8 +32,8 @@ type Config struct {
 	Rules            func() *hooks.Rules
 	Ping             func(context.Context) error // asks the database
 	GitHubAPIURL     string
-	Secrets          func(variable string) []string // a sender's secrets
-	SluiceSecrets    []string                       // shared with the sidecar; two during rotation
+	Routes           []routes.Route
+	SluiceSecrets    []string // shared with the sidecar; two during rotation
 	MaxBodyBytes     int64
 	MaxInflightBytes int64
 	Tracer           *tracing.Tracer // may be nil
@@ -63,9 +64,9 @@ func (s *Server) Ready() { s.ready.Store(true) }
 // Handler returns the app's routes.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /webhooks/github", s.webhook("github"))
-	mux.Handle("POST /webhooks/slack/events", s.webhook("slack"))
-	mux.Handle("POST /hooks/", s.webhook("generic"))
+	for _, r := range s.c.Routes {
+		mux.Handle(r.Path, s.webhook(r))
+	}
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /health", s.healthz)
 	mux.HandleFunc("GET /readiness", s.readiness)

@@ -12,6 +12,7 @@ import (
 	"sluice/app/internal/hooks"
 	"sluice/app/internal/intake"
 	"sluice/app/internal/jobs"
+	"sluice/app/internal/routes"
 	"sluice/app/internal/tracing"
 	"sluice/sidecar/senders"
 )
@@ -22,26 +23,19 @@ type accepted struct {
 	Jobs   int    `json:"jobs"` // how many hooks it started
 }
 
-// webhook receives what the named sender sends. It answers 202 when the
+// webhook receives what the route's sender sends. It answers 202 when the
 // webhook and its jobs are committed.
-func (s *Server) webhook(source string) http.Handler {
-	sender, err := senders.Lookup(source)
-	if err != nil {
-		s.log.Error("Route has no sender", "source", source, "err", err)
-		return http.NotFoundHandler()
-	}
-	var secrets []string
-	if variable := sender.Traits().SecretVar; variable != "" {
-		if secrets = s.c.Secrets(variable); len(secrets) == 0 {
-			s.log.Warn("Webhooks are not verified, no secret is set", "source", source, "variable", variable)
-		}
+func (s *Server) webhook(route routes.Route) http.Handler {
+	traits := route.Sender.Traits()
+	if traits.SecretVar != "" && len(route.Secrets) == 0 {
+		s.log.Warn("Webhooks are not verified, no secret is set", "source", traits.Name, "variable", traits.SecretVar)
 	}
 	return s.c.Drain.Requests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.receive(w, r, sender, secrets)
+		s.receive(w, r, route)
 	}))
 }
 
-func (s *Server) receive(w http.ResponseWriter, r *http.Request, sender senders.Sender, secrets []string) {
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, route routes.Route) {
 	if !s.ready.Load() {
 		refuse(w, http.StatusServiceUnavailable, "starting")
 		return
@@ -54,23 +48,51 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, sender senders.
 
 	now := time.Now().UTC()
 	req := senderRequest(r, body)
-	from, err := s.verify(req, sender, secrets, now)
+	// Only a POST brings something; a sender may shake hands in other ways.
+	signed := r.Method == http.MethodPost && !route.Sender.Traits().OpenHandshake
+	if !signed && shake(w, route, req) {
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		refuse(w, http.StatusMethodNotAllowed, "only POST brings a webhook")
+		return
+	}
+	from, err := s.verify(req, route.Sender, route.Secrets, now)
 	if err != nil {
-		s.log.Warn("Webhook refused", "source", sender.Traits().Name, "err", err)
+		s.log.Warn("Webhook refused", "source", route.Sender.Traits().Name, "err", err)
 		refuse(w, http.StatusUnauthorized, err.Error())
 		return
 	}
-	if h, ok := sender.(senders.Handshaker); ok {
-		if a, is := h.Handshake(req, secrets); is {
-			writeAnswer(w, a)
-			return
-		}
+	if signed && shake(w, route, req) {
+		return
 	}
-	ctx, span := s.c.Tracer.Receive(r.Context(), r.Header, sender.Traits().Name)
-	hook := s.describe(r.WithContext(ctx), req, sender, from, now)
+	ctx, span := s.c.Tracer.Receive(r.Context(), r.Header, route.Sender.Traits().Name)
+	hook := s.describe(r.WithContext(ctx), req, route.Sender, from, now)
 	span.Set("sluice.id", hook.ID, "sluice.delivery_id", hook.DeliveryID, "sluice.event", hook.Event,
 		"sluice.replayed", r.Header.Get("Sluice-Replayed"))
 	span.End(s.store(ctx, w, hook))
+}
+
+// shake answers a handshake, if the request is one.
+func shake(w http.ResponseWriter, route routes.Route, req senders.Request) bool {
+	h, ok := route.Sender.(senders.Handshaker)
+	if !ok {
+		return false
+	}
+	a, ok := h.Handshake(req, route.Handshake)
+	if !ok {
+		return false
+	}
+	for name, value := range a.Header {
+		w.Header().Set(name, value)
+	}
+	if a.ContentType != "" {
+		w.Header().Set("Content-Type", a.ContentType)
+	}
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body)
+	return true
 }
 
 // describe names the webhook and the jobs it starts.
@@ -165,15 +187,4 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, 
 		refuse(w, http.StatusBadRequest, "body not readable")
 	}
 	return nil, nil, false
-}
-
-func writeAnswer(w http.ResponseWriter, a senders.Answer) {
-	for name, value := range a.Header {
-		w.Header().Set(name, value)
-	}
-	if a.ContentType != "" {
-		w.Header().Set("Content-Type", a.ContentType)
-	}
-	w.WriteHeader(a.Status)
-	_, _ = w.Write(a.Body)
 }

@@ -10,9 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,6 +21,7 @@ import (
 	"sluice/app/internal/database"
 	"sluice/app/internal/intake"
 	"sluice/app/internal/jobs"
+	"sluice/app/internal/routes"
 	"sluice/app/internal/server"
 	"sluice/app/internal/tracing"
 )
@@ -76,7 +75,7 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 	s.intake = intake.New(s.pool, s.runner, log)
 	s.server = server.New(server.Config{
 		Drain: s.drain, Store: s.intake, Rules: s.rules.inForce, Ping: ping(s.pool),
-		GitHubAPIURL: c.GitHubAPIURL, Secrets: secrets, SluiceSecrets: split(string(c.SluiceSecret)),
+		GitHubAPIURL: c.GitHubAPIURL, Routes: c.Routes, SluiceSecrets: routes.Secrets(string(c.SluiceSecret)),
 		MaxBodyBytes: c.MaxBodyBytes, MaxInflightBytes: c.MaxInflightBytes, Tracer: s.tracer, Logger: log,
 	})
 	return s, nil
@@ -185,19 +184,4 @@ func ping(pool *pgxpool.Pool) func(context.Context) error {
 		_, err := pool.Exec(ctx, "SELECT 1")
 		return err
 	}
-}
-
-// secrets reads a sender's secrets.
-func secrets(variable string) []string { return split(os.Getenv(variable)) }
-
-// split takes apart a list of secrets: two, separated by a comma, during
-// rotation.
-func split(list string) []string {
-	var found []string
-	for s := range strings.SplitSeq(list, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			found = append(found, s)
-		}
-	}
-	return found
 }
