@@ -44,7 +44,7 @@ type Config struct {
 // Defaults are the figures that the documentation speaks of.
 func Defaults() Config {
 	return Config{
-		Rounds: 5, Turn: 2 * time.Second, Held: 6000, Bytes: 2048, Lanes: 16,
+		Rounds: 5, Turn: 1500 * time.Millisecond, Held: 4000, Bytes: 2048, Lanes: 16,
 		PassConnections: 32, HoldConnections: 64, ReplayConnections: 8,
 		Progress: func(string) {},
 	}
@@ -73,9 +73,7 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	report = newReport(c)
-	if report.Machine.PostgreSQL, err = s.serverVersion(ctx); err != nil {
-		return nil, err
-	}
+	report.Machine.PostgreSQL = s.version
 	var sections []section
 	for _, name := range c.Sections {
 		c.Progress("preparing " + name)

@@ -16,7 +16,8 @@ type hold struct {
 	requests []load.Request
 	sidecar  *sidecar
 	queue    *pgx.Conn // to look into the sidecar's table
-	inserts  *inserts
+	inserts  []load.Sender
+	database load.Meter
 }
 
 const (
@@ -25,7 +26,7 @@ const (
 )
 
 func (s *stage) newHold(ctx context.Context) (*hold, error) {
-	h := &hold{config: s.config, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
+	h := &hold{config: s.config, database: s.databaseCPU, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
 	nobody, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -37,27 +38,40 @@ func (s *stage) newHold(ctx context.Context) (*hold, error) {
 		return nil, err
 	}
 	// One webhook of each lane makes the rows that are copied.
-	if err := h.post(ctx, load.Spec{Connections: 1, Count: s.config.Lanes}, nil); err != nil {
+	if _, err := h.post(ctx, load.Spec{Count: s.config.Lanes}, 1); err != nil {
 		return nil, err
 	}
-	h.inserts, err = s.newInserts(ctx, h.queue)
+	h.inserts, err = s.newInserters(ctx, h.queue)
 	return h, err
 }
 
 func (h *hold) round(ctx context.Context, number int, r *Report) error {
+	spec := load.Spec{Warm: warm, Measure: h.config.Turn, Meters: []load.Meter{h.database, h.sidecar.CPU}}
 	held := func() error {
-		return h.post(ctx, load.Spec{
-			Connections: h.config.HoldConnections, Warm: warm, Measure: h.config.Turn, CPU: h.sidecar.CPU,
-		}, func(f Figures) { r.add(sectionHold, "sidecar", number, f) })
+		got, err := h.post(ctx, spec, h.config.HoldConnections)
+		if err != nil {
+			return fmt.Errorf("sidecar: %w", err)
+		}
+		f := figures(got)
+		f.DatabaseCPU, f.CPU = each(got.Used[0], got.Answered), each(got.Used[1], got.Answered)
+		r.add(sectionHold, "sidecar", number, f)
+		return nil
 	}
 	inserted := func() error {
-		got, err := h.inserts.run(ctx, warm, h.config.Turn)
-		if err == nil {
-			r.add(sectionHold, singleInsert, number, figures(got))
+		got, err := load.Run(ctx, spec, h.inserts)
+		if err != nil {
+			return fmt.Errorf("single INSERTs: %w", err)
 		}
-		return err
+		f := figures(got)
+		f.DatabaseCPU = each(got.Used[0], got.Answered)
+		r.add(sectionHold, singleInsert, number, f)
+		return nil
 	}
-	turns := []func() error{held, inserted}
+	return inTurn(number, held, inserted)
+}
+
+// inTurn calls the functions, another one first in each round.
+func inTurn(number int, turns ...func() error) error {
 	for i := range turns {
 		if err := turns[(i+number)%len(turns)](); err != nil {
 			return err
@@ -67,27 +81,23 @@ func (h *hold) round(ctx context.Context, number int, r *Report) error {
 }
 
 // post has webhooks held and checks that each one acknowledged has its row.
-func (h *hold) post(ctx context.Context, spec load.Spec, done func(Figures)) error {
+func (h *hold) post(ctx context.Context, spec load.Spec, connections int) (*load.Result, error) {
 	before, err := h.rows(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	spec.Addr, spec.Requests = h.sidecar.addr, h.requests
-	got, err := load.Run(ctx, spec)
+	got, err := load.Post(ctx, spec, load.Target{Addr: h.sidecar.addr, Connections: connections, Requests: h.requests})
 	if err != nil {
-		return fmt.Errorf("sidecar: %w", err)
+		return nil, err
 	}
 	after, err := h.rows(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if after-before != got.Total {
-		return fmt.Errorf("sidecar: %d webhooks acknowledged and %d rows written", got.Total, after-before)
+		return nil, fmt.Errorf("%d webhooks acknowledged and %d rows written", got.Total, after-before)
 	}
-	if done != nil {
-		done(figures(got))
-	}
-	return nil
+	return got, nil
 }
 
 func (h *hold) rows(ctx context.Context) (n int, err error) {
@@ -95,14 +105,4 @@ func (h *hold) rows(ctx context.Context) (n int, err error) {
 		return 0, fmt.Errorf("count rows: %w", err)
 	}
 	return n, nil
-}
-
-// connect opens a connection that the stage closes.
-func (s *stage) connect(ctx context.Context, url string) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return nil, fmt.Errorf("connect to database: %w", err)
-	}
-	s.onClose(func() error { return conn.Close(context.Background()) })
-	return conn, nil
 }

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"sluice/infra/bench/load"
 	"sluice/infra/bench/process"
@@ -80,24 +79,15 @@ func (p *pass) round(ctx context.Context, number int, r *Report) error {
 	for i := range p.contenders {
 		// Each round begins with another one, so that none always follows the same.
 		c := p.contenders[(i+number)%len(p.contenders)]
-		got, err := load.Run(ctx, load.Spec{
-			Addr: c.addr, Connections: p.config.PassConnections, Requests: p.requests,
-			Warm: warm, Measure: p.config.Turn, CPU: c.proc.CPU,
-		})
+		got, err := load.Post(ctx,
+			load.Spec{Warm: warm, Measure: p.config.Turn, Meters: []load.Meter{c.proc.CPU}},
+			load.Target{Addr: c.addr, Connections: p.config.PassConnections, Requests: p.requests})
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		r.add(sectionPass, c.name, number, figures(got))
+		f := figures(got)
+		f.CPU = each(got.Used[0], got.Answered)
+		r.add(sectionPass, c.name, number, f)
 	}
 	return nil
 }
-
-func figures(got *load.Result) Figures {
-	f := Figures{Rate: got.Rate(), P50: micros(got.Percentile(0.5)), P99: micros(got.Percentile(0.99))}
-	if got.Answered > 0 {
-		f.CPU = micros(got.CPU) / float64(got.Answered)
-	}
-	return f
-}
-
-func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

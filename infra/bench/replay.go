@@ -7,16 +7,14 @@ import (
 	"net"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"sluice/infra/bench/load"
 	"sluice/infra/bench/process"
 	"sluice/infra/bench/standin"
 )
 
 // replay compares the sidecar, which hands an app the webhooks that it has held,
-// with a sender that posts the same number to the same app directly. The app is
-// started anew for each turn, so that neither finds the other's work.
+// with a sender that posts to the same app directly. The app is started anew for
+// each turn, so that neither finds the other's work.
 type replay struct {
 	stage    *stage
 	config   Config
@@ -39,7 +37,7 @@ const (
 	replayed      = ": replay"
 	direct        = ": posted directly"
 	replayLimit   = 2 * time.Minute
-	receivedPoll  = 100 * time.Millisecond
+	receivedPoll  = 100 * time.Millisecond // a turn's end is told by the app's own times, not by this
 )
 
 func (s *stage) newReplay(ctx context.Context) (*replay, error) {
@@ -55,11 +53,11 @@ func (s *stage) newReplay(ctx context.Context) (*replay, error) {
 
 func (p *replay) round(ctx context.Context, number int, r *Report) error {
 	for _, a := range p.apps {
-		turns := []func(context.Context, app, int, *Report) error{p.replayed, p.direct}
-		for i := range turns {
-			if err := turns[(i+number)%len(turns)](ctx, a, number, r); err != nil {
-				return fmt.Errorf("%s: %w", a.name, err)
-			}
+		err := inTurn(number,
+			func() error { return p.replayed(ctx, a, number, r) },
+			func() error { return p.direct(ctx, a, number, r) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.name, err)
 		}
 	}
 	return nil
@@ -70,16 +68,19 @@ func (p *replay) replayed(ctx context.Context, a app, number int, r *Report) err
 	if err := await(ctx, p.sidecar.Process, "http://"+p.sidecar.addr+"/healthz", `"app":"un`); err != nil {
 		return err
 	}
-	if _, err := load.Run(ctx, load.Spec{
-		Addr: p.sidecar.addr, Connections: p.config.HoldConnections, Requests: p.requests, Count: p.config.Held,
-	}); err != nil {
-		return err
-	}
-	before, err := p.sidecar.CPU()
-	if err != nil {
+	if _, err := load.Post(ctx, load.Spec{Count: p.config.Held},
+		load.Target{Addr: p.sidecar.addr, Connections: p.config.HoldConnections, Requests: p.requests}); err != nil {
 		return err
 	}
 	proc, received, err := a.start(ctx)
+	if err != nil {
+		return err
+	}
+	// The app's start is no part of a replay; the sidecar learns of it later.
+	if err := await(ctx, proc, "http://"+p.addr+"/healthz", ""); err != nil {
+		return err
+	}
+	before, err := load.Read(p.meters())
 	if err != nil {
 		return err
 	}
@@ -87,18 +88,21 @@ func (p *replay) replayed(ctx context.Context, a app, number int, r *Report) err
 	if err != nil {
 		return err
 	}
-	after, err := p.sidecar.CPU()
+	after, err := load.Read(p.meters())
 	if err != nil {
 		return err
 	}
 	r.add(sectionReplay, a.name+replayed, number, Figures{
-		Rate: float64(p.config.Held) / took.Seconds(),
-		CPU:  micros(after-before) / float64(p.config.Held),
+		Rate:        float64(p.config.Held) / took.Seconds(),
+		DatabaseCPU: each(after[0]-before[0], p.config.Held),
+		CPU:         each(after[1]-before[1], p.config.Held),
 	})
 	return proc.Kill()
 }
 
-// direct posts as many webhooks to the app, started anew, as were replayed.
+func (p *replay) meters() []load.Meter { return []load.Meter{p.stage.databaseCPU, p.sidecar.CPU} }
+
+// direct posts to the app, started anew.
 func (p *replay) direct(ctx context.Context, a app, number int, r *Report) error {
 	proc, _, err := a.start(ctx)
 	if err != nil {
@@ -107,13 +111,14 @@ func (p *replay) direct(ctx context.Context, a app, number int, r *Report) error
 	if err := await(ctx, proc, "http://"+p.addr+"/healthz", ""); err != nil {
 		return err
 	}
-	got, err := load.Run(ctx, load.Spec{
-		Addr: p.addr, Connections: p.config.ReplayConnections, Requests: p.requests, Count: p.config.Held,
-	})
+	got, err := load.Post(ctx, load.Spec{Warm: warm, Measure: p.config.Turn, Meters: []load.Meter{p.stage.databaseCPU}},
+		load.Target{Addr: p.addr, Connections: p.config.ReplayConnections, Requests: p.requests})
 	if err != nil {
 		return err
 	}
-	r.add(sectionReplay, a.name+direct, number, figures(got))
+	f := figures(got)
+	f.DatabaseCPU = each(got.Used[0], got.Answered)
+	r.add(sectionReplay, a.name+direct, number, f)
 	return proc.Kill()
 }
 
@@ -168,16 +173,19 @@ func (p *replay) startApp(ctx context.Context) (*process.Process, func(context.C
 	if err != nil {
 		return nil, nil, fmt.Errorf("split address: %w", err)
 	}
+	conn, err := p.stage.connect(ctx, url)
+	if err != nil {
+		return nil, nil, err
+	}
 	proc, err := p.stage.start(p.config.App, []string{"serve"}, []string{
 		"DATABASE_URL=" + url, "PORT=" + port, "LISTEN_HOST=127.0.0.1", "LOG_FORMAT=json",
 		"GITHUB_WEBHOOK_SECRET=" + load.Secret, "SLUICE_SECRET=" + sluiceSecret,
+		// Every webhook is stored with its job. That the jobs run is no part of
+		// what is compared, and would favour the faster turn, which ends before
+		// most of them have.
+		"MAX_WORKERS=1",
 	})
 	return proc, func(ctx context.Context) (n int, took time.Duration, err error) {
-		conn, err := pgx.Connect(ctx, url)
-		if err != nil {
-			return 0, 0, fmt.Errorf("connect to app's database: %w", err)
-		}
-		defer conn.Close(ctx)
 		var seconds float64
 		if err := conn.QueryRow(ctx, `SELECT count(*), coalesce(extract(epoch FROM max(stored_at) - min(stored_at)), 0)::float8
 FROM app_webhooks`).Scan(&n, &seconds); err != nil {

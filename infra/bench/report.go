@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"sluice/infra/bench/load"
 )
 
 // Report is what a run has measured.
@@ -28,7 +30,6 @@ type Machine struct {
 // Section is a group of contenders that were compared.
 type Section struct {
 	Name string `json:"name"`
-	Note string `json:"note"`
 	Rows []*Row `json:"rows"`
 }
 
@@ -45,7 +46,10 @@ type Figures struct {
 	Rate float64 `json:"perSecond"`
 	P50  float64 `json:"p50Micros,omitempty"`
 	P99  float64 `json:"p99Micros,omitempty"`
-	CPU  float64 `json:"cpuMicros,omitempty"` // of the whole process, for one webhook
+	// CPU time for one webhook: of the contender's whole process, and of the
+	// database server.
+	CPU         float64 `json:"cpuMicros,omitempty"`
+	DatabaseCPU float64 `json:"databaseCpuMicros,omitempty"`
 }
 
 // Ratio compares a row with another, turn by turn of the same round.
@@ -66,24 +70,32 @@ func newReport(c Config) *Report {
 
 // add records a turn; rows stand in the order in which they first appear.
 func (r *Report) add(section, row string, round int, f Figures) {
-	i := slices.IndexFunc(r.Sections, func(s *Section) bool { return s.Name == section })
-	if i < 0 {
-		i = len(r.Sections)
-		r.Sections = append(r.Sections, &Section{Name: section})
+	s := r.section(section)
+	if s == nil {
+		s = &Section{Name: section}
+		r.Sections = append(r.Sections, s)
 	}
-	s := r.Sections[i]
-	j := slices.IndexFunc(s.Rows, func(one *Row) bool { return one.Name == row })
-	if j < 0 {
-		j = len(s.Rows)
-		s.Rows = append(s.Rows, &Row{Name: row, Rounds: make([]Figures, r.Rounds)})
+	one := s.row(row)
+	if one == nil {
+		one = &Row{Name: row, Rounds: make([]Figures, r.Rounds)}
+		s.Rows = append(s.Rows, one)
 	}
-	s.Rows[j].Rounds[round] = f
+	one.Rounds[round] = f
+}
+
+func (r *Report) section(name string) *Section {
+	for _, s := range r.Sections {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
 }
 
 // compare fills the ratios of a row to another.
 func (s *Section) compare(row, to, of string, pick func(Figures) float64) {
 	a, b := s.row(row), s.row(to)
-	if a == nil || b == nil {
+	if a == nil || b == nil || a == b {
 		return
 	}
 	var ratios []float64
@@ -108,8 +120,9 @@ func (r *Report) conclude() {
 		for _, row := range s.Rows {
 			row.Figures = Figures{
 				Rate: row.median(rate), CPU: row.median(cpu),
-				P50: row.median(func(f Figures) float64 { return f.P50 }),
-				P99: row.median(func(f Figures) float64 { return f.P99 }),
+				DatabaseCPU: row.median(func(f Figures) float64 { return f.DatabaseCPU }),
+				P50:         row.median(func(f Figures) float64 { return f.P50 }),
+				P99:         row.median(func(f Figures) float64 { return f.P99 }),
 			}
 		}
 		for _, row := range s.Rows {
@@ -126,6 +139,15 @@ func (r *Report) conclude() {
 		}
 	}
 }
+
+func figures(got *load.Result) Figures {
+	return Figures{Rate: got.Rate(), P50: micros(got.Percentile(0.5)), P99: micros(got.Percentile(0.99))}
+}
+
+// each is the part of d, in microseconds, that falls to one of n.
+func each(d time.Duration, n int) float64 { return micros(d) / float64(max(n, 1)) }
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 func rate(f Figures) float64 { return f.Rate }
 func cpu(f Figures) float64  { return f.CPU }

@@ -34,8 +34,11 @@ type stage struct {
 	dir      string
 	server   *postgres.Server // nil when the database is the caller's
 	database string
+	version  string // of the server
 	logs     int
 	closers  []func() error // called last one first
+
+	postmaster int // process id of the server when it is ours
 }
 
 func newStage(ctx context.Context, c Config) (*stage, error) {
@@ -54,16 +57,15 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 	if err := s.build(ctx); err != nil {
 		return err
 	}
-	if s.database != "" {
-		return nil
+	if s.database == "" {
+		s.config.Progress("starting PostgreSQL")
+		if s.server, err = postgres.Start(ctx, postgres.Options{}); err != nil {
+			return err
+		}
+		s.onClose(s.server.Close)
+		s.database = s.server.URL
 	}
-	s.config.Progress("starting PostgreSQL")
-	if s.server, err = postgres.Start(ctx, postgres.Options{}); err != nil {
-		return err
-	}
-	s.onClose(s.server.Close)
-	s.database = s.server.URL
-	return nil
+	return s.examine(ctx)
 }
 
 // build builds the programs that were not given.
@@ -156,16 +158,39 @@ func (s *stage) freshDatabase(ctx context.Context) (string, error) {
 	return url, nil
 }
 
-func (s *stage) serverVersion(ctx context.Context) (version string, err error) {
-	conn, err := pgx.Connect(ctx, s.database)
+// connect opens a connection that the stage closes.
+func (s *stage) connect(ctx context.Context, url string) (*pgx.Conn, error) {
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
-		return "", fmt.Errorf("connect to server: %w", err)
+		return nil, fmt.Errorf("connect to database: %w", err)
 	}
-	defer conn.Close(ctx)
-	if err := conn.QueryRow(ctx, "SHOW server_version").Scan(&version); err != nil {
-		return "", fmt.Errorf("read server's version: %w", err)
+	s.onClose(func() error { return conn.Close(context.Background()) })
+	return conn, nil
+}
+
+// examine asks the server for its version and, when it is ours, for its process.
+func (s *stage) examine(ctx context.Context) error {
+	conn, err := s.connect(ctx, s.database)
+	if err != nil {
+		return err
 	}
-	return version, nil
+	var backend int
+	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version'), pg_backend_pid()").Scan(&s.version, &backend); err != nil {
+		return fmt.Errorf("examine server: %w", err)
+	}
+	if s.server != nil {
+		s.postmaster, err = process.Parent(backend)
+	}
+	return err
+}
+
+// databaseCPU is the CPU time that the server has used; 0 for one that is not
+// ours and may be anywhere.
+func (s *stage) databaseCPU() (time.Duration, error) {
+	if s.postmaster == 0 {
+		return 0, nil
+	}
+	return process.CPU(s.postmaster)
 }
 
 // await polls a URL until it answers 200 with text in the body.

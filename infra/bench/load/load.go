@@ -1,6 +1,6 @@
-// Package load posts webhooks over a fixed number of connections, each of which
-// sends its next request when the last one is answered (a closed loop), and
-// says how many were answered and how long they took.
+// Package load keeps a fixed number of senders busy, each of which sends its
+// next webhook when the last one is acknowledged (a closed loop), and says how
+// many were acknowledged and how long they took.
 //
 // It costs as little as it can, because it shares the machine with what it
 // measures: requests are made beforehand, and of an answer only the status and
@@ -11,33 +11,36 @@ package load
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Spec says what is sent. Either Measure or Count is set.
+// Sender sends one webhook and returns once it is acknowledged. It is used by
+// one goroutine. An error ends the run.
+type Sender interface {
+	Send(context.Context) error
+}
+
+// Meter returns a sum that only grows: CPU time used.
+type Meter func() (time.Duration, error)
+
+// Spec says how long is sent. Either Measure or Count is set.
 type Spec struct {
-	Addr        string // host:port
-	Connections int
-	Requests    []Request // each connection sends them in turn, beginning at a different one
-	Warm        time.Duration
-	Measure     time.Duration // how long answers are counted, after Warm
-	Count       int           // how many requests are sent in all, without a warm-up
-	// CPU returns the CPU time that what is measured has used so far; nil for
-	// none. It is called at both ends of the measured time.
-	CPU func() (time.Duration, error)
+	Warm    time.Duration // before answers are counted
+	Measure time.Duration // how long they are
+	Count   int           // how many webhooks are sent in all, without a warm-up
+	Meters  []Meter       // read at both ends of the measured time
 }
 
 // Result is what was counted.
 type Result struct {
-	Answered int           // with a 2xx, within the measured time
-	Total    int           // with a 2xx, the warm-up included
-	Elapsed  time.Duration // the measured time
-	CPU      time.Duration // used in it
-	Latency  []time.Duration
+	Answered int             // within the measured time
+	Total    int             // the warm-up included
+	Elapsed  time.Duration   // the measured time
+	Latency  []time.Duration // of what was answered in it, lowest first
+	Used     []time.Duration // in it, by the meters
 }
 
 // Rate is the answers a second.
@@ -51,114 +54,114 @@ func (r *Result) Percentile(p float64) time.Duration {
 	return r.Latency[min(int(p*float64(len(r.Latency))), len(r.Latency)-1)]
 }
 
-// patience is how long the last answers are waited for.
-const patience = 30 * time.Second
-
-type phase int32
-
-const (
-	warming phase = iota
-	measuring
-	ending
-)
+// bound limits a run: an answer may take long, but not for ever.
+func (s Spec) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 30*time.Second+s.Warm+s.Measure+time.Duration(s.Count)*10*time.Millisecond)
+}
 
 // run is one Run under way.
 type run struct {
-	spec  Spec
-	phase atomic.Int32
-	left  atomic.Int64 // requests that may still be sent, when Count is set
+	measuring, ending atomic.Bool
+	left              atomic.Int64 // webhooks that may still be sent
+	tallies           []tally      // one for each sender
 }
 
-// Run sends until the time is over or the count is reached. Any answer but a
-// 2xx, and a connection that fails, is an error: figures of a run with refusals
-// would say nothing.
-func Run(ctx context.Context, spec Spec) (*Result, error) {
-	limit := patience + spec.Warm + spec.Measure
-	if spec.Count > 0 {
-		limit += time.Duration(spec.Count) * 10 * time.Millisecond
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+type tally struct {
+	total   int
+	latency []time.Duration
+	err     error
+}
+
+// Run sends until the time is over or the count is reached.
+func Run(ctx context.Context, spec Spec, senders []Sender) (*Result, error) {
+	ctx, cancel := spec.bound(ctx)
 	defer cancel()
-	r := &run{spec: spec}
-	workers, err := r.connect(ctx)
-	defer func() {
-		for _, w := range workers {
-			w.conn.Close()
-		}
-	}()
-	if err != nil {
-		return nil, err
+	r := &run{tallies: make([]tally, len(senders))}
+	r.left.Store(1 << 62)
+	if spec.Count > 0 {
+		r.left.Store(int64(spec.Count))
+		r.measuring.Store(true)
 	}
-	// Nobody else watches the clock: a connection that hangs is closed.
-	stop := context.AfterFunc(ctx, func() {
-		for _, w := range workers {
-			w.conn.Close()
-		}
-	})
-	defer stop()
-	return r.drive(ctx, workers)
-}
-
-func (r *run) connect(ctx context.Context) (workers []*worker, err error) {
-	for i := range r.spec.Connections {
-		w, err := newWorker(ctx, r, i)
-		if err != nil {
-			return workers, err
-		}
-		workers = append(workers, w)
-	}
-	return workers, nil
-}
-
-func (r *run) drive(ctx context.Context, workers []*worker) (*Result, error) {
-	errs := make([]error, len(workers))
 	var wait sync.WaitGroup
 	begin := func() {
-		for i, w := range workers {
-			wait.Go(func() {
-				if errs[i] = w.loop(); errs[i] != nil {
-					r.phase.Store(int32(ending)) // the others need not go on
-				}
-			})
+		for i, s := range senders {
+			wait.Go(func() { r.loop(ctx, s, &r.tallies[i]) })
 		}
 	}
-	result := &Result{}
-	if r.spec.Count == 0 {
+	if spec.Count == 0 {
 		begin()
-		sleep(ctx, r.spec.Warm)
+		sleep(ctx, spec.Warm)
 	}
-	before, err := r.cpu()
+	before, beforeErr := Read(spec.Meters)
 	started := time.Now()
-	r.phase.CompareAndSwap(int32(warming), int32(measuring))
-	if r.spec.Count > 0 {
-		r.left.Store(int64(r.spec.Count))
+	if spec.Count > 0 {
 		begin()
 		wait.Wait()
 	} else {
-		sleep(ctx, r.spec.Measure)
+		r.measuring.Store(true)
+		sleep(ctx, spec.Measure)
+		r.measuring.Store(false)
 	}
-	r.phase.Store(int32(ending))
-	result.Elapsed = time.Since(started)
-	after, afterErr := r.cpu()
-	result.CPU = after - before
+	elapsed := time.Since(started)
+	used, afterErr := Read(spec.Meters)
+	r.ending.Store(true)
 	wait.Wait()
-	if err := errors.Join(append(errs, err, afterErr, ctx.Err())...); err != nil {
-		return nil, fmt.Errorf("post to %s: %w", r.spec.Addr, err)
+	if err := errors.Join(beforeErr, afterErr, r.failed(), ctx.Err()); err != nil {
+		return nil, err
 	}
-	for _, w := range workers {
-		result.Latency = append(result.Latency, w.latency...)
-		result.Total += w.total
+	for i := range used {
+		used[i] -= before[i]
+	}
+	return r.result(elapsed, used), nil
+}
+
+// loop is a sender's goroutine.
+func (r *run) loop(ctx context.Context, s Sender, t *tally) {
+	t.latency = make([]time.Duration, 0, 1<<14)
+	for !r.ending.Load() && r.left.Add(-1) >= 0 {
+		sent := time.Now()
+		if t.err = s.Send(ctx); t.err != nil {
+			r.ending.Store(true) // the others need not go on
+			return
+		}
+		t.total++
+		if r.measuring.Load() {
+			t.latency = append(t.latency, time.Since(sent))
+		}
+	}
+}
+
+// failed returns the senders' first error: the others' say the same.
+func (r *run) failed() error {
+	for i := range r.tallies {
+		if err := r.tallies[i].err; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) result(elapsed time.Duration, used []time.Duration) *Result {
+	result := &Result{Elapsed: elapsed, Used: used}
+	for _, t := range r.tallies {
+		result.Latency = append(result.Latency, t.latency...)
+		result.Total += t.total
 	}
 	result.Answered = len(result.Latency)
 	slices.Sort(result.Latency)
-	return result, nil
+	return result
 }
 
-func (r *run) cpu() (time.Duration, error) {
-	if r.spec.CPU == nil {
-		return 0, nil
+// Read reads every meter.
+func Read(meters []Meter) (sums []time.Duration, err error) {
+	for _, meter := range meters {
+		sum, err := meter()
+		if err != nil {
+			return nil, err
+		}
+		sums = append(sums, sum)
 	}
-	return r.spec.CPU()
+	return sums, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -15,48 +15,66 @@ func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL
 // architecture that Go runs on.
 const tick = 10 * time.Millisecond
 
-// CPU returns the CPU time that the process and its children (workers of a
-// server that has some) have used.
-func (p *Process) CPU() (time.Duration, error) {
-	pids := []int{p.cmd.Process.Pid}
-	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pids[0], pids[0]))
-	if err != nil && !os.IsNotExist(err) {
-		return 0, fmt.Errorf("read children of %s: %w", p.name, err)
+// CPU returns the CPU time that a process and its children, running or ended,
+// have used: workers of a proxy, backends of a database server.
+func CPU(pid int) (time.Duration, error) {
+	sum, err := used(pid, true)
+	if err != nil {
+		return 0, fmt.Errorf("read CPU time: %w", err)
+	}
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, fmt.Errorf("read list of children: %w", err)
 	}
 	for _, text := range bytes.Fields(list) {
-		if pid, err := strconv.Atoi(string(text)); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	var sum time.Duration
-	for _, pid := range pids {
-		used, err := used(pid)
+		child, err := strconv.Atoi(string(text))
 		if err != nil {
-			return 0, fmt.Errorf("read CPU time of %s: %w", p.name, err)
+			return 0, fmt.Errorf("read list of children: %w", err)
 		}
-		sum += used
+		// One that has ended meanwhile counts as its parent's.
+		if time, err := used(child, false); err == nil {
+			sum += time
+		}
 	}
 	return sum, nil
 }
 
-// used reads utime and stime, the 14th and 15th field; the second one, the
-// name, may hold blanks and ends with a parenthesis.
-func used(pid int) (time.Duration, error) {
+// used reads utime and stime, the 14th and 15th field, and those of children
+// that have ended, the two that follow. The second field, the name, may hold
+// blanks; it ends with a parenthesis.
+func used(pid int, children bool) (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 13 {
+	if len(fields) < 15 {
 		return 0, fmt.Errorf("short stat %q", stat)
 	}
-	user, err := strconv.ParseInt(string(fields[11]), 10, 64)
-	if err != nil {
-		return 0, err
+	fields = fields[11:15]
+	if !children {
+		fields = fields[:2]
 	}
-	system, err := strconv.ParseInt(string(fields[12]), 10, 64)
-	if err != nil {
-		return 0, err
+	var sum time.Duration
+	for _, field := range fields {
+		n, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += time.Duration(n) * tick
 	}
-	return time.Duration(user+system) * tick, nil
+	return sum, nil
+}
+
+// Parent returns the id of a process's parent.
+func Parent(pid int) (int, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read process: %w", err)
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("read process: short stat %q", stat)
+	}
+	return strconv.Atoi(string(fields[1]))
 }

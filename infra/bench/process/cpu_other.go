@@ -13,27 +13,47 @@ import (
 
 func dieWithParent(*syscall.SysProcAttr) {}
 
-// CPU returns the CPU time that the process and its children (workers of a
-// server that has some) have used, as ps tells it.
-func (p *Process) CPU() (time.Duration, error) {
+// CPU returns the CPU time that a process and its running children have used, as
+// ps tells it: workers of a proxy, backends of a database server.
+func CPU(pid int) (sum time.Duration, err error) {
+	err = list(func(id, parent int, used string) error {
+		if id != pid && parent != pid {
+			return nil
+		}
+		time, err := clock(used)
+		sum += time
+		return err
+	})
+	return sum, err
+}
+
+// Parent returns the id of a process's parent.
+func Parent(pid int) (found int, err error) {
+	err = list(func(id, parent int, _ string) error {
+		if id == pid {
+			found = parent
+		}
+		return nil
+	})
+	return found, err
+}
+
+func list(each func(id, parent int, used string) error) error {
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=,time=").Output()
 	if err != nil {
-		return 0, fmt.Errorf("read CPU time of %s: %w", p.name, err)
+		return fmt.Errorf("list processes: %w", err)
 	}
-	own := strconv.Itoa(p.cmd.Process.Pid)
-	var sum time.Duration
 	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
-		if len(fields) != 3 || fields[0] != own && fields[1] != own {
-			continue
+		var id, parent int
+		var used string
+		if _, err := fmt.Sscan(line, &id, &parent, &used); err != nil {
+			return fmt.Errorf("read list of processes: %w", err)
 		}
-		used, err := clock(fields[2])
-		if err != nil {
-			return 0, fmt.Errorf("read CPU time of %s: %w", p.name, err)
+		if err := each(id, parent, used); err != nil {
+			return fmt.Errorf("read list of processes: %w", err)
 		}
-		sum += used
 	}
-	return sum, nil
+	return nil
 }
 
 // clock reads [[hours:]minutes:]seconds[.hundredths].

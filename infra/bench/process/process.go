@@ -73,6 +73,9 @@ func (p *Process) own(started chan<- error) {
 	}
 }
 
+// CPU returns the CPU time that the process and its children have used.
+func (p *Process) CPU() (time.Duration, error) { return CPU(p.cmd.Process.Pid) }
+
 // Err returns an error with the end of the log once the process has ended.
 func (p *Process) Err() error {
 	select {
@@ -113,9 +116,10 @@ func (p *Process) Stop(limit time.Duration) error {
 	}
 }
 
-// Kill ends the process at once.
+// Kill ends the process at once, with what it has started.
 func (p *Process) Kill() error {
-	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	// It leads a process group of its own.
+	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("kill %s: %w", p.name, err)
 	}
 	<-p.ended

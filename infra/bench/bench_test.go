@@ -1,0 +1,62 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sluice/infra/bench/standin"
+)
+
+// The test binary stands in for the app and the proxy when it is called so, as
+// cmd/bench does.
+func TestMain(m *testing.M) {
+	var err error
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "app":
+		err = standin.App(context.Background(), os.Args[2])
+	case len(os.Args) == 4 && os.Args[1] == "proxy":
+		err = standin.ReverseProxy(context.Background(), os.Args[2], os.Args[3])
+	default:
+		goleak.VerifyTestMain(m)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// TestRun measures everything, too shortly for the figures to mean anything.
+func TestRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a server and builds the bundle")
+	}
+	c := Defaults()
+	c.Rounds, c.Turn, c.Held = 1, 100*time.Millisecond, 100
+	c.DatabaseURL = os.Getenv("SLUICE_TEST_DATABASE_URL")
+	c.Self = os.Args[0]
+	c.StandInApp = func(addr string) []string { return []string{"app", addr} }
+	c.StandInProxy = func(addr, upstream string) []string { return []string{"proxy", addr, upstream} }
+	c.Progress = func(line string) { t.Log(line) }
+	report, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Sections) != len(Sections()) {
+		t.Errorf("%d sections, want %d", len(report.Sections), len(Sections()))
+	}
+	for _, s := range report.Sections {
+		for _, row := range s.Rows {
+			for i, f := range row.Rounds {
+				if f.Rate <= 0 {
+					t.Errorf("%s, %s, round %d: nothing was measured: %+v", s.Name, row.Name, i, f)
+				}
+			}
+		}
+	}
+	if r := report.section(sectionPass).row("sidecar, verifying").Ratio; r == nil || r.Median <= 0 {
+		t.Errorf("ratio of the sidecar is %+v", r)
+	}
+}
