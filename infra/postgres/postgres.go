@@ -133,8 +133,7 @@ func (s *Server) launch(ctx context.Context) error {
 	}
 	s.proc = proc
 	if err := s.waitReady(ctx); err != nil {
-		s.proc.end(fastShutdown, stopLimit)
-		s.proc = nil
+		err = errors.Join(err, s.Stop())
 		return fmt.Errorf("start server on port %d: %w\n%s", s.port, err, s.lastLog())
 	}
 	return nil
@@ -183,7 +182,7 @@ func (s *Server) waitReady(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-s.proc.ended:
-			return fmt.Errorf("server ended: %v", s.proc.err)
+			return fmt.Errorf("wait for server: it ended: %w", errors.Join(s.proc.err, last))
 		case <-ctx.Done():
 			return fmt.Errorf("wait for server: %w (last: %w)", context.Cause(ctx), last)
 		}

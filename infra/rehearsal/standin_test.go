@@ -111,13 +111,13 @@ func standInSidecar() error {
 	m.draining.Store(true)
 	m.lastSeen.Store(time.Now().UnixNano())
 	for m.appUp.Load() || time.Since(time.Unix(0, m.lastSeen.Load())) < time.Second {
-		time.Sleep(10 * time.Millisecond)
+		pause(context.Background(), 10*time.Millisecond)
 	}
 	return nil
 }
 
 func (m *miniSidecar) watch() {
-	for ; ; time.Sleep(20 * time.Millisecond) {
+	for ; ; pause(context.Background(), 20*time.Millisecond) {
 		resp, err := http.Get(os.Getenv("APP_URL") + "/healthz")
 		if err == nil {
 			resp.Body.Close()
@@ -248,7 +248,7 @@ func standInApp() error {
 	var workers sync.WaitGroup
 	for range 6 {
 		workers.Go(func() {
-			for ; !draining.Load(); time.Sleep(5 * time.Millisecond) {
+			for ; !draining.Load(); pause(context.Background(), 5*time.Millisecond) {
 				for !draining.Load() && work(pool, &busy, argv[1:]) {
 				}
 			}
