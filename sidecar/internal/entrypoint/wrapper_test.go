@@ -79,6 +79,8 @@ func playApp(part string) int {
 	case "family":
 		// A child in a session of its own, with a child and a grandchild.
 		shell(`echo $$ >>"$NOTES/family"; sh -c 'echo $$ >>"$NOTES/family"; sleep 1000 & echo $! >>"$NOTES/family"; wait' & wait`)
+	case "receive":
+		receive(os.Getenv("APP_ADDR"))
 	case "orphans":
 		// Each leaves a child behind that ends when it is nobody's any more.
 		for range 10 {

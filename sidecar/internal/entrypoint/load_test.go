@@ -1,0 +1,190 @@
+package entrypoint
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"sluice/infra/postgres"
+)
+
+// receive is the app of the load test: it writes down each webhook, and makes
+// it durable, before it answers.
+func receive(addr string) {
+	log, err := os.OpenFile(filepath.Join(os.Getenv("NOTES"), "received"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			_, err = fmt.Fprintf(log, "%s\n", body)
+		}
+		if err == nil {
+			err = log.Sync()
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	if err := http.ListenAndServe(addr, mux); err != nil {
+		panic(err)
+	}
+}
+
+// The app is killed twenty times while webhooks come in through a real sidecar:
+// the wrapper's process never ends, and each webhook that was acknowledged is
+// there in the end.
+func TestTwentyKillsUnderLoadLoseNothing(t *testing.T) {
+	needsLinux(t)
+	ports := freeAddrs(t, 4)
+	ingress, app := ports[0], ports[3]
+	startSidecar(t, append(os.Environ(), "DATABASE_URL="+startDatabase(t), "LISTEN_ADDR="+ingress,
+		"PROBE_ADDR="+ports[1], "CONTROL_ADDR="+ports[2], "APP_URL=http://"+app, "LOG_FORMAT=json"))
+	w := startWrapper(t, "receive", "APP_ADDR="+app)
+
+	stopLoad := startLoad(t, "http://"+ingress+"/hooks/load")
+	for i := 1; i <= 20; i++ {
+		w.await("pids", i)
+		// Killed while it works, not while it starts.
+		w.await("received", len(w.notes("received"))+20)
+		w.kill(syscall.SIGKILL)
+	}
+	w.await("pids", 21)
+	acknowledged := stopLoad()
+	t.Logf("%d webhooks acknowledged", len(acknowledged))
+
+	select {
+	case <-w.ended:
+		t.Fatal("the wrapper has ended")
+	default:
+	}
+	missing := acknowledged
+	eventually(t, "every acknowledged webhook is at the app", func() bool {
+		there := map[string]bool{}
+		for _, id := range w.notes("received") {
+			there[id] = true
+		}
+		missing = slices.DeleteFunc(missing, func(id string) bool { return there[id] })
+		return len(missing) == 0
+	})
+}
+
+// startLoad posts from several senders, one webhook after another each, until
+// stop, which returns what was acknowledged.
+func startLoad(t *testing.T, url string) (stop func() []string) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	var acknowledged []string
+	var senders sync.WaitGroup
+	var refused atomic.Int64
+	for s := range 8 {
+		senders.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				id := fmt.Sprintf("%d-%d", s, n)
+				if !post(ctx, url, id) {
+					refused.Add(1)
+					continue
+				}
+				mu.Lock()
+				acknowledged = append(acknowledged, id)
+				mu.Unlock()
+			}
+		})
+	}
+	return func() []string {
+		cancel()
+		senders.Wait()
+		// One of each sender may have been on its way when the load ended.
+		if n := refused.Load(); n > 8 {
+			t.Errorf("%d webhooks were refused: the replica left ingress", n)
+		}
+		return acknowledged
+	}
+}
+
+func post(ctx context.Context, url, id string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(id))
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, resp.Body) // the status is what counts
+	_ = resp.Body.Close()
+	return resp.StatusCode/100 == 2
+}
+
+func startDatabase(t *testing.T) string {
+	t.Helper()
+	if url := os.Getenv(postgres.TestURLVar); url != "" {
+		fresh, drop, err := postgres.Fresh(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = drop(context.Background()) }) // a database more on a throwaway server
+		return fresh
+	}
+	server, err := postgres.Start(t.Context(), postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server.URL
+}
+
+// startSidecar builds and runs the real one.
+func startSidecar(t *testing.T, env []string) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "sidecar")
+	if out, err := exec.Command("go", "build", "-o", binary, "sluice/sidecar/cmd/sidecar").CombinedOutput(); err != nil {
+		t.Fatalf("build sidecar: %v\n%s", err, out)
+	}
+	var log logBuffer
+	cmd := exec.Command(binary, "serve")
+	cmd.Env, cmd.Stderr = env, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed on purpose
+		if t.Failed() {
+			t.Logf("sidecar's log:\n%s", log.String())
+		}
+	})
+	eventually(t, "the sidecar passes", func() bool { return strings.Contains(log.String(), "Sidecar started") })
+}
+
+func freeAddrs(t *testing.T, n int) []string {
+	t.Helper()
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // all are held until the last is known
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs
+}
