@@ -31,7 +31,8 @@ func open(tb testing.TB, url string, change ...func(*Config)) *Store {
 func openOnly(tb testing.TB, url string, change ...func(*Config)) *Store {
 	tb.Helper()
 	ignore := goleak.IgnoreCurrent()
-	c := Config{URL: url, Instance: uuid.NewString(), Log: slog.New(slog.NewTextHandler(tb.Output(), nil))}
+	// Patient, because tests share a machine; those of the time limits set their own.
+	c := Config{URL: url, Instance: uuid.NewString(), AppendTimeout: 30 * time.Second, Log: slog.New(slog.NewTextHandler(tb.Output(), nil))}
 	for _, f := range change {
 		f(&c)
 	}
@@ -143,10 +144,10 @@ func status(tb testing.TB, c *pgx.Conn, id int64) string {
 	return got[0]
 }
 
-// eventually polls until ok, and fails after 15 s.
+// eventually polls until ok, and fails after a minute.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.NewTimer(15 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -200,18 +200,21 @@ func TestReplayUnderAppendsAndOperators(t *testing.T) {
 func TestUnreadableRows(t *testing.T) {
 	url := postgres.New(t)
 	s, db := open(t, url), sqlConn(t, url)
-	leases := lease(t, s)
 	big := bytes.Repeat([]byte("0123456789abcdef"), 25<<20/16)
 	for n := range 6 {
 		w := hook("lane", n)
-		if n >= 3 {
+		switch {
+		case n == 3:
 			w.Body = big
+		case n > 3:
+			w.Body = big[:bigBody+1]
 		}
 		mustAppend(t, s, w)
 	}
 	exec(t, db, `UPDATE webhook_queue SET headers = NULL WHERE id = 1`)
 	exec(t, db, `UPDATE webhook_queue SET body = NULL WHERE id = 2`)
 	exec(t, db, `UPDATE webhook_queue SET body = NULL WHERE id = 5`)
+	leases := lease(t, s)
 	rows := claim(t, s, leases, ClaimFilter{})
 	if len(rows) != 6 || rows[0].Err == nil || rows[1].Err == nil || rows[2].Err != nil || rows[3].Err != nil || rows[4].Err == nil {
 		t.Fatalf("rows %v", ids(rows))

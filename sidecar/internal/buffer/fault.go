@@ -51,8 +51,9 @@ func faultOf(err error) fault {
 }
 
 // refresh drops the pools' connections when err says that the others are likely
-// to be as bad: after a failover they lead to the old primary.
-func (s *Store) refresh(err error) {
+// to be as bad: after a failover they lead to the old primary, or nowhere.
+// patient is false when it was the caller whose time was over.
+func (s *Store) refresh(err error, patient bool) {
 	var pg *pgconn.PgError
 	var connect *pgconn.ConnectError
 	switch {
@@ -63,7 +64,9 @@ func (s *Store) refresh(err error) {
 		if pg.Code != "25006" && !strings.HasPrefix(pg.Code, "57P0") && !strings.HasPrefix(pg.Code, "08") {
 			return
 		}
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errUnreplicated):
+	case errors.Is(err, context.Canceled), errors.Is(err, errUnreplicated):
+		return
+	case errors.Is(err, context.DeadlineExceeded) && !patient:
 		return
 	}
 	s.pool.Reset()
@@ -78,7 +81,8 @@ func unavailable(what string, err error) error {
 const doTries = 3
 
 // do runs f, which must be idempotent, on a connection of pool within limit. A
-// deadlock or a lost connection is tried again on another connection.
+// deadlock or a lost connection is tried again on another connection, and so is
+// a server that is silent for half the limit.
 func (s *Store) do(ctx context.Context, pool *pgxpool.Pool, limit time.Duration, what string,
 	f func(context.Context, *pgxpool.Conn) error,
 ) error {
@@ -86,10 +90,10 @@ func (s *Store) do(ctx context.Context, pool *pgxpool.Pool, limit time.Duration,
 	defer cancel()
 	var err error
 	for try := range doTries {
-		if err = once(ctx, pool, f); err == nil {
+		if err = once(ctx, limit/2, pool, f); err == nil {
 			return nil
 		}
-		s.refresh(err)
+		s.refresh(err, ctx.Err() == nil)
 		if faultOf(err) == faultRow {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -100,7 +104,9 @@ func (s *Store) do(ctx context.Context, pool *pgxpool.Pool, limit time.Duration,
 	return unavailable(what, err)
 }
 
-func once(ctx context.Context, pool *pgxpool.Pool, f func(context.Context, *pgxpool.Conn) error) error {
+func once(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, f func(context.Context, *pgxpool.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return err

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/url"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,20 +19,22 @@ type ledger struct {
 	refused int
 }
 
-// crowd appends with n goroutines until stop is closed.
-func crowd(t *testing.T, s *Store, n int, stop <-chan struct{}) (*ledger, *sync.WaitGroup) {
-	l := &ledger{acked: map[string]string{}}
+// crowd appends with n goroutines until stop is called or the test ends.
+func crowd(t *testing.T, s *Store, n int) (l *ledger, stop func()) {
+	t.Helper()
+	l = &ledger{acked: map[string]string{}}
 	var wait sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	stop = func() {
+		cancel()
+		wait.Wait()
+	}
+	t.Cleanup(stop)
 	for i := range n {
 		wait.Go(func() {
-			for k := 0; ; k++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for k := 0; ctx.Err() == nil; k++ {
 				w := hook(fmt.Sprint("lane", i), k)
-				r, err := s.Append(t.Context(), w)
+				r, err := s.Append(context.Background(), w)
 				l.Lock()
 				switch {
 				case err == nil:
@@ -53,7 +51,7 @@ func crowd(t *testing.T, s *Store, n int, stop <-chan struct{}) (*ledger, *sync.
 			}
 		})
 	}
-	return l, &wait
+	return l, stop
 }
 
 func (l *ledger) count() (acked, refused int) {
@@ -104,9 +102,8 @@ func ownServer(t *testing.T, o postgres.Options) *postgres.Server {
 // there after its recovery.
 func TestServerCrash(t *testing.T) {
 	server := ownServer(t, postgres.Options{})
-	s := open(t, server.URL)
-	stop := make(chan struct{})
-	l, wait := crowd(t, s, 32, stop)
+	s := open(t, server.URL, func(c *Config) { c.AppendTimeout = 1500 * time.Millisecond })
+	l, stop := crowd(t, s, 32)
 	for range 3 {
 		before, _ := l.count()
 		eventually(t, "appends go on", func() bool { n, _ := l.count(); return n > before+300 })
@@ -121,8 +118,7 @@ func TestServerCrash(t *testing.T) {
 	}
 	before, _ := l.count()
 	eventually(t, "appends go on", func() bool { n, _ := l.count(); return n > before+300 })
-	close(stop)
-	wait.Wait()
+	stop()
 	l.check(t, server.URL)
 }
 
@@ -131,140 +127,21 @@ func TestServerCrash(t *testing.T) {
 func TestTerminatedBackends(t *testing.T) {
 	url := postgres.New(t)
 	s, db := open(t, url), sqlConn(t, url)
-	stop := make(chan struct{})
-	l, wait := crowd(t, s, 32, stop)
+	l, stop := crowd(t, s, 32)
 	killed := 0
 	eventually(t, "a hundred backends are terminated", func() bool {
 		killed += query[int](t, db, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE datname = current_database() AND pid <> pg_backend_pid()`)[0]
 		return killed > 100
 	})
-	close(stop)
-	wait.Wait()
+	stop()
 	l.check(t, url)
-}
-
-// cutter is a proxy to a server that cuts a connection when the server's nth
-// answer is due: the statement is done, and its client will never know.
-type cutter struct {
-	net.Listener
-	answers atomic.Int64 // after how many answers a connection is cut, 0 never
-	cut     atomic.Int64
-	open    sync.WaitGroup
-}
-
-func newCutter(t *testing.T, to string) (*cutter, string) {
-	t.Helper()
-	u, err := url.Parse(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := u.Host
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{Listener: listener}
-	c.open.Go(func() {
-		for {
-			client, err := c.Accept()
-			if err != nil {
-				return
-			}
-			c.open.Go(func() { c.serve(client, target) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = c.Close()
-		c.open.Wait()
-	})
-	u.Host = listener.Addr().String()
-	return c, u.String()
-}
-
-func (c *cutter) serve(client net.Conn, target string) {
-	defer client.Close()
-	server, err := net.Dial("tcp", target)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	var up sync.WaitGroup
-	up.Go(func() {
-		_, _ = io.Copy(server, client)
-		_ = server.(*net.TCPConn).CloseWrite()
-	})
-	buf := make([]byte, 64<<10)
-	for n := int64(1); ; n++ {
-		size, err := server.Read(buf)
-		if limit := c.answers.Load(); limit > 0 && n > limit+10 { // ten for the greeting
-			c.cut.Add(1)
-			break
-		}
-		if err != nil {
-			break
-		}
-		if _, err := client.Write(buf[:size]); err != nil {
-			break
-		}
-	}
-	_ = client.Close()
-	up.Wait()
-}
-
-// Connections die after the commit and before its answer, again and again: no
-// acknowledgement is false, none is given twice, and hardly anything is refused.
-func TestLostAnswers(t *testing.T) {
-	direct := postgres.New(t)
-	proxy, url := newCutter(t, direct)
-	s := open(t, url)
-	stop := make(chan struct{})
-	proxy.answers.Store(4)
-	l, wait := crowd(t, s, 32, stop)
-	eventually(t, "connections are cut under load", func() bool {
-		n, _ := l.count()
-		return proxy.cut.Load() > 100 && n > 500
-	})
-	close(stop)
-	wait.Wait()
-	l.check(t, direct)
-	t.Logf("%d connections cut", proxy.cut.Load())
-	// A webhook without a delivery id is recognised by its own id.
-	proxy.answers.Store(0)
-	w := hook("lane", 1)
-	w.DeliveryID = ""
-	first := mustAppend(t, s, w)
-	if again := mustAppend(t, s, w); again.Duplicate || again.QueueID != first.QueueID {
-		t.Errorf("the same webhook again: %+v after %+v", again, first)
-	}
-	// Claims and settles survive it as well.
-	proxy.answers.Store(6)
-	leases := lease(t, s)
-	done := 0
-	eventually(t, "some rows are settled", func() bool {
-		rows, err := s.Claim(t.Context(), leases, ClaimFilter{Limit: 20})
-		if err != nil {
-			return false
-		}
-		var out []Outcome
-		for _, r := range rows {
-			out = append(out, Outcome{QueueID: r.QueueID, Epoch: r.Epoch, Result: Completed, Attempt: r.Attempt})
-		}
-		if err := s.Settle(t.Context(), out); err == nil {
-			done += len(out)
-		}
-		return done >= 200
-	})
-	db := sqlConn(t, direct)
-	if n := query[int](t, db, `SELECT count(*) FROM webhook_queue WHERE status = 'completed'`); n[0] < done {
-		t.Errorf("%d completed, %d were settled", n[0], done)
-	}
 }
 
 // A commit that did not wait for its standby is no success.
 func TestUnconfirmedReplication(t *testing.T) {
 	server := ownServer(t, postgres.Options{})
-	s := open(t, server.URL)
+	s := open(t, server.URL, func(c *Config) { c.AppendTimeout = 1500 * time.Millisecond })
 	mustAppend(t, s, hook("lane", 0)) // the connections are there
 	db := sqlConn(t, server.URL)
 	exec(t, db, `SET synchronous_commit = local`)

@@ -35,9 +35,8 @@ func TestThroughPgBouncer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stop := make(chan struct{})
-	l, wait := crowd(t, one, 16, stop)
-	leases := lease(t, two)
+	l, stop := crowd(t, one, 16)
+	lease(t, two)
 	big := hook("big", 1)
 	big.Body = bytes.Repeat([]byte("x"), 3<<20)
 	mustAppend(t, two, big)
@@ -49,6 +48,7 @@ func TestThroughPgBouncer(t *testing.T) {
 		if _, err := two.Beat(t.Context(), "passing", 0); err != nil {
 			t.Fatal(err)
 		}
+		leases, _ := renew(t, two)
 		rows := claim(t, two, leases, ClaimFilter{Limit: 50})
 		var out []Outcome
 		for i := range rows {
@@ -61,8 +61,7 @@ func TestThroughPgBouncer(t *testing.T) {
 		done += len(out)
 		return done > 500
 	})
-	close(stop)
-	wait.Wait()
+	stop()
 	if _, err := one.Backlog(t.Context(), []string{"lane1"}, 5); err != nil {
 		t.Error(err)
 	}

@@ -51,6 +51,12 @@ func TestScale(t *testing.T) {
 		if pages > 3000 {
 			t.Errorf("analyzed %v: 51 active lanes touch %d pages", analyzed, pages)
 		}
+		some := query[int64](t, db, `SELECT id FROM webhook_queue WHERE status = 'pending' ORDER BY id DESC LIMIT 50`)
+		pages = touched(t, db, completedSQL, some, make([]int64, 50), make([]int32, 50), make([]string, 50))
+		t.Logf("analyzed %v: settling 50 touches %d pages", analyzed, pages)
+		if pages > 3000 {
+			t.Errorf("analyzed %v: settling 50 rows touches %d pages", analyzed, pages)
+		}
 		start := time.Now()
 		if st, err := s.Stats(t.Context()); err != nil || st.Pending+st.Processing < 100_000 {
 			t.Errorf("stats %+v, %v", st, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -19,7 +20,8 @@ import (
 
 const (
 	defaultMaxConns      = 6
-	minMaxConns          = 3 // one for leases and heartbeats, one for appends, one for the replay
+	vitalConns           = 2 // one in use; the other for when its server went silent
+	minMaxConns          = vitalConns + 2
 	defaultAppendTimeout = 1500 * time.Millisecond
 	maxCommitters        = 3
 	warmConns            = 2
@@ -27,6 +29,8 @@ const (
 	queryTimeout = 5 * time.Second // claims, settles, counts
 	vitalTimeout = 3 * time.Second // leases and heartbeats: several tries fit into a lease's trust
 	connTimeout  = 3 * time.Second
+	dialTimeout  = 2 * time.Second
+	closeTimeout = time.Second
 )
 
 // Config says how a Store reaches its database. URL and Instance are required.
@@ -35,7 +39,7 @@ type Config struct {
 	Instance string // UUID of this process, never used again by another
 	Name     string // the replica's name; a newer process of the same name proves the older one dead; "" never does
 	Strict   bool   // ORDER=strict, told to the other replicas
-	MaxConns int32  // all connections together, default 6, at least 3
+	MaxConns int32  // all connections together, default 6, at least 4
 
 	// AppendTimeout is how long an append is tried before it is given up
 	// (default 1.5 s, and 100 ms for each MB of body). Append may return up to
@@ -59,8 +63,8 @@ type Store struct {
 	instance uuid.UUID
 	sealer   *sealer
 	queue    *queue
-	// vital is one connection of its own for leases, heartbeats and health, so
-	// that a burst of appends cannot cost a lease.
+	// vital is for leases, heartbeats and health, so that a burst of appends
+	// cannot cost a lease.
 	pool, vital *pgxpool.Pool
 
 	seq      atomic.Int64
@@ -95,10 +99,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open buffer: %w", err)
 	}
 	s := &Store{config: c, instance: instance, sealer: seal, queue: newQueue(), opened: time.Now()}
-	if s.pool, err = newPool(ctx, c, c.MaxConns-1, warmConns); err != nil {
+	if s.pool, err = newPool(ctx, c, c.MaxConns-vitalConns, warmConns); err != nil {
 		return nil, fmt.Errorf("open buffer: %w", err)
 	}
-	if s.vital, err = newPool(ctx, c, 1, 0); err != nil {
+	if s.vital, err = newPool(ctx, c, vitalConns, 0); err != nil {
 		s.pool.Close()
 		return nil, fmt.Errorf("open buffer: %w", err)
 	}
@@ -106,7 +110,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	// One connection is always left to the replay.
-	for range min(maxCommitters, c.MaxConns-2) {
+	for range min(maxCommitters, c.MaxConns-vitalConns-1) {
 		s.committed.Go(func() { s.commitLoop(run) })
 	}
 	return s, nil
@@ -121,9 +125,22 @@ func newPool(ctx context.Context, c Config, maxConns, minConns int32) (*pgxpool.
 	pc.MaxConnLifetime, pc.MaxConnLifetimeJitter = 30*time.Minute, 5*time.Minute
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.HealthCheckPeriod = 15 * time.Second
-	pc.PingTimeout = connTimeout
+	// A ping proves little about the statement after it. Statements here are
+	// tried again on a fresh connection.
+	pc.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	pc.BeforeConnect = c.BeforeConnect
+	// pgx takes up to 15 s to take leave of a server that went silent, and the
+	// pool has no connection in its place meanwhile.
+	pc.BeforeClose = func(c *pgx.Conn) {
+		time.AfterFunc(closeTimeout, func() { _ = c.PgConn().Conn().Close() })
+	}
 	cc := pc.ConnConfig
+	dial := cc.DialFunc
+	cc.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout) // also that of a cancel request
+		defer cancel()
+		return dial(ctx, network, addr)
+	}
 	// Described, not prepared: nothing is left on a server connection that
 	// PgBouncer may hand to another client.
 	cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
