@@ -43,6 +43,7 @@ type stage struct {
 	fleet *sender.Fleet
 	work  sync.WaitGroup // goroutines of the run
 	begin time.Time      // of the load
+	sent  time.Time      // end of the load
 
 	mu        sync.Mutex
 	replicas  []*replica.Replica
@@ -137,7 +138,7 @@ func (s *stage) play(ctx context.Context) error {
 	s.work.Go(func() {
 		defer close(sent)
 		s.fleet.Run(ctx)
-		s.log.Add("senders", "done")
+		s.sent = s.log.Add("senders", "done")
 	})
 	if err := scenarios[s.config.Scenario].play(ctx, s, first); err != nil {
 		cancel()

@@ -27,7 +27,8 @@ type Report struct {
 	Latencies Latencies        `json:"latencies"`
 	Events    []timeline.Event `json:"events"`
 	States    []timeline.State `json:"states"`
-	Begin     time.Time        `json:"begin"` // of the sending; zero of the curve
+	Begin     time.Time        `json:"begin"`      // of the sending; zero of the curve
+	Sending   time.Duration    `json:"sending_ns"` // how long the senders took; longer than asked when the machine is short of breath
 	Curve     []Point          `json:"curve"`
 }
 

@@ -53,7 +53,7 @@ func rows(r *Report) []row {
 	v := r.Verdict
 	n := func(i int) string { return fmt.Sprint(i) }
 	rows := []row{
-		{"sent", n(v.Sent), ""},
+		{"sent", n(v.Sent), pace(r)},
 		{"acknowledged", n(v.Acknowledged), fmt.Sprintf("%d of them held by a sidecar", v.Held)},
 		{"refused tries", n(v.Refused), fmt.Sprintf("%d webhooks never acknowledged", v.GivenUp)},
 		{"delivered", n(v.Delivered), fmt.Sprintf("%d of them never acknowledged", v.Unasked)},
@@ -74,6 +74,14 @@ func rows(r *Report) []row {
 		row{"app's first health to first replayed", worst(r.Latencies.FirstReplay), against(r.Latencies.FirstReplay, FirstReplayTarget)},
 	)
 	return rows
+}
+
+// pace is the rate that the machine could keep up.
+func pace(r *Report) string {
+	if r.Sending <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f/s, over %s", float64(r.Verdict.Sent)/r.Sending.Seconds(), r.Sending.Round(100*time.Millisecond))
 }
 
 func scope(r *Report) string {

@@ -1,0 +1,154 @@
+package sender
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sluice/sidecar/senders"
+)
+
+var testSecrets = Secrets{GitHub: "It's a Secret to Everybody", Slack: "slack-secret"}
+
+func TestSignIsGitHubs(t *testing.T) {
+	// The vector of GitHub's own documentation.
+	const want = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+	if got := sign(testSecrets.GitHub, []byte("Hello, "), []byte("World!")); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// receiver verifies what it gets with the code of the other side.
+type receiver struct {
+	t      *testing.T
+	answer func(source string, n int) int
+
+	mu     sync.Mutex
+	n      map[string]int // requests by delivery id
+	bodies map[uint64]int
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		r.t.Error(err)
+	}
+	source := map[string]string{
+		"/webhooks/github": "github", "/webhooks/slack/events": "slack", "/hooks/rehearsal": "generic",
+	}[req.URL.Path]
+	kind, err := senders.Lookup(source)
+	if err != nil {
+		r.t.Errorf("%s: %v", req.URL.Path, err)
+		return
+	}
+	signed := senders.Request{Method: req.Method, URL: req.URL.String(), Header: req.Header, Body: body}
+	secret := map[string]string{"github": testSecrets.GitHub, "slack": testSecrets.Slack}[source]
+	if secret != "" {
+		if err := kind.Verify(signed, []string{secret}, time.Now()); err != nil {
+			r.t.Errorf("%s: %v", source, err)
+		}
+	}
+	id := kind.Identify(signed)
+	if id.DeliveryID == "" {
+		r.t.Errorf("%s: no delivery id is found", source)
+	}
+	hash := fnv.New64a()
+	hash.Write(body)
+	r.mu.Lock()
+	n := r.n[id.DeliveryID]
+	r.n[id.DeliveryID]++
+	r.bodies[hash.Sum64()]++
+	r.mu.Unlock()
+	if id.Retry != (source == "slack" && n > 0) {
+		r.t.Errorf("%s: retry is %v in request %d", source, id.Retry, n)
+	}
+	w.Header().Set("Retry-After", "0")
+	w.Header().Set("Sluice-Id", fmt.Sprint("s", n))
+	w.WriteHeader(r.answer(source, n))
+}
+
+func run(t *testing.T, o Options, answer func(source string, n int) int) (*receiver, []Webhook) {
+	t.Helper()
+	r := &receiver{t: t, answer: answer, n: map[string]int{}, bodies: map[uint64]int{}}
+	server := httptest.NewServer(r)
+	defer server.Close()
+	o.URL, o.Secrets = server.URL, testSecrets
+	f := New(o)
+	defer f.Close()
+	f.Run(t.Context())
+	return r, f.Ledger.Webhooks()
+}
+
+func TestFleetSendsWhatItsLedgerSays(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	o := Options{Rate: 600, Count: 100, PerLane: 2, Lanes: 2, Bytes: 2048, MaxTries: 3}
+	r, webhooks := run(t, o, func(string, int) int { return http.StatusAccepted })
+	if len(webhooks) != o.Count || len(r.n) != o.Count {
+		t.Fatalf("ledger has %d, receiver %d, want %d", len(webhooks), len(r.n), o.Count)
+	}
+	lanes := map[string]int{}
+	for _, w := range webhooks {
+		lanes[w.Lane]++
+		if w.Acknowledged() == nil || len(w.Tries) != 1 || w.Tries[0].SluiceID != "s0" {
+			t.Errorf("tries %+v", w.Tries)
+		}
+		if w.Bytes != o.Bytes || r.bodies[w.Hash] != 1 {
+			t.Errorf("%d bytes, hash seen %d times", w.Bytes, r.bodies[w.Hash])
+		}
+	}
+	if len(lanes) != 6 {
+		t.Errorf("lanes %v, want 6", lanes)
+	}
+}
+
+func TestRefusedWebhooks(t *testing.T) {
+	refuse := func(_ string, n int) int {
+		if n == 0 {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusAccepted
+	}
+	for _, retry := range []bool{true, false} {
+		_, webhooks := run(t, Options{Rate: 600, Count: 30, PerLane: 1, Lanes: 1, Bytes: 1024, MaxTries: 3, Retry: retry}, refuse)
+		for _, w := range webhooks {
+			repeats := retry && w.Source != "github" // GitHub never does
+			if repeats != (w.Acknowledged() != nil) || repeats != (len(w.Tries) == 2) {
+				t.Errorf("retry %v: %s has tries %+v", retry, w.Source, w.Tries)
+			}
+		}
+	}
+}
+
+func TestSendersAreSequential(t *testing.T) {
+	_, webhooks := run(t, Options{Rate: 2000, Count: 60, PerLane: 1, Lanes: 1, Bytes: 1024, MaxTries: 1},
+		func(string, int) int { return http.StatusAccepted })
+	last := map[string]time.Time{}
+	for _, w := range webhooks {
+		try := w.Tries[0]
+		if try.Sent.Before(last[w.Source]) {
+			t.Errorf("%s was sent before the last one was answered", w.ID)
+		}
+		last[w.Source] = try.Done
+	}
+}
+
+func TestKnockGivesUpWithItsContext(t *testing.T) {
+	f := New(Options{PerLane: 1, Lanes: 1, Bytes: 1024})
+	defer f.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := f.Knock(ctx, "r1", "http://127.0.0.1:1", Try.Acknowledged); err == nil {
+		t.Error("a knock at a closed port succeeded")
+	}
+	if n := len(f.Ledger.Webhooks()); n != 0 {
+		t.Errorf("%d webhooks in the ledger that nobody was there to take", n)
+	}
+}
