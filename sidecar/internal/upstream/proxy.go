@@ -36,6 +36,7 @@ func (c *Client) Proxy(log *slog.Logger, away func(http.ResponseWriter, *http.Re
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", c.addr
 			r.Out.Host = r.In.Host
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // also what Go would not parse
 			for name := range r.Out.Header {
 				if strings.HasPrefix(name, "Sluice-") {
 					r.Out.Header.Del(name)
