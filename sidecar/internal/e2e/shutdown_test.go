@@ -134,7 +134,10 @@ func TestShutdownGivesClaimsBack(t *testing.T) {
 	s := passing(t, db, a)
 	a.stop()
 	l := hold(t, s, 8, 40)
-	a.does(func(http.ResponseWriter, *http.Request, delivery) int { <-time.After(20 * time.Millisecond); return 200 })
+	a.does(func(http.ResponseWriter, *http.Request, delivery) int {
+		<-time.After(20 * time.Millisecond)
+		return 200
+	})
 	a.start()
 	a.waitAccepted(30, 15*time.Second)
 	s.signal(syscall.SIGTERM)
@@ -224,7 +227,10 @@ func TestKilledDuringReplay(t *testing.T) {
 			s := passing(t, db, a, env{"CONTAINER_APP_REPLICA_NAME": "same name"})
 			a.stop()
 			l := hold(t, s, 8, 40)
-			a.does(func(http.ResponseWriter, *http.Request, delivery) int { <-time.After(10 * time.Millisecond); return 200 })
+			a.does(func(http.ResponseWriter, *http.Request, delivery) int {
+				<-time.After(10 * time.Millisecond)
+				return 200
+			})
 			a.start()
 			a.waitAccepted(30, 15*time.Second)
 			s.kill()
