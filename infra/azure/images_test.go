@@ -145,19 +145,26 @@ func TestImages(t *testing.T) {
 		append(withLibraries(t, "/bin/sh", "/bin/mkdir"), certificates)...)
 	b.base(from(t, "Dockerfile.app", "BASE_IMAGE"), "PATH=/bin", certificates)
 
+	var sidecar, app string // the files of both images
 	t.Run("sidecar", func(t *testing.T) {
 		image := b.build("Dockerfile.sidecar")
 		checkConfig(t, b, image, []string{"/sidecar"}, []string{"serve"}, "8080/tcp 8081/tcp", []string{"CMD", "/sidecar", "probe"})
-		files := b.mount(image)
-		checkProgram(t, files, "/sidecar", "./sidecar/cmd/sidecar", "main.version")
-		checkContents(t, files, "/LICENSE", certificates, "/sidecar", "/spool")
+		sidecar = b.mount(image)
+		checkProgram(t, sidecar, "/sidecar", "./sidecar/cmd/sidecar", "main.version")
+		checkContents(t, sidecar, "/LICENSE", certificates, "/sidecar", "/spool")
 	})
 	t.Run("app", func(t *testing.T) {
 		image := b.build("Dockerfile.app")
 		checkConfig(t, b, image, []string{"/sidecar", "exec", "--", "/app"}, []string{"serve"}, "3000/tcp", nil)
-		files := b.mount(image)
-		checkProgram(t, files, "/sidecar", "./sidecar/cmd/sidecar", "main.version")
-		checkProgram(t, files, "/app", "./app/cmd/app", "sluice/app/internal/cli.Version")
+		app = b.mount(image)
+		checkProgram(t, app, "/sidecar", "./sidecar/cmd/sidecar", "main.version")
+		checkProgram(t, app, "/app", "./app/cmd/app", "sluice/app/internal/cli.Version")
+	})
+	t.Run("deploy", func(t *testing.T) {
+		if sidecar == "" || app == "" {
+			t.Skip("an image was not built")
+		}
+		rehearseDeploy(t, sidecar, app)
 	})
 }
 
