@@ -60,7 +60,7 @@ type Drain struct {
 	log             *slog.Logger
 	cut             context.Context
 	cancelCut       context.CancelCauseFunc
-	begun           chan struct{} // closed when the drain begins
+	begun           chan struct{} // closed when the drain has begun
 	changed         chan struct{} // cap 1: a count fell to zero while draining
 
 	mu       sync.Mutex // guards what follows; draining and the counts change under one lock
@@ -171,12 +171,12 @@ func (d *Drain) Begin(reason string) bool {
 	counts := Counts{ActiveRequests: d.requests, ActiveJobs: d.jobs}
 	d.mu.Unlock()
 
-	close(d.begun)
 	for _, f := range hooks {
 		f()
 	}
 	d.log.Info("Shutdown signal received, starting graceful drain",
 		append(counts.attrs(), "reason", reason, "grace_ms", d.grace.Milliseconds())...)
+	close(d.begun) // last, so that Wait goes on from here
 	return true
 }
 

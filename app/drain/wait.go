@@ -24,6 +24,7 @@ func (d *Drain) Wait(ctx context.Context) int {
 		d.Begin("stopped: " + context.Cause(ctx).Error())
 	case <-d.begun:
 	}
+	<-d.begun // another call may have been first and still be at it
 
 	began := time.Now()
 	code := 0

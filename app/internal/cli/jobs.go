@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"text/tabwriter"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"sluice/app/internal/config"
 	"sluice/app/internal/database"
 	"sluice/app/internal/jobs"
 )
@@ -87,15 +86,16 @@ func jobCommand(stdout io.Writer, verb, short string, do func(*jobs.Admin, conte
 
 // withAdmin opens the database for one question.
 func withAdmin(ctx context.Context, ask func(context.Context, *jobs.Admin) error) error {
-	url := os.Getenv("DATABASE_URL")
-	if url == "" {
-		return errors.New("DATABASE_URL is not set")
-	}
-	pool, err := database.Open(url, 2)
+	c, err := config.Load()
 	if err != nil {
-		return errors.New("DATABASE_URL is not a valid PostgreSQL URL")
+		return err
 	}
-	defer func(p *pgxpool.Pool) { p.Close() }(pool)
+	c.DatabaseMaxConns = 2
+	pool, err := database.Open(c.Database())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
 	admin, err := jobs.NewAdmin(pool)
 	if err != nil {
 		return err

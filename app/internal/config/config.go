@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/kelseyhightower/envconfig"
 
+	"sluice/app/internal/database"
 	"sluice/app/internal/routes"
 )
 
@@ -44,6 +45,8 @@ type Config struct {
 	Port             int           `envconfig:"PORT" default:"3000"`
 	Listen           string        `envconfig:"LISTEN_HOST" default:""`
 	DatabaseURL      Secret        `envconfig:"DATABASE_URL" required:"true"`
+	DatabaseAuth     string        `envconfig:"DATABASE_AUTH" default:"password"` // password or entra
+	DatabasePooler   string        `envconfig:"DATABASE_POOLER"`                  // transaction: PgBouncer in that mode
 	DatabaseMaxConns int           `envconfig:"DATABASE_MAX_CONNS" default:"10"`
 	ShutdownGraceMS  int           `envconfig:"SHUTDOWN_GRACE_MS" default:"300000"`
 	TerminationGrace int           `envconfig:"TERMINATION_GRACE_SECONDS" default:"330"`
@@ -75,6 +78,14 @@ func (c Config) Grace() time.Duration { return time.Duration(c.ShutdownGraceMS) 
 // Termination is how long the platform waits between SIGTERM and SIGKILL.
 func (c Config) Termination() time.Duration {
 	return time.Duration(c.TerminationGrace) * time.Second
+}
+
+// Database says how to reach the database.
+func (c Config) Database() database.Options {
+	return database.Options{
+		URL: string(c.DatabaseURL), MaxConns: c.DatabaseMaxConns,
+		Entra: c.DatabaseAuth == "entra", Pooler: c.DatabasePooler == "transaction",
+	}
 }
 
 // Problems is every reason why the environment was refused.
@@ -160,6 +171,8 @@ func (c Config) check() Problems {
 		}
 	}
 	bad(c.Port < 0 || c.Port > 65535, "PORT must be between 0 and 65535")
+	bad(c.DatabaseAuth != "password" && c.DatabaseAuth != "entra", "DATABASE_AUTH must be password or entra")
+	bad(c.DatabasePooler != "" && c.DatabasePooler != "transaction", "DATABASE_POOLER must be transaction or empty")
 	bad(c.DatabaseMaxConns < 4, "DATABASE_MAX_CONNS must be at least 4")
 	bad(c.ShutdownGraceMS < 0, "SHUTDOWN_GRACE_MS must not be negative")
 	bad(c.TerminationGrace < 1, "TERMINATION_GRACE_SECONDS must be at least 1")

@@ -1,29 +1,65 @@
 // Package database opens the app's connection pool and brings the schema up to
 // date: River's tables and the app's own. It owns the migrations; every other
-// statement lives in the package that runs it. The service package calls it.
+// statement lives in the package that runs it. The service package calls it,
+// and cli for `app jobs`.
 package database
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"sluice/sidecar/entra"
 )
 
-// Open returns a pool for url that connects when first used. It fails only on
-// a URL that cannot be read.
-func Open(url string, maxConns int) (*pgxpool.Pool, error) {
-	c, err := pgxpool.ParseConfig(url)
+// Options say how the database is reached.
+type Options struct {
+	URL      string
+	MaxConns int
+	// Entra signs in with tokens of the platform's identity in place of a
+	// password.
+	Entra bool
+	// Pooler is for a pooler in transaction mode: nothing may depend on a
+	// session then.
+	Pooler bool
+}
+
+// Open returns a pool that connects when first used. It fails only on options
+// that cannot be right.
+func Open(o Options) (*pgxpool.Pool, error) {
+	c, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return nil, fmt.Errorf("read database URL: %w", err)
+		// pgx's own message may repeat the password.
+		return nil, errors.New("DATABASE_URL is not a valid PostgreSQL URL")
 	}
-	c.MaxConns = int32(maxConns) //nolint:gosec // bounded by config
-	c.MinIdleConns = 2
+	c.MaxConns = int32(o.MaxConns) //nolint:gosec // bounded by config
+	c.MinIdleConns = min(2, c.MaxConns)
 	c.MaxConnLifetime = 30 * time.Minute
 	c.MaxConnLifetimeJitter = 5 * time.Minute
 	if c.ConnConfig.ConnectTimeout == 0 {
 		c.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	if c.ConnConfig.RuntimeParams["application_name"] == "" {
+		c.ConnConfig.RuntimeParams["application_name"] = "sluice-app"
+	}
+	if o.Pooler {
+		// Described, not prepared: nothing is left on a server connection that
+		// the pooler may hand to another client.
+		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	if o.Entra {
+		password, err := entra.Passwords()
+		if err != nil {
+			return nil, err
+		}
+		c.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) (err error) {
+			c.Password, err = password(ctx)
+			return err
+		}
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), c)
 	if err != nil {

@@ -18,6 +18,7 @@ const (
 	heartbeat  = 3 * time.Second
 	silence    = 15 * time.Second
 	queryLimit = 5 * time.Second
+	leaveLimit = 2 * time.Second // at the end of a drain every second counts
 )
 
 // tendInstances keeps this process on the list and gives back the jobs of
@@ -138,7 +139,7 @@ func (r *Runner) leave(ctx context.Context) error {
 UPDATE river_job SET state = 'available', attempt = greatest(attempt - 1, 0)
 WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1
 RETURNING id`
-	ctx, cancel := context.WithTimeout(ctx, queryLimit)
+	ctx, cancel := context.WithTimeout(ctx, leaveLimit)
 	defer cancel()
 	ids, err := collectIDs(ctx, r.pool, release, r.id)
 	if err != nil {

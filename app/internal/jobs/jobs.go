@@ -50,6 +50,7 @@ type Config struct {
 	Tracer     *tracing.Tracer // may be nil
 	MaxWorkers int
 	Retention  time.Duration // how long receipts are kept
+	PollOnly   bool          // no LISTEN: it needs a session
 	Logger     *slog.Logger
 }
 
@@ -94,6 +95,7 @@ func New(c Config) (*Runner, error) {
 		Workers:              workers,
 		FetchCooldown:        fetchCooldown,
 		FetchPollInterval:    fetchPoll,
+		PollOnly:             c.PollOnly,
 		JobTimeout:           -1, // each action has its own
 		RescueStuckJobsAfter: never,
 		Logger:               slog.New(quiet{c.Logger.Handler()}),
@@ -161,5 +163,5 @@ func (r *Runner) Close(ctx context.Context) error {
 	}
 	r.cancel()
 	r.tending.Wait()
-	return errors.Join(err, r.leave(context.WithoutCancel(ctx)))
+	return errors.Join(err, r.leave(context.WithoutCancel(ctx))) // also when the others took all the time
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +46,7 @@ type Server struct {
 	c        Config
 	log      *slog.Logger
 	inflight *semaphore.Weighted
+	large    sync.Mutex // held while a large payload is parsed
 	ready    atomic.Bool
 	database *check
 	github   *check

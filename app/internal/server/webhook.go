@@ -17,6 +17,8 @@ import (
 	"sluice/sidecar/senders"
 )
 
+const largePayload = 1 << 20
+
 type accepted struct {
 	Status string `json:"status"` // accepted, or duplicate when it was known already
 	ID     string `json:"id"`
@@ -120,7 +122,7 @@ func (s *Server) describe(r *http.Request, req senders.Request, sender senders.S
 		ID: hook.ID, Source: hook.Source, Event: hook.Event, DeliveryID: hook.DeliveryID,
 		ReceivedAt: hook.ReceivedAt, Header: r.Header, Body: req.Body,
 	}
-	matches, problems := s.c.Rules().Match(event)
+	matches, problems := s.match(event)
 	for _, err := range problems {
 		s.log.Warn("Condition not evaluated", "err", err, "source", hook.Source, "delivery_id", hook.DeliveryID)
 	}
@@ -132,6 +134,16 @@ func (s *Server) describe(r *http.Request, req senders.Request, sender senders.S
 		Event: hook.Event, ReceivedAt: hook.ReceivedAt, Trace: tracing.Parent(r.Context()),
 	}, matches)
 	return hook
+}
+
+// match asks the rules. A parsed payload takes many times its size, so large
+// ones are parsed one at a time.
+func (s *Server) match(event *hooks.Event) ([]hooks.Match, []error) {
+	if len(event.Body) > largePayload {
+		s.large.Lock()
+		defer s.large.Unlock()
+	}
+	return s.c.Rules().Match(event)
 }
 
 func (s *Server) store(ctx context.Context, w http.ResponseWriter, hook *intake.Webhook) error {

@@ -36,7 +36,11 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(dir, "app")
-	out, err := exec.Command("go", "build", "-o", file, "sluice/app/cmd/app").CombinedOutput()
+	args := []string{"build", "-o", file}
+	if race {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "sluice/app/cmd/app")...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build app: %w\n%s", err, out)
 	}
@@ -92,6 +96,9 @@ func launch(t *testing.T, env ...string) *proc {
 	}()
 	t.Cleanup(func() {
 		p.kill()
+		if _, raced := p.logged("WARNING: DATA RACE"); raced {
+			t.Error("the app has a data race")
+		}
 		if t.Failed() {
 			p.mu.Lock()
 			defer p.mu.Unlock()

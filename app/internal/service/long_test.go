@@ -169,7 +169,7 @@ func TestManyQueuedJobs(t *testing.T) {
 		if code := p.exit(20 * time.Second); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		if memory > 100<<20 {
+		if memory > 100<<20 && !race { // the detector takes several times as much
 			t.Errorf("%d MB of memory", memory>>20)
 		}
 		t.Logf("drain began after %s, %d MB of memory", took.Round(time.Microsecond), memory>>20)

@@ -61,12 +61,12 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 		return nil, err
 	}
 	s.drain = drain.New(drain.Config{Grace: c.Grace(), Termination: c.Termination(), Logger: log})
-	if s.pool, err = database.Open(string(c.DatabaseURL), c.DatabaseMaxConns); err != nil {
+	if s.pool, err = database.Open(c.Database()); err != nil {
 		return nil, err
 	}
 	s.runner, err = jobs.New(jobs.Config{
 		Pool: s.pool, Drain: s.drain, Rules: s.rules.inForce, Actions: set, Tracer: s.tracer,
-		MaxWorkers: c.MaxWorkers, Retention: c.Retention, Logger: log,
+		MaxWorkers: c.MaxWorkers, Retention: c.Retention, PollOnly: c.DatabasePooler != "", Logger: log,
 	})
 	if err != nil {
 		s.pool.Close()
@@ -124,17 +124,35 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 		<-served
 		return err
 	})
-	s.drain.OnStop("start", func(context.Context) error { <-started; return nil })
+	s.drain.OnStop("start", within(func() { <-started }))
 	s.drain.OnStop("jobs", s.runner.Close)
-	s.drain.OnStop("intake", func(context.Context) error { s.intake.Close(); return nil })
+	s.drain.OnStop("intake", within(s.intake.Close))
 	s.drain.OnStop("tracing", s.endTracing)
-	s.drain.OnStop("pool", func(context.Context) error { s.pool.Close(); return nil })
+	s.drain.OnStop("pool", within(s.pool.Close))
 
 	code := s.drain.Wait(ctx)
 	cancel(nil)
 	<-reloading
 	s.log.Info("App stopped", "exit_code", code)
 	return code, nil
+}
+
+// within bounds a step that knows no limit itself: with the database away a
+// pool waits for its last connection for ever, and the process ends anyway.
+func within(step func()) func(context.Context) error {
+	return func(ctx context.Context) error {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			step()
+		}()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("not done in time: %w", ctx.Err())
+		}
+	}
 }
 
 // endTracing sends the last spans. A collector that is away must not turn a

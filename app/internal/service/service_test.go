@@ -155,9 +155,10 @@ func TestDatabaseAway(t *testing.T) {
 	if code, body := p.get("/healthz"); code != 503 || body != `{"status":"unhealthy","db":"unreachable"}` {
 		t.Errorf("/healthz: %d %s", code, body)
 	}
-	if _, ok := p.logged("Health check failed: PostgreSQL unreachable"); !ok {
-		t.Error("the failed health check is not in the log")
-	}
+	p.wait("log line", 5*time.Second, func() bool {
+		_, ok := p.logged("Health check failed: PostgreSQL unreachable")
+		return ok
+	})
 	if code, _ := p.post("d", "{}"); code != 503 {
 		t.Errorf("a webhook got %d", code)
 	}

@@ -1,0 +1,18 @@
+package drain_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Any Go app imports this package, so it brings nothing with it.
+func TestImportsOnlyTheStandardLibrary(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "sluice/app/drain").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(string(out)); len(got) != 1 {
+		t.Errorf("imports %v", got)
+	}
+}
