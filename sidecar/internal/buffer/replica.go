@@ -23,6 +23,7 @@ type Peer struct {
 const joinSQL = `
 WITH older AS (
 	SELECT id FROM webhook_replicas WHERE name = $2 AND name <> '' AND id <> $1
+		AND started_at <= COALESCE((SELECT started_at FROM webhook_replicas WHERE id = $1), 'infinity')
 ), dead AS (
 	UPDATE webhook_replicas r SET state = 'dead'
 	FROM older WHERE r.id = older.id AND r.state NOT IN ('stopped', 'dead')
@@ -41,9 +42,8 @@ ON CONFLICT (id) DO UPDATE SET seq = EXCLUDED.seq, seen_at = clock_timestamp(),
 RETURNING seq`
 
 // Join makes this process known with a new sequence number, also one that has
-// joined before. Earlier processes of
-// the same name are dead by that: their leases are free at once and what they
-// awaited is pending.
+// joined before. Earlier processes of the same name are dead by that: their
+// leases are free at once and what they awaited is pending.
 func (s *Store) Join(ctx context.Context, state string) error {
 	return s.do(ctx, s.vital, vitalTimeout, "join replicas", func(ctx context.Context, c *pgxpool.Conn) error {
 		var seq int64

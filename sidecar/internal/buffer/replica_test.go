@@ -212,6 +212,14 @@ func TestPredecessor(t *testing.T) {
 	if state := query[string](t, db, `SELECT state FROM webhook_replicas WHERE id = $1`, old.instance); state[0] != "dead" {
 		t.Errorf("the predecessor is %s", state[0])
 	}
+	// Should it live after all and join again, it does not displace the younger.
+	before := old.Seq()
+	if err := old.Join(t.Context(), "passing"); err != nil || old.Seq() <= before {
+		t.Errorf("joined again with number %d after %d, %v", old.Seq(), before, err)
+	}
+	if held, _ := renew(t, young); len(held) != buckets {
+		t.Errorf("after the predecessor joined again the younger holds %d buckets", len(held))
+	}
 }
 
 func TestLeaveReturnsClaims(t *testing.T) {
