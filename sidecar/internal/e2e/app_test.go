@@ -316,3 +316,7 @@ func (l *ledger) missing(a *app) (missing []string) {
 	}
 	return missing
 }
+
+func sortByTime(ds []delivery) {
+	slices.SortStableFunc(ds, func(a, b delivery) int { return a.at.Compare(b.at) })
+}

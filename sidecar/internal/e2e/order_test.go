@@ -1,0 +1,193 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// alternate posts numbered webhooks on a lane through one door and then the
+// other, each after the one before it was acknowledged; what is refused is sent
+// again.
+func (l *ledger) alternate(doors []*sidecar, lane string, from int, more func(int) bool) (next int) {
+	n := from
+	for i := 0; more(n); i++ {
+		got := doors[i%len(doors)].post("/hooks/x", numbered(lane, n))
+		if got.err != nil || got.status == 503 {
+			continue
+		}
+		l.note(lane, n, got)
+		n++
+	}
+	return n
+}
+
+// ORDER=strict: with two sidecars side by side, each before an app of its own,
+// the order of a lane holds across both doors.
+func TestStrictOrderAcrossReplicas(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	strict := env{"ORDER": "strict"}
+	one := passing(t, db, a, strict)
+	l := newLedger()
+	for n := range 5 {
+		l.note("lane0", n, one.mustPass("/hooks/x", numbered("lane0", n)))
+	}
+	two := started(t, db, a, strict)
+	eventually(t, 15*time.Second, "both know of each other", func() bool { return one.status().Sealed && two.status().Sealed })
+	var sending sync.WaitGroup
+	var over atomic.Bool
+	doors := []*sidecar{one, two}
+	ends := make([]int, 3)
+	for i := range ends {
+		sending.Go(func() {
+			ends[i] = l.alternate(doors, fmt.Sprint("lane", i), 5, func(int) bool { return !over.Load() })
+		})
+	}
+	eventually(t, 30*time.Second, "hundreds are acknowledged", func() bool { return l.total() > 300 })
+	// The old one goes while the senders go on.
+	one.signal(syscall.SIGTERM)
+	eventually(t, 10*time.Second, "it drains", func() bool { return one.status().State == "draining" })
+	n := l.total()
+	eventually(t, 30*time.Second, "more are acknowledged", func() bool { return l.total() > n+100 })
+	over.Store(true)
+	sending.Wait()
+	if duplicates := l.check(t, a, 30*time.Second); duplicates > 0 {
+		t.Errorf("%d came twice", duplicates)
+	}
+	one.kill()
+	// Alone again, the other one passes.
+	two.waitState("passing")
+	eventually(t, 15*time.Second, "it passes", func() bool {
+		got := two.post("/hooks/x", numbered("alone", 0))
+		return got.acknowledged() && !got.held()
+	})
+}
+
+// A strict replica that has lost sight of the database acknowledges nothing.
+func TestStrictOrderWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	server, db := ownServer(t)
+	a := runningApp(t)
+	s := passing(t, db, a, env{"ORDER": "strict"})
+	s.mustPass("/hooks/x", "{}")
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "it refuses", func() bool { return s.post("/hooks/x", "{}").status == 503 })
+	throughout(t, 7*time.Second, "it goes on refusing", func() bool { return s.post("/hooks/x", "{}").status == 503 })
+	if got := s.probe("/readyz"); got != 503 {
+		t.Errorf("/readyz: %d", got)
+	}
+	restart(t, server)
+	eventually(t, 20*time.Second, "it passes again", func() bool { return s.post("/hooks/x", "{}").status == 200 })
+}
+
+// ORDER=none: the door opens with the app's health, beside the replay.
+func TestOrderNone(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"ORDER": "none"})
+	a.stop()
+	l := hold(t, s, 1, 60)
+	a.does(func(_ http.ResponseWriter, _ *http.Request, d delivery) int {
+		if d.replayed == "true" {
+			<-time.After(30 * time.Millisecond)
+		}
+		return 200
+	})
+	a.start()
+	s.waitState("passing")
+	if db.active() == 0 {
+		t.Error("nothing is left to replay: the test proves nothing")
+	}
+	l.note("lane0", 60, s.mustPass("/hooks/x", numbered("lane0", 60)))
+	if n := len(a.accepted()); n > 50 {
+		t.Errorf("the live one came after %d", n)
+	}
+	a.waitAccepted(61, 30*time.Second)
+	eventually(t, 5*time.Second, "nothing is left", func() bool { return db.active() == 0 })
+}
+
+// A lane whose backlog does not shrink for CATCHUP_LIMIT opens anyway, and shuts
+// again when a webhook of it is held.
+func TestCatchupLimit(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"CATCHUP_LIMIT": "100ms", "REPLAY_MAX_ATTEMPTS": "100000"})
+	a.stop()
+	s.mustHold("/hooks/x", numbered("a", 0))
+	var hopeless atomic.Bool
+	hopeless.Store(true)
+	a.does(func(_ http.ResponseWriter, _ *http.Request, d delivery) int {
+		if _, n := d.number(); n == 0 && hopeless.Load() {
+			return 500
+		}
+		return 200
+	})
+	a.start()
+	eventually(t, 20*time.Second, "the lane opens with its backlog", func() bool {
+		got := s.post("/hooks/x", numbered("a", 1))
+		return got.acknowledged() && !got.held()
+	})
+	if len(s.log.lines("Lane opened with a backlog, which has not shrunk for CATCHUP_LIMIT; the rest is replayed beside live traffic")) == 0 {
+		t.Error("no warning about it")
+	}
+	hopeless.Store(false)
+	eventually(t, 10*time.Second, "the rest is replayed", func() bool { return db.active() == 0 })
+}
+
+// Two replicas of one revision share the lanes and deliver each webhook once.
+func TestReplicasShareReplay(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	a, b := runningApp(t), runningApp(t)
+	one, two := passing(t, db, a), passing(t, db, b)
+	a.stop()
+	b.stop()
+	const lanes, each = 24, 20
+	l := newLedger()
+	var sending sync.WaitGroup
+	for i := range lanes {
+		sending.Go(func() { l.alternate([]*sidecar{one, two}, fmt.Sprint("lane", i), 0, upTo(each)) })
+	}
+	sending.Wait()
+	slow := func(http.ResponseWriter, *http.Request, delivery) int {
+		<-time.After(10 * time.Millisecond)
+		return 200
+	}
+	a.does(slow)
+	b.does(slow)
+	a.start()
+	b.start()
+	eventually(t, 40*time.Second, "all are delivered", func() bool { return len(a.accepted())+len(b.accepted()) >= lanes*each && db.active() == 0 })
+	seen := map[string]int{}
+	last := map[string]int{}
+	for _, d := range append(a.accepted(), b.accepted()...) {
+		seen[d.id]++
+	}
+	if len(seen) != lanes*each {
+		t.Errorf("LOST: %d of %d webhooks delivered", len(seen), lanes*each)
+	}
+	for id, n := range seen {
+		if n > 1 {
+			t.Errorf("%s was delivered %d times", id, n)
+		}
+	}
+	// A lane may move from one replica to the other, so both are put in order of
+	// time.
+	all := append(a.accepted(), b.accepted()...)
+	sortByTime(all)
+	for _, d := range all {
+		lane, n := d.number()
+		if n < last[lane] {
+			t.Errorf("OUT OF ORDER: lane %s: %d after %d", lane, n, last[lane])
+		}
+		last[lane] = n
+	}
+	t.Logf("%d by one, %d by the other", len(a.accepted()), len(b.accepted()))
+}
