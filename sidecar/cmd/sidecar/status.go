@@ -48,7 +48,9 @@ func statusCmd() *cobra.Command {
 
 func table(out io.Writer, s control.Status) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...) }
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...)
+	}
 	row("REPLICA", "%s (%s, up %v)", s.Replica, s.Version, (time.Duration(s.UptimeSecs) * time.Second))
 	row("STATE", "%s", s.State)
 	row("APP", "%s", s.App)

@@ -190,6 +190,9 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, receipt buffer.Receipt) {
 		reason = "app answered late and not with 2xx"
 	}
 	e.Close()
+	if receipt.Duplicate {
+		return // the row is its first copy's, whoever awaits or delivers that
+	}
 	// While the database is away the row stays ours; it returns to pending by
 	// itself when this replica is gone.
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {

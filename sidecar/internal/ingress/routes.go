@@ -3,6 +3,8 @@ package ingress
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tidwall/gjson"
@@ -61,5 +63,13 @@ func (in *Ingress) lane(source string, body []byte) string {
 	if key == "" {
 		return source
 	}
-	return source + "/" + strings.ToValidUTF8(key[:min(len(key), maxKey)], "?")
+	return source + "/" + strings.Map(printable, key[:min(len(key), maxKey)])
+}
+
+// printable keeps a sender's key fit for a text column, a log and a label.
+func printable(r rune) rune {
+	if r == utf8.RuneError || unicode.IsControl(r) {
+		return '?'
+	}
+	return r
 }
