@@ -33,7 +33,7 @@ type container struct {
 
 	mu       sync.Mutex
 	process  *os.Process // nil while none runs
-	stopping bool
+	stopping bool // not started again
 	crashed  bool // by us, and not started again since
 	cut      bool // SIGKILL was needed, or asked for
 	code     int  // exit code of the last process, -1 when a signal ended it
@@ -122,19 +122,26 @@ func (c *container) ending() bool {
 	return c.stopping
 }
 
-// terminate sends SIGTERM; the container is not started again. It returns the
-// time of the signal.
-func (c *container) terminate() time.Time {
+// leave lets the process end when it likes: it is not started again.
+func (c *container) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopping = true
 	if c.process == nil {
 		c.cancel()
-		return time.Now()
 	}
+}
+
+// terminate sends SIGTERM to a container that has been told to leave, and
+// returns the time of the signal.
+func (c *container) terminate() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	at := time.Now()
-	// An error means that the process has just ended, which is what is wanted.
-	_ = c.process.Signal(syscall.SIGTERM)
+	if c.process != nil {
+		// An error means that the process has just ended, which is what is wanted.
+		_ = c.process.Signal(syscall.SIGTERM)
+	}
 	return at
 }
 

@@ -93,6 +93,10 @@ func (r *Replica) Terminate(ctx context.Context, order Order, grace time.Duratio
 	if order.First == "app" {
 		first, second = second, first
 	}
+	// Neither is started again from now on, even where the second one ends
+	// before its own signal because the first one told it to.
+	first.leave()
+	second.leave()
 	at := first.terminate()
 	if order.First == "" {
 		second.terminate()
