@@ -20,9 +20,7 @@ var secretName = regexp.MustCompile(`SECRET|TOKEN|PASSWORD|_KEY$`)
 // notYet are variables of the contract that the template sets and a binary does
 // not read yet.
 var notYet = map[string]string{
-	"SPOOL_DIR":       "sidecar",
-	"AZURE_CLIENT_ID": "app",
-	"DATABASE_AUTH":   "app",
+	"SPOOL_DIR": "sidecar",
 }
 
 // defined fails unless the app has a secret of that name, from the vault.
