@@ -1,0 +1,94 @@
+package ingress
+
+import (
+	"context"
+	"time"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/webhook"
+)
+
+// hold stores the webhook and acknowledges it. The gate counts it already.
+func (in *Ingress) hold(ctx context.Context, a *arrival) reply {
+	receipt, ok := in.store(ctx, a, in.Keeper.Append)
+	if !ok {
+		return in.refuse(a, "it can't be stored now")
+	}
+	a.route.held.Inc()
+	in.Log.Info("Webhook queued to PostgreSQL for drain-time replay", "source", a.hook.Source,
+		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID, "duplicate", receipt.Duplicate)
+	in.Kick()
+	return heldReply(a.route.Status, receipt.ID)
+}
+
+// holdLate stores a webhook that the app has not answered within the sender's
+// budget, acknowledges it, and leaves the app to finish.
+func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchange) reply {
+	a.hook.Attempts = 1
+	in.Gate.HoldBeside(a.hook.Lane)
+	receipt, ok := in.store(ctx, a, in.Keeper.AppendAwaited)
+	if !ok {
+		e.Close()
+		in.Gate.Leave()
+		return in.refuse(a, "the app is slow and it can't be stored now")
+	}
+	a.route.late.Inc()
+	in.Log.Warn("App is late, webhook acknowledged and its answer awaited", "source", a.hook.Source,
+		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID)
+	in.late.Add(1)
+	go in.awaitLate(e, receipt)
+	return heldReply(a.route.Status, receipt.ID)
+}
+
+// awaitLate settles a webhook by the app's late answer.
+func (in *Ingress) awaitLate(e *upstream.Exchange, receipt buffer.Receipt) {
+	defer in.late.Done()
+	defer in.Gate.Leave()
+	resp, err := e.Await(time.Now().Add(in.Config.AppAnswerTimeout))
+	completed, reason := err == nil && resp.Status/100 == 2, ""
+	switch {
+	case err != nil:
+		reason = err.Error()
+	case !completed:
+		reason = "app answered late and not with 2xx"
+	}
+	e.Close()
+	if receipt.Duplicate {
+		return // the row is its first copy's, whoever awaits or delivers that
+	}
+	// While the database is away the row stays ours; it returns to pending by
+	// itself when this replica is gone.
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		err := in.Keeper.SettleAwaited(ctx, receipt.QueueID, completed, reason)
+		cancel()
+		if err == nil || in.Gate.State() == stopped {
+			in.Kick()
+			return
+		}
+		in.Log.Warn("Late answer can't be recorded yet", "queue_id", receipt.QueueID, "err", err)
+		pause(wait)
+	}
+}
+
+// store appends the webhook and tells the gate how that ended. It returns false
+// when nothing may be acknowledged.
+func (in *Ingress) store(ctx context.Context, a *arrival, keep func(context.Context, *webhook.Webhook) (buffer.Receipt, error)) (buffer.Receipt, bool) {
+	v := in.Vitals()
+	if v.Full || v.FullUnverified && a.hook.Verified == "" {
+		in.Gate.Dropped(a.hook.Lane)
+		in.Log.Error("Webhook refused, the queue is at its limit (HOLD_MAX_ROWS, HOLD_MAX_BYTES, HOLD_MAX_UNVERIFIED_BYTES)",
+			"source", a.hook.Source, "delivery_id", a.hook.DeliveryID)
+		return buffer.Receipt{}, false
+	}
+	// A sender that hangs up must not undo what may already be committed.
+	receipt, err := keep(context.WithoutCancel(ctx), &a.hook)
+	if err != nil {
+		a.body.keep()
+		in.Gate.Dropped(a.hook.Lane)
+		in.Log.Error("Webhook refused, it could not be stored", "source", a.hook.Source, "delivery_id", a.hook.DeliveryID, "err", err)
+		return buffer.Receipt{}, false
+	}
+	return receipt, in.Gate.Kept(a.hook.Lane)
+}

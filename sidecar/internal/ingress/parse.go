@@ -1,0 +1,128 @@
+package ingress
+
+import (
+	"bytes"
+
+	"sluice/sidecar/internal/webhook"
+)
+
+// request is a plain webhook whose head has been read.
+type request struct {
+	route  *route
+	head   webhook.Head
+	length int64
+	close  bool
+}
+
+// parse reads a head. It returns false for whatever is not a plain webhook in
+// every respect: net/http decides about that, so that no two parsers have to
+// agree on anything odd.
+func (in *Ingress) parse(head []byte, peer string) (q request, plain bool) {
+	line, fields, _ := bytes.Cut(head[:len(head)-2], crlf)
+	target, ok := bytes.CutPrefix(line, []byte("POST "))
+	if !ok {
+		return q, false
+	}
+	if target, ok = bytes.CutSuffix(target, []byte(" HTTP/1.1")); !ok || !plainTarget(target) {
+		return q, false
+	}
+	path, _, _ := bytes.Cut(target, []byte("?"))
+	if q.route = in.route(string(path)); q.route == nil || string(path) == "/drain" {
+		return q, false
+	}
+	host, ok := q.scan(fields)
+	if !ok || q.length > in.Config.MaxBodyBytes {
+		return q, false
+	}
+	c := webhook.Begin("POST", string(target), string(host), nil)
+	for len(fields) > 0 {
+		line, fields, _ = bytes.Cut(fields, crlf)
+		c.Line(line[:bytes.IndexByte(line, ':')], line)
+	}
+	q.head = c.Finish(peer)
+	return q, true
+}
+
+// scan checks every field and reads those that frame the request.
+func (q *request) scan(fields []byte) (host []byte, ok bool) {
+	q.length = -1
+	for len(fields) > 0 {
+		var line []byte
+		line, fields, _ = bytes.Cut(fields, crlf)
+		colon := bytes.IndexByte(line, ':')
+		if colon <= 0 || !webhook.IsToken(line[:colon]) || !plainValue(line[colon+1:]) {
+			return nil, false
+		}
+		name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
+		switch len(name) {
+		case 4:
+			if bytes.EqualFold(name, []byte("host")) {
+				if host != nil || len(value) == 0 || bytes.ContainsAny(value, " \t/?#@%") {
+					return nil, false
+				}
+				host = value
+			}
+		case 14:
+			if bytes.EqualFold(name, []byte("content-length")) {
+				if q.length >= 0 || !q.setLength(value) {
+					return nil, false
+				}
+			}
+		case 10:
+			if bytes.EqualFold(name, []byte("connection")) {
+				q.close = q.close || bytes.EqualFold(value, []byte("close"))
+				if !q.close && !bytes.EqualFold(value, []byte("keep-alive")) {
+					return nil, false
+				}
+			}
+		case 2, 6, 7, 17: // te, expect, trailer, upgrade, transfer-encoding
+			if webhook.Stripped(string(name)) {
+				return nil, false
+			}
+		}
+	}
+	return host, host != nil && q.length >= 0
+}
+
+func (q *request) setLength(digits []byte) bool {
+	if len(digits) == 0 || len(digits) > 12 {
+		return false
+	}
+	q.length = 0
+	for _, d := range digits {
+		if d < '0' || d > '9' {
+			return false
+		}
+		q.length = q.length*10 + int64(d-'0')
+	}
+	return true
+}
+
+var crlf = []byte("\r\n")
+
+// plainTarget reports whether t is an origin-form target that net/http would
+// route by the very same bytes.
+func plainTarget(t []byte) bool {
+	if len(t) == 0 || t[0] != '/' {
+		return false
+	}
+	path := true
+	for _, b := range t {
+		if b == '?' {
+			path = false
+		}
+		if b <= ' ' || b >= 0x7f || b == '#' || path && b == '%' {
+			return false
+		}
+	}
+	return true
+}
+
+func plainValue(v []byte) bool {
+	for _, b := range v {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			return false
+		}
+	}
+	return true
+}
