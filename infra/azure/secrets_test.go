@@ -100,9 +100,10 @@ func TestNoOutputGivesASecretAway(t *testing.T) {
 	}
 }
 
-func TestSecureParametersHaveNoValueInASnapshot(t *testing.T) {
+func TestSecretParametersAreSecure(t *testing.T) {
 	for name, p := range value[map[string]any](t, readJSON(t, compiled), "parameters") {
-		secure := strings.HasPrefix(strings.ToLower(value[string](t, p, "type")), "secure")
+		kind, _ := p.(map[string]any)["type"].(string) // a type of our own is a reference
+		secure := strings.HasPrefix(strings.ToLower(kind), "secure")
 		if secretParameter := name == "databasePassword" || name == "secretValues"; secure != secretParameter {
 			t.Errorf("parameter %s: secure is %v", name, secure)
 		}
