@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"sluice/infra/postgres"
 )
 
 func (p *proc) begin(how string) {
@@ -33,7 +31,7 @@ func (p *proc) begin(how string) {
 func TestDrainWaitsForJobs(t *testing.T) {
 	for _, how := range []string{"SIGTERM", "POST"} {
 		t.Run(how, func(t *testing.T) {
-			db := postgres.New(t)
+			db := newDatabase(t)
 			dir := t.TempDir()
 			hook := hooksFile(t, fmt.Sprintf(`touch %[1]s/running; while [ ! -e %[1]s/go ]; do sleep 0.05; done; echo $SLUICE_DELIVERY_ID >> %[1]s/out`, dir))
 			p := start(t, "DATABASE_URL="+db, "MAX_WORKERS=1", hook)
@@ -79,7 +77,7 @@ func TestDrainWaitsForJobs(t *testing.T) {
 // A job that outlasts both windows is cut off with everything it started and
 // is available at once.
 func TestForcedExit(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	dir := t.TempDir()
 	// It ignores SIGTERM, as do its children.
 	hook := hooksFile(t, fmt.Sprintf(`trap '' TERM
@@ -119,7 +117,7 @@ while :; do sleep 1; done`, dir))
 // A killed app's running jobs run again, by a process that lives already or by
 // one that starts later.
 func TestRescueAfterKill(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	dir := t.TempDir()
 	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; while [ ! -e %[1]s/go ]; do sleep 0.2; done; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir))
 	const jobs = 8

@@ -22,30 +22,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"sluice/infra/postgres"
 )
 
-func TestMain(m *testing.M) { postgres.Main(m) }
-
 const secret = "It's a Secret to Everybody"
-
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "app-test-")
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, "app")
-	args := []string{"build", "-o", file}
-	if race {
-		args = append(args, "-race")
-	}
-	out, err := exec.Command("go", append(args, "sluice/app/cmd/app")...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build app: %w\n%s", err, out)
-	}
-	return file, nil
-})
 
 // proc is the app as a process of its own.
 type proc struct {
@@ -72,12 +51,8 @@ func start(t *testing.T, env ...string) *proc {
 // launch runs the app and waits until it listens.
 func launch(t *testing.T, env ...string) *proc {
 	t.Helper()
-	file, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
 	p := &proc{t: t, done: make(chan struct{})}
-	p.cmd = exec.Command(file, "serve")
+	p.cmd = exec.Command(binary, "serve")
 	p.cmd.Env = append(os.Environ(), append([]string{
 		"PORT=0", "LISTEN_HOST=127.0.0.1", "LOG_FORMAT=json", "LOG_LEVEL=debug",
 		"GITHUB_WEBHOOK_SECRET=" + secret, "GITHUB_API_URL=http://127.0.0.1:1",

@@ -13,18 +13,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"sluice/infra/postgres"
 )
 
 // app runs a verb of the binary and returns what it printed and its exit code.
 func app(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	file, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(file, args...)
+	cmd := exec.Command(binary, args...)
 	cmd.Env = append(os.Environ(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -42,7 +36,7 @@ func rulesFile(t *testing.T, text string) string {
 // Jobs with the same key run one after another in their order, also when one
 // of them fails at first; other keys run beside.
 func TestConcurrencyKey(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	dir := t.TempDir()
 	script := filepath.Join(dir, "x.sh")
 	write(t, script, fmt.Sprintf(`cd %s
@@ -85,7 +79,7 @@ hooks:
 // A wrong file is refused at the start with file, line and reason, and at a
 // reload leaves the old rules in force.
 func TestReload(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	out := filepath.Join(t.TempDir(), "out")
 	rules := func(word string) string {
 		return fmt.Sprintf("hooks:\n  - name: x\n    action: {exec: {shell: 'echo %s >> %s'}}\n", word, out)
@@ -175,7 +169,7 @@ type shown struct {
 }
 
 func TestJobsVerbs(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	dir := t.TempDir()
 	file := rulesFile(t, fmt.Sprintf(`
 hooks:
@@ -237,7 +231,7 @@ hooks:
 // A sender that retries by itself is recognised by its delivery id; a
 // redelivery by GitHub is deliberate and runs.
 func TestDeliveriesThatComeAgain(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	p := start(t, "DATABASE_URL="+db)
 	pool := openPool(t, db)
 	slack := func() (int, string) {
@@ -271,7 +265,7 @@ func TestDeliveriesThatComeAgain(t *testing.T) {
 // Names that no text column takes must not fail a webhook, nor those that
 // share its commit.
 func TestOddNames(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	p := start(t, "DATABASE_URL="+db)
 	for _, id := range []string{strings.Repeat("x", 5000), "caf\xe9", "\xff"} {
 		if code, body := p.post(id, "{}"); code != 202 {

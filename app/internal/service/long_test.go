@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"sluice/infra/postgres"
 )
 
 // long says whether the long forms are asked for: SLUICE_LONG=1 go test
@@ -27,7 +25,7 @@ func TestKillWithFiftyJobs(t *testing.T) {
 	if long() {
 		rounds = 20
 	}
-	db := postgres.New(t)
+	db := newDatabase(t)
 	dir := t.TempDir()
 	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; while [ ! -e %[1]s/go ]; do sleep 0.3; done; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir))
 	env := []string{"DATABASE_URL=" + db, "MAX_WORKERS=60", hook}
@@ -67,7 +65,7 @@ func TestKillWithFiftyJobs(t *testing.T) {
 // that is heard of is not.
 func TestRescueFromSilence(t *testing.T) {
 	t.Parallel()
-	db := postgres.New(t)
+	db := newDatabase(t)
 	dir := t.TempDir()
 	env := []string{"DATABASE_URL=" + db, hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %s/done`, dir))}
 	p := start(t, env...)
@@ -104,7 +102,7 @@ func TestLongDrain(t *testing.T) {
 	if long() {
 		work, grace = 30, 10
 	}
-	db := postgres.New(t)
+	db := newDatabase(t)
 	dir := t.TempDir()
 	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; sleep %[2]d; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir, work))
 	env := []string{"DATABASE_URL=" + db, hook, fmt.Sprintf("SHUTDOWN_GRACE_MS=%d", grace*1000)}
@@ -142,7 +140,7 @@ func TestLongDrain(t *testing.T) {
 // With 10,000 jobs in the queue the drain begins at once and the app is small.
 func TestManyQueuedJobs(t *testing.T) {
 	const jobs = 10_000
-	db := postgres.New(t)
+	db := newDatabase(t)
 	hook := hooksFile(t, `sleep 0.2`)
 	env := []string{"DATABASE_URL=" + db, hook}
 	first := start(t, env...)

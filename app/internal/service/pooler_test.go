@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"sluice/infra/postgres"
 )
 
 // Behind PgBouncer in transaction mode, with few server connections, the app
@@ -22,7 +20,7 @@ func TestThroughPgBouncer(t *testing.T) {
 	if err != nil {
 		t.Skip("no pgbouncer installed")
 	}
-	db := bouncer(t, bin, postgres.New(t))
+	db := bouncer(t, bin, newDatabase(t))
 	dir := t.TempDir()
 	file := rulesFile(t, fmt.Sprintf(`
 hooks:

@@ -14,12 +14,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"sluice/infra/postgres"
 )
 
 func TestWebhookRunsItsJob(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	out := filepath.Join(t.TempDir(), "out")
 	p := start(t, "DATABASE_URL="+db, hooksFile(t, `echo "$SLUICE_ID $SLUICE_SOURCE $SLUICE_DELIVERY_ID $SLUICE_EVENT $SLUICE_ATTEMPT $(cat)" >> `+out))
 	code, body := p.post("d1", `{"hello":1}`, "Sluice-Id", "id-1")
@@ -50,7 +48,7 @@ func TestWebhookRunsItsJob(t *testing.T) {
 
 // The same Sluice-Id, many times at once and again after the job is done, runs once.
 func TestOncePerSluiceID(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	out := filepath.Join(t.TempDir(), "out")
 	env := []string{"DATABASE_URL=" + db, hooksFile(t, `echo $SLUICE_ID >> `+out)}
 	apps := []*proc{start(t, env...), start(t, env...)}
@@ -86,7 +84,7 @@ func TestOncePerSluiceID(t *testing.T) {
 
 // Jobs have the order in which their webhooks were answered.
 func TestJobsInOrderOfAnswers(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	p := start(t, "DATABASE_URL="+db, "MAX_WORKERS=1")
 	var wg sync.WaitGroup
 	for lane := range 8 {
@@ -122,7 +120,7 @@ func TestJobsInOrderOfAnswers(t *testing.T) {
 }
 
 func TestLargeBody(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	out := filepath.Join(t.TempDir(), "out")
 	p := start(t, "DATABASE_URL="+db, hooksFile(t, `sha256sum >> `+out))
 	body := bytes.Repeat([]byte("0123456789abcdef\x00\xff"), 25<<20/18+1)[:25<<20]
@@ -140,7 +138,7 @@ func TestLargeBody(t *testing.T) {
 }
 
 func TestTwoRevisionsStartAtOnce(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	apps := []*proc{launch(t, "DATABASE_URL="+db), launch(t, "DATABASE_URL="+db), launch(t, "DATABASE_URL="+db)}
 	for _, p := range apps {
 		p.wait("health", 30*time.Second, func() bool { code, _ := p.get("/healthz"); return code == 200 })

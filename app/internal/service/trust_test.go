@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"sluice/infra/postgres"
 	"sluice/sidecar/senders"
 )
 
@@ -41,7 +40,7 @@ func seal(id, verified, secret, body string) []string {
 // What the sidecar verified at receipt is accepted hours later, when Slack's
 // own signature is too old; nobody else's word counts.
 func TestTrust(t *testing.T) {
-	db := postgres.New(t)
+	db := newDatabase(t)
 	p := start(t, "DATABASE_URL="+db, "SLACK_SIGNING_SECRET="+slackSecret, "SLUICE_SECRET=old,"+sluiceSecret)
 	pool := openPool(t, db)
 	now, before := time.Now(), time.Now().Add(-6*time.Hour)
@@ -85,7 +84,7 @@ func TestTrust(t *testing.T) {
 }
 
 func TestHandshakesAndMethods(t *testing.T) {
-	p := start(t, "DATABASE_URL="+postgres.New(t), "SLACK_SIGNING_SECRET="+slackSecret,
+	p := start(t, "DATABASE_URL="+newDatabase(t), "SLACK_SIGNING_SECRET="+slackSecret,
 		"WEBHOOK_ROUTES=/webhooks/slack/events=slack,/meta=meta,/hooks/*=generic,/cmd=slack+sync", "META_VERIFY_TOKEN=tok")
 	body := `{"type":"url_verification","challenge":"abc"}`
 	if code, answer := p.send("/webhooks/slack/events", []byte(body), slackFields(body, time.Now())...); code != 200 || !strings.Contains(answer, "abc") {
@@ -107,7 +106,7 @@ func TestHandshakesAndMethods(t *testing.T) {
 
 // Bodies beyond the budget get 503, not memory.
 func TestInflightBytes(t *testing.T) {
-	p := start(t, "DATABASE_URL="+postgres.New(t), "MAX_BODY_BYTES=1000", "MAX_INFLIGHT_BYTES=1000")
+	p := start(t, "DATABASE_URL="+newDatabase(t), "MAX_BODY_BYTES=1000", "MAX_INFLIGHT_BYTES=1000")
 	if code, _ := p.post("fits", strings.Repeat("x", 1000)); code != 202 {
 		t.Errorf("a body of the limit: %d", code)
 	}
