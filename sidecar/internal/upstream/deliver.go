@@ -207,7 +207,7 @@ func (t *trip) prepare(*http.Request) error {
 }
 
 func fault(err error) string {
-	for _, known := range []error{ErrDial, ErrReset, ErrLate} {
+	for _, known := range []error{ErrDial, ErrReset, ErrLate, errAway} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

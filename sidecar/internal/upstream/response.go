@@ -85,11 +85,11 @@ func (e *Exchange) readFields(minor byte) error {
 		name, value := string(line[:colon]), strings.TrimSpace(string(line[colon+1:]))
 		switch strings.ToLower(name) {
 		case "content-length":
-			n, err := strconv.ParseInt(value, 10, 63)
-			if err != nil || n < 0 || r.Length >= 0 && r.Length != n {
+			n, err := strconv.ParseUint(value, 10, 63) // takes no sign
+			if err != nil || r.Length >= 0 && r.Length != int64(n) {
 				return fmt.Errorf("%w: bad content length", errHead)
 			}
-			r.Length = n
+			r.Length = int64(n)
 		case "transfer-encoding":
 			if chunked = strings.EqualFold(value, "chunked"); !chunked {
 				return fmt.Errorf("%w: transfer encoding %q", errHead, value)

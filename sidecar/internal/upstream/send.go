@@ -119,6 +119,7 @@ func (e *Exchange) Await(deadline time.Time) (*Response, error) {
 		e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
 	}
 	if err := e.readHead(); err != nil {
+		e.reuse = false // what is left of this answer must not be taken for the next one's
 		e.Close()
 		return nil, fmt.Errorf("%w: read answer: %w", ErrReset, err)
 	}
