@@ -1,0 +1,324 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/sidecar/internal/webhook"
+)
+
+// A kept connection that the app has closed, or on which it has said something
+// unasked, is not used again.
+func TestStaleConnections(t *testing.T) {
+	t.Parallel()
+	for name, parting := range map[string]string{"closed": "", "closed with a word": "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan struct{}, 100)
+			client := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+				if _, _, err := readRequest(br); err != nil {
+					return
+				}
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				io.WriteString(c, parting)
+				c.Close()
+				ended <- struct{}{}
+			}).client(t)
+			for i := range 20 {
+				if _, _, err := ask(client, hook("{}"), 5*time.Second); err != nil {
+					t.Fatalf("request %d: %v", i, err)
+				}
+				<-ended
+				for end := time.Now().Add(5 * time.Second); len(client.idle) == 1 && client.idle[0].isOpen() && time.Now().Before(end); {
+					<-time.After(time.Millisecond)
+				}
+			}
+		})
+	}
+}
+
+// The request is what was captured, with Sluice's own fields after it, whole
+// whatever the size of the body.
+func TestRequestAsWritten(t *testing.T) {
+	t.Parallel()
+	type request struct{ head, body string }
+	got := make(chan request, 1)
+	client := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		for {
+			head, body, err := readRequest(br)
+			if err != nil {
+				return
+			}
+			got <- request{head, body}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	}).client(t)
+	for _, n := range []int{0, 1, small, small + 1, 5 << 20} {
+		w := hook(strings.Repeat("b", n))
+		w.Head = w.Head.Add("X-Latin", "\xe9").Add("x-twice", "1").Add("X-Twice", "2")
+		w.Verified = "github"
+		if _, _, err := ask(client, w, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		r := <-got
+		want := fmt.Sprintf("POST /hooks/x HTTP/1.1\r\nHost: h\r\nX-Latin: \xe9\r\nx-twice: 1\r\nX-Twice: 2\r\nContent-Length: %d\r\nSluice-Id: %s\r\n"+
+			"Sluice-Received-At: 2023-11-14T22:13:20Z\r\nSluice-Attempt: 1\r\nSluice-Replayed: false\r\nSluice-Verified: github\r\n", n, w.ID)
+		if r.head != want || r.body != string(w.Body) {
+			t.Errorf("%d bytes: head %q with %d bytes", n, r.head, len(r.body))
+		}
+	}
+}
+
+// An app that answers before it has read the whole body is heard.
+func TestEarlyAnswer(t *testing.T) {
+	t.Parallel()
+	client := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		br.ReadString('\n')
+		io.WriteString(c, "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+		c.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, br)
+	}).client(t)
+	if resp, _, err := ask(client, hook(strings.Repeat("x", 8<<20)), 10*time.Second); err != nil || resp.Status != 413 {
+		t.Errorf("got %d (%v), want 413", resp.Status, err)
+	}
+}
+
+// An app that takes no more of a body is given up at the deadline.
+func TestBodyNotTaken(t *testing.T) {
+	t.Parallel()
+	stop := make(chan struct{})
+	client := newPeer(t, func(int, net.Conn, *bufio.Reader) { <-stop }).client(t)
+	defer close(stop)
+	began := time.Now()
+	_, _, err := ask(client, hook(strings.Repeat("x", 64<<20)), 300*time.Millisecond)
+	if !errors.Is(err, ErrReset) || time.Since(began) > 5*time.Second {
+		t.Errorf("got %v after %v, want ErrReset", err, time.Since(began))
+	}
+}
+
+// ErrLate leaves the exchange open, and the answer may still be had.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	client := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		readRequest(br)
+		<-release
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}).client(t)
+	e, err := client.Send(hook("{}"), 1, false, time.Now().Add(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for range 3 {
+		if _, err := e.Await(time.Now().Add(20 * time.Millisecond)); !errors.Is(err, ErrLate) {
+			t.Fatalf("got %v, want ErrLate", err)
+		}
+	}
+	close(release)
+	if resp, err := e.Await(time.Now().Add(5 * time.Second)); err != nil || resp.Status != 200 {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDialFailure(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, func(int, net.Conn, *bufio.Reader) {})
+	client := p.client(t)
+	if client.Refuses() {
+		t.Error("a listening app refuses")
+	}
+	p.close()
+	if _, _, err := ask(client, hook("{}"), time.Second); !errors.Is(err, ErrDial) {
+		t.Errorf("got %v, want ErrDial", err)
+	}
+	if !client.Refuses() {
+		t.Error("a dead app does not refuse")
+	}
+	prober := client.NewProber(time.Second)
+	if err := prober.Probe(t.Context()); !errors.Is(err, ErrDial) {
+		t.Errorf("probe: %v, want ErrDial", err)
+	}
+}
+
+// Close ends what is under way and refuses what comes after.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	stop := make(chan struct{})
+	client := newPeer(t, func(_ int, _ net.Conn, br *bufio.Reader) { readRequest(br); <-stop }).client(t)
+	defer close(stop)
+	e, err := client.Send(hook("{}"), 1, false, time.Now().Add(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, client.Close)
+	if _, err := e.Await(time.Now().Add(10 * time.Second)); !errors.Is(err, ErrReset) {
+		t.Errorf("got %v, want ErrReset", err)
+	}
+	if _, _, err := ask(client, hook("{}"), time.Second); !errors.Is(err, ErrDial) {
+		t.Errorf("after Close: %v, want ErrDial", err)
+	}
+}
+
+// policy is one without bounds, for tests to narrow.
+func policy() Policy {
+	return Policy{
+		MaxAttempts: 4, Timeout: 5 * time.Second, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond,
+		Healthy: func() bool { return true },
+		Turn:    func(context.Context) (func(), error) { return func() {}, nil },
+		Until:   func() time.Time { return time.Now().Add(time.Minute) },
+	}
+}
+
+// Every kind of answer to a held webhook and what becomes of it.
+func TestDeliver(t *testing.T) {
+	t.Parallel()
+	ok, no := "HTTP/1.1 204 X\r\n\r\n", func(status int) string {
+		return fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n", status)
+	}
+	for _, c := range []struct {
+		name    string
+		answers []string // the last one again and again; "" breaks off
+		first   int
+		change  func(*Policy)
+		want    Result
+	}{
+		{"taken", []string{ok}, 1, nil, Result{Delivered, 1, ""}},
+		{"taken later", []string{no(500), no(429), no(408), ok}, 1, nil, Result{Delivered, 4, ""}},
+		{"425 and 503", []string{no(425), no(503), ok}, 1, nil, Result{Delivered, 3, ""}},
+		{"after a reset", []string{"", ok}, 1, nil, Result{Delivered, 2, ""}},
+		{"refused", []string{no(400)}, 1, nil, Result{Refused, 1, "app answered 400"}},
+		{"redirected", []string{"HTTP/1.1 302 X\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"}, 1, nil, Result{Refused, 1, "app answered 302"}},
+		{"refused later", []string{no(500), no(404)}, 1, nil, Result{Refused, 2, "app answered 404"}},
+		{"spent", []string{no(500)}, 1, nil, Result{Refused, 4, "gave up after 4 attempts: app answered 500"}},
+		{"spent by resets", []string{""}, 1, nil, Result{Refused, 4, "gave up after 4 attempts: " + ErrReset.Error()}},
+		{"spent before", []string{no(500)}, 9, nil, Result{Refused, 9, "gave up after 9 attempts: app answered 500"}},
+		{"unhealthy", []string{ok}, 3, func(p *Policy) { p.Healthy = func() bool { return false } }, Result{Away, 2, "app is away"}},
+		{"without a lease", []string{ok}, 3, func(p *Policy) { p.Until = func() time.Time { return time.Time{} } }, Result{Away, 2, "app is away"}},
+		{"no turn", []string{ok}, 3, func(p *Policy) {
+			p.Turn = func(context.Context) (func(), error) { return nil, context.Canceled }
+		}, Result{Away, 2, "app is away"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var n atomic.Int64
+			client := newPeer(t, func(_ int, conn net.Conn, br *bufio.Reader) {
+				for {
+					if _, _, err := readRequest(br); err != nil {
+						return
+					}
+					answer := c.answers[min(int(n.Add(1)), len(c.answers))-1]
+					if answer == "" {
+						return
+					}
+					io.WriteString(conn, answer)
+				}
+			}).client(t)
+			p := policy()
+			if c.change != nil {
+				c.change(&p)
+			}
+			turns := 0
+			if turn := p.Turn; c.change == nil {
+				p.Turn = func(ctx context.Context) (func(), error) {
+					turns++
+					done, err := turn(ctx)
+					return func() { turns--; done() }, err
+				}
+			}
+			if got := client.Deliver(t.Context(), hook("{}"), c.first, p); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if turns != 0 {
+				t.Errorf("%d turns were not given back", turns)
+			}
+		})
+	}
+}
+
+// Retry-After is honoured up to the longest backoff, in seconds and as a date.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	for value, least := range map[string]time.Duration{
+		"1": 950 * time.Millisecond, "3600": 950 * time.Millisecond, time.Now().Add(time.Hour).UTC().Format(time.RFC1123): 0, "soon": 0, "-5": 0,
+	} {
+		t.Run(value, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int64
+			client := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+				for {
+					if _, _, err := readRequest(br); err != nil {
+						return
+					}
+					if n.Add(1) == 1 {
+						io.WriteString(c, "HTTP/1.1 503 X\r\nRetry-After: "+value+"\r\nContent-Length: 0\r\n\r\n")
+					} else {
+						io.WriteString(c, "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n")
+					}
+				}
+			}).client(t)
+			p := policy()
+			p.MaxBackoff = time.Second
+			began := time.Now()
+			if got := client.Deliver(t.Context(), hook("{}"), 1, p); got.Outcome != Delivered || got.Attempt != 2 {
+				t.Errorf("got %+v", got)
+			}
+			if took := time.Since(began); took < least || took > 8*time.Second {
+				t.Errorf("tried again after %v, want %v or a little more", took, least)
+			}
+		})
+	}
+}
+
+// A delivery ends with its context in the backoff, and with its lease in a wait
+// for an answer; a lease that is renewed meanwhile extends that.
+func TestDeliverEnds(t *testing.T) {
+	t.Parallel()
+	client := newPeer(t, says("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n")).client(t)
+	p := policy()
+	p.MinBackoff, p.MaxBackoff = time.Hour, time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	p.Turn = func(context.Context) (func(), error) { return func() { cancel() }, nil }
+	if got := client.Deliver(ctx, hook("{}"), 1, p); got.Outcome != Away || got.Attempt != 1 {
+		t.Errorf("in its backoff: %+v, want Away after attempt 1", got)
+	}
+	release := make(chan struct{})
+	silent := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		readRequest(br)
+		<-release
+		io.WriteString(c, "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n")
+	}).client(t)
+	p = policy()
+	p.MaxAttempts = 1
+	began, renewals := time.Now(), 0
+	p.Until = func() time.Time { // renewed five times, then lost
+		if renewals++; renewals < 6 {
+			return time.Now().Add(30 * time.Millisecond)
+		}
+		return began
+	}
+	got := silent.Deliver(t.Context(), hook("{}"), 1, p)
+	close(release)
+	if got.Outcome == Delivered || renewals < 6 {
+		t.Errorf("without a lease: %+v after %d renewals", got, renewals)
+	}
+}
+
+// Freshen works on a copy: what is stored stays as it was.
+func TestFreshenLeavesTheStored(t *testing.T) {
+	t.Parallel()
+	client := newPeer(t, says("HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n")).client(t)
+	w := hook("{}")
+	before := string(w.Head)
+	p := policy()
+	p.Freshen = func(w *webhook.Webhook) { w.Head = w.Head.Set("X-Signature", "new") }
+	if got := client.Deliver(t.Context(), w, 1, p); got.Outcome != Delivered || string(w.Head) != before {
+		t.Errorf("%+v, head is now %q", got, w.Head)
+	}
+}
