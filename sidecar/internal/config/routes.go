@@ -36,14 +36,15 @@ func ParseRoutes(text string, env func(string) string) ([]Route, error) {
 			continue
 		}
 		r, err := parseRoute(item, env)
-		if err == nil && seen[r.Path] {
+		path, _, _ := strings.Cut(item, "=") // "/a" and "/a*" are two
+		if err == nil && seen[path] {
 			err = errors.New("path is there twice")
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("WEBHOOK_ROUTES: %q: %w", item, err))
 			continue
 		}
-		seen[r.Path] = true
+		seen[path] = true
 		routes = append(routes, r)
 	}
 	return routes, errors.Join(problems...)
