@@ -1,0 +1,158 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/sidecar/internal/gate"
+)
+
+// set gives the test a clean environment with these settings.
+func set(t *testing.T, settings map[string]string) {
+	t.Helper()
+	typ := reflect.TypeFor[Config]()
+	for i := range typ.NumField() {
+		if name := typ.Field(i).Tag.Get("envconfig"); name != "" {
+			t.Setenv(name, "") // remembers what was there
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, value := range settings {
+		t.Setenv(name, value)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	set(t, map[string]string{"DATABASE_URL": "postgres://h/db"})
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, pair := range map[string][2]any{
+		"LISTEN_ADDR": {c.ListenAddr, ":8080"}, "PROBE_ADDR": {c.ProbeAddr, ":8081"}, "CONTROL_ADDR": {c.ControlAddr, "127.0.0.1:9090"},
+		"APP_URL": {c.AppURL, "http://127.0.0.1:3000"}, "APP_HEALTH_PATH": {c.AppHealthPath, "/healthz"},
+		"MAX_BODY_BYTES": {c.MaxBodyBytes, int64(26214400)}, "MAX_INFLIGHT_BYTES": {c.MaxInflightBytes, int64(64 << 20)},
+		"ORDER": {c.GateOrder(), gate.PerLane}, "CATCHUP_LIMIT": {c.CatchupLimit, time.Minute}, "REPLAY_CONCURRENCY": {c.ReplayConcurrency, 8},
+		"REPLAY_MAX_ATTEMPTS": {c.ReplayMaxAttempts, 10}, "RETENTION": {c.Retention, 168 * time.Hour},
+		"TERMINATION_GRACE_SECONDS": {c.TerminationGraceSeconds, 330}, "STARTUP_GATE": {c.StartupGate, "app"},
+		"APP_PROBE_INTERVAL": {c.AppProbeInterval, time.Second}, "APP_PROBE_INTERVAL_DOWN": {c.AppProbeIntervalOff, 250 * time.Millisecond},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s is %v, want %v", what, pair[0], pair[1])
+		}
+	}
+	want := []string{"/webhooks/github github false", "/webhooks/slack/events slack false", "/webhooks/slack/commands slack true", "/webhooks/stripe stripe false", "/hooks/ generic false"}
+	var got []string
+	for _, r := range c.Routes {
+		got = append(got, fmt.Sprint(r.Path, " ", r.Source, " ", r.Sync))
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("routes are %v, want %v", got, want)
+	}
+	if c.ReplicaName == "" {
+		t.Error("the replica has no name")
+	}
+}
+
+func TestBounds(t *testing.T) {
+	good := map[string]string{"DATABASE_URL": "postgres://h/db"}
+	for _, c := range []struct {
+		name, value string
+		ok          bool
+	}{
+		{"TERMINATION_GRACE_SECONDS", "15", true}, {"TERMINATION_GRACE_SECONDS", "14", false}, {"TERMINATION_GRACE_SECONDS", "600", true}, {"TERMINATION_GRACE_SECONDS", "601", false},
+		{"MAX_INFLIGHT_BYTES", "26214400", true}, {"MAX_INFLIGHT_BYTES", "26214399", false}, {"MAX_BODY_BYTES", "1", true}, {"MAX_BODY_BYTES", "0", false},
+		{"CONTROL_ADDR", "localhost:1", true}, {"CONTROL_ADDR", "[::1]:1", true}, {"CONTROL_ADDR", "127.9.9.9:1", true}, {"CONTROL_ADDR", ":9090", false},
+		{"CONTROL_ADDR", "10.0.0.1:1", false}, {"CONTROL_ADDR", "[::]:1", false}, {"CONTROL_ADDR", "localhost.example:1", false},
+		{"ORDER", "strict", true}, {"ORDER", "none", true}, {"ORDER", "Lane", false}, {"ORDER", "lane strict", false}, {"ORDER", "", false},
+		{"RETENTION", "1h", true}, {"RETENTION", "0s", false}, {"RETENTION", "7d", false}, {"CATCHUP_LIMIT", "0s", true},
+		{"BUFFER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 32)), true}, {"BUFFER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 31)), false},
+		{"LANES", "github:repository.full_name, slack:team_id", true}, {"LANES", "github", false}, {"LANES", "github:", false}, {"LANES", ":x", false},
+		{"WEBHOOK_ROUTES", "/a=github+202+5s+sync", true}, {"WEBHOOK_ROUTES", "/a=github+201", false}, {"WEBHOOK_ROUTES", "/a=github+-5s", false},
+		{"WEBHOOK_ROUTES", "/a=github,/a=slack", false}, {"WEBHOOK_ROUTES", "/a*=github,/a=slack", true}, {"WEBHOOK_ROUTES", "/a=generic:X-Sig:MY_SECRET", true}, {"WEBHOOK_ROUTES", "/a=github:X-Sig", false},
+	} {
+		settings := map[string]string{c.name: c.value}
+		for k, v := range good {
+			settings[k] = v
+		}
+		set(t, settings)
+		_, err := Load()
+		if (err == nil) != c.ok {
+			t.Errorf("%s=%s: %v, want ok=%v", c.name, c.value, err, c.ok)
+		}
+		if err != nil && !strings.Contains(err.Error(), c.name) && !strings.Contains(err.Error(), "CONTROL_TOKEN") {
+			t.Errorf("%s=%s: %q does not name it", c.name, c.value, err)
+		}
+	}
+}
+
+func TestRouteSecrets(t *testing.T) {
+	env := map[string]string{"GITHUB_WEBHOOK_SECRET": " new , old,", "MY_SECRET": "mine", "META_APP_SECRET": "app", "GENERIC_WEBHOOK_SECRET": "default"}
+	routes, err := ParseRoutes("/g=github,/c=generic:X-Sig:MY_SECRET,/d=generic:X-Sig,/s=slack,/m=meta,/p/*=generic+204+1500ms", func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range routes {
+		got = append(got, fmt.Sprintln(r.Path, r.Prefix, r.Secrets, r.Status, r.Budget))
+	}
+	want := []string{
+		"/g false [new old] 202 8s\n", "/c false [mine] 202 8s\n", "/d false [default] 202 8s\n", "/s false [] 200 2.5s\n",
+		"/m false [app] 200 4s\n", "/p/ true [] 204 1.5s\n",
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("routes are %v, want %v", got, want)
+	}
+	if len(routes[4].Verify) != 0 {
+		t.Errorf("Meta's handshake would be checked with the app's secret: %v", routes[4].Verify)
+	}
+}
+
+// A secret prints as *** whichever way a log may print it.
+func TestSecretsDoNotPrint(t *testing.T) {
+	set(t, map[string]string{"DATABASE_URL": "postgres://u:hunter2@h/db", "CONTROL_TOKEN": "hunter2", "SLUICE_SECRET": "hunter2", "BUFFER_KEY": "hunter2hunter2"})
+	c, err := Load() // BUFFER_KEY is bad
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("error is %v", err)
+	}
+	var log strings.Builder
+	for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
+		slog.New(h).Info("x", "url", c.DatabaseURL, "token", c.ControlToken, "keys", c.BufferKey)
+	}
+	fmt.Fprintf(&log, "%v %s %q %+v", c.DatabaseURL, c.ControlToken, c.SluiceSecret, c.BufferKey)
+	if strings.Contains(log.String(), "hunter2") {
+		t.Errorf("a secret is printed: %s", log.String())
+	}
+}
+
+// FuzzRoutes: whatever is written there, it is refused or routes to one sender
+// each, by a path that can be asked for.
+func FuzzRoutes(f *testing.F) {
+	for _, seed := range []string{"/a=github", "/hooks/*=generic+200+1s+sync,/b=slack", "/a=generic:X-Sig:SECRET", ",,", "/a==github", "/*=generic"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		routes, err := ParseRoutes(text, func(string) string { return "s" })
+		if err != nil {
+			return
+		}
+		seen := map[string]bool{}
+		for _, r := range routes {
+			if !strings.HasPrefix(r.Path, "/") || strings.Contains(r.Path, "*") || r.Sender == nil || r.Source == "" || seen[fmt.Sprint(r.Path, r.Prefix)] {
+				t.Fatalf("%q: route %+v", text, r)
+			}
+			if r.Budget <= 0 || r.Status != 200 && r.Status != 202 && r.Status != 204 {
+				t.Fatalf("%q: route %+v", text, r)
+			}
+			seen[fmt.Sprint(r.Path, r.Prefix)] = true
+		}
+	})
+}
