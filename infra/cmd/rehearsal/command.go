@@ -25,6 +25,7 @@ type invocation struct {
 	html      string
 	output    string
 	noRetry   bool
+	brief     bool
 	server    *postgres.Server // ours, once one was needed
 }
 
@@ -85,7 +86,8 @@ func (in *invocation) addFlags(cmd *cobra.Command) {
 	f.IntVar(&c.Workers, "workers", c.Workers, "MAX_WORKERS of the app")
 	f.DurationVar(&c.SettleLimit, "settle", c.SettleLimit, "how long to wait at the end without progress")
 	f.StringArrayVar(&c.Env, "env", nil, "NAME=value for both containers, may be repeated")
-	f.IntVar(&in.times, "times", 1, "how often each scenario is played, with a line each when more than once")
+	f.IntVar(&in.times, "times", 1, "how often each scenario is played")
+	f.BoolVar(&in.brief, "brief", false, "a single line for a good run (always so with --times)")
 	f.StringVar(&in.html, "html", "", "write the reports as a page to this file")
 	f.StringVar(&in.output, "output", "text", "text or json")
 	f.StringVar(&c.Programs.Sidecar, "sidecar", "", "the sidecar's binary (built from the workspace)")

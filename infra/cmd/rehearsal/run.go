@@ -84,7 +84,7 @@ func (in *invocation) play(ctx context.Context, out io.Writer, show *ticker) ([]
 			if in.output == "json" {
 				continue
 			}
-			if in.times > 1 && r.Good() {
+			if (in.brief || in.times > 1) && r.Good() {
 				fmt.Fprintf(out, "%3d  %s\n", n, report.Summary(r))
 			} else if err := report.Text(out, r); err != nil {
 				return nil, err
