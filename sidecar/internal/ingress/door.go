@@ -49,7 +49,7 @@ func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b 
 	a.hook.Lane = in.lane(a.hook.Source, b.bytes)
 	patience := now.Add(min(maxPatience, route.Budget/5))
 	for {
-		verdict, opened := in.Gate.Enter(a.hook.Lane, time.Now().Before(patience))
+		verdict, opened := in.Gate.Enter(a.hook.Lane, ctx.Err() == nil && time.Now().Before(patience))
 		switch verdict {
 		case gate.Forward:
 			if !a.retry {
