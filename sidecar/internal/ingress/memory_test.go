@@ -1,0 +1,149 @@
+package ingress
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"time"
+)
+
+// whole reports whether all of the memory has been given back.
+func whole(m *memory, limit int64) bool {
+	if !m.sem.TryAcquire(limit) {
+		return false
+	}
+	m.sem.Release(limit)
+	return true
+}
+
+func TestBodyIsReadWhole(t *testing.T) {
+	const limit, most = 1 << 20, 300_000
+	m := newMemory(limit)
+	for _, n := range []int{0, 1, smallBody - 1, smallBody, smallBody + 1, 64 << 10, 64<<10 + 1, 256<<10 - 1, 256 << 10, most - 1, most} {
+		want := bytes.Repeat([]byte{byte(n), 7}, n)[:n]
+		for _, length := range []int64{int64(n), -1} {
+			for name, r := range map[string]io.Reader{"": bytes.NewReader(want), "byte by byte": iotest.OneByteReader(bytes.NewReader(want)), "data with EOF": iotest.DataErrReader(bytes.NewReader(want))} {
+				b, err := m.read(t.Context(), r, length, most)
+				if err != nil || !bytes.Equal(b.bytes, want) {
+					t.Fatalf("%d bytes, length %d %s: %v", n, length, name, err)
+				}
+				b.free()
+				b.free() // twice does no harm
+				if !whole(m, limit) {
+					t.Fatalf("%d bytes, length %d %s: memory is not given back", n, length, name)
+				}
+			}
+		}
+	}
+}
+
+func TestBodyThatCannotBeTaken(t *testing.T) {
+	const limit, most = 1 << 20, 300_000
+	m := newMemory(limit)
+	broken := errors.New("broken")
+	for name, c := range map[string]struct {
+		r      io.Reader
+		length int64
+		want   error
+	}{
+		"announced too large": {nil, most + 1, errTooLarge},
+		"one byte too many":   {strings.NewReader(strings.Repeat("x", most+1)), -1, errTooLarge},
+		"endless":             {iotest.OneByteReader(endless{}), -1, errTooLarge},
+		"shorter than said":   {strings.NewReader("abc"), 4, io.ErrUnexpectedEOF},
+		"nothing of it":       {strings.NewReader(""), 4, io.EOF},
+		"broken off":          {io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), iotest.ErrReader(broken)), -1, broken},
+		"cut between chunks":  {io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(io.ErrUnexpectedEOF)), -1, io.ErrUnexpectedEOF},
+	} {
+		if b, err := m.read(t.Context(), c.r, c.length, most); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v %v, want %v", name, b, err, c.want)
+		}
+		if !whole(m, limit) {
+			t.Fatalf("%s: memory is not given back", name)
+		}
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// However many bodies there are, no more is in memory than may be, and all of
+// it comes back.
+func TestMemoryIsBounded(t *testing.T) {
+	const limit, most = 4 << 20, 1 << 20
+	m := newMemory(limit)
+	var mu sync.Mutex
+	var now, peak int64
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 0))
+			for range 8 {
+				n := rng.Int64N(most)
+				length := n
+				if rng.IntN(2) == 0 {
+					length = -1
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				b, err := m.read(ctx, io.LimitReader(endless{}, n), length, most)
+				cancel()
+				if err != nil {
+					if !errors.Is(err, errNoMemory) {
+						t.Error(err)
+					}
+					continue
+				}
+				mu.Lock()
+				now += b.held
+				peak = max(peak, now)
+				mu.Unlock()
+				mu.Lock()
+				now -= b.held
+				mu.Unlock()
+				b.free()
+			}
+		})
+	}
+	all.Wait()
+	if peak > limit {
+		t.Errorf("%d bytes were in memory, the limit is %d", peak, limit)
+	}
+	if !whole(m, limit) {
+		t.Error("memory is not given back")
+	}
+}
+
+// Who waits for memory in vain is told so after a second, or when it leaves.
+func TestNoMemory(t *testing.T) {
+	m := newMemory(100)
+	b, err := m.read(t.Context(), strings.NewReader(strings.Repeat("x", 80)), 80, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := m.read(t.Context(), nil, 21, 100); !errors.Is(err, errNoMemory) || time.Since(began) < patience/2 {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := m.read(gone, nil, 21, 100); !errors.Is(err, errNoMemory) {
+		t.Errorf("%v for one who has left", err)
+	}
+	freed := make(chan struct{})
+	go func() { defer close(freed); b.free() }()
+	c, err := m.read(t.Context(), strings.NewReader(strings.Repeat("y", 30)), 30, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-freed
+	c.free()
+	if !whole(m, 100) {
+		t.Error("memory is not given back")
+	}
+}
