@@ -116,7 +116,7 @@ func (s *Store) Claim(ctx context.Context, leases []Lease, f ClaimFilter) ([]Row
 	inHand := append(make([]int64, 0, len(f.InHand)), f.InHand...) // NULL would match nothing
 	var out []Row
 	err := s.do(ctx, s.pool, queryTimeout, "claim rows", func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, claimSQL, in, epochs, s.instance, skip, inHand,
+		rows, err := c.Query(ctx, claimSQL, s.planned.mode(c.Conn()), in, epochs, s.instance, skip, inHand,
 			cmp.Or(f.Limit, defaultClaimRows), cmp.Or(f.PerLane, defaultClaimLane),
 			cmp.Or(f.MaxBytes, defaultClaimBytes), bigBody)
 		if err != nil {

@@ -86,7 +86,7 @@ func (s *Store) attempt(ctx context.Context, batch []*entry) ([]stored, error) {
 		if len(batch) == 1 {
 			rows, err = s.insertOne(ctx, conn, batch[0])
 		} else {
-			rows, err = insertBatch(ctx, conn, batch)
+			rows, err = s.insertBatch(ctx, conn, batch)
 		}
 		return err
 	})

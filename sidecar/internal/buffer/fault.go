@@ -54,6 +54,7 @@ func faultOf(err error) fault {
 // to be as bad: after a failover they lead to the old primary, or nowhere.
 // patient is false when it was the caller whose time was over.
 func (s *Store) refresh(err error, patient bool) {
+	s.planned.doubt(err)
 	var pg *pgconn.PgError
 	var connect *pgconn.ConnectError
 	switch {

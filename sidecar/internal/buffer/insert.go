@@ -39,7 +39,7 @@ ORDER BY w.ord` + onConflict
 
 // insertBatch writes a batch without two equal keys in one statement, which is
 // its own transaction. Ids rise in the order of the batch.
-func insertBatch(ctx context.Context, conn *pgxpool.Conn, batch []*entry) ([]stored, error) {
+func (s *Store) insertBatch(ctx context.Context, conn *pgxpool.Conn, batch []*entry) ([]stored, error) {
 	n := len(batch)
 	var (
 		ids        = make(pgtype.FlatArray[pgtype.UUID], n) // FlatArray: encoded without reflection
@@ -65,7 +65,7 @@ func insertBatch(ctx context.Context, conn *pgxpool.Conn, batch []*entry) ([]sto
 		heads[i], bodies[i], sizes[i] = notNull(e.head), notNull(e.body), int64(len(w.Body))
 		verified[i], received[i] = label(w.Verified, maxLabel), w.ReceivedAt
 	}
-	rows, err := conn.Query(ctx, insertBatchSQL, ids, sources, deliveries, events, lanes, in,
+	rows, err := conn.Query(ctx, insertBatchSQL, s.planned.mode(conn.Conn()), ids, sources, deliveries, events, lanes, in,
 		heads, bodies, sizes, batch[0].seal, verified, received, keys, copies, attempts)
 	if err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome) error {
 			continue
 		}
 		errs = append(errs, s.do(ctx, s.pool, queryTimeout, "settle rows", func(ctx context.Context, c *pgxpool.Conn) error {
-			_, err := c.Exec(ctx, settleSQL[result], ids, epochs, attempts, reasons)
+			_, err := c.Exec(ctx, settleSQL[result], s.planned.mode(c.Conn()), ids, epochs, attempts, reasons)
 			return err
 		}))
 	}

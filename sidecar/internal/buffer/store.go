@@ -67,6 +67,7 @@ type Store struct {
 	// cannot cost a lease.
 	pool, vital *pgxpool.Pool
 
+	planned  planned
 	seq      atomic.Int64
 	lastBeat atomic.Int64 // nanoseconds since opened, 0 before the first
 	noJudge  atomic.Int64 // until then nobody is declared dead
@@ -129,6 +130,7 @@ func newPool(ctx context.Context, c Config, maxConns, minConns int32) (*pgxpool.
 	// tried again on a fresh connection.
 	pc.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	pc.BeforeConnect = c.BeforeConnect
+	pc.AfterConnect = markDirect
 	// pgx takes up to 15 s to take leave of a server that went silent, and the
 	// pool has no connection in its place meanwhile.
 	pc.BeforeClose = func(c *pgx.Conn) {
@@ -142,7 +144,7 @@ func newPool(ctx context.Context, c Config, maxConns, minConns int32) (*pgxpool.
 		return dial(ctx, network, addr)
 	}
 	// Described, not prepared: nothing is left on a server connection that
-	// PgBouncer may hand to another client.
+	// PgBouncer may hand to another client. planned makes the exceptions.
 	cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	cc.OnNotice = watchReplication
 	if cc.ConnectTimeout == 0 || cc.ConnectTimeout > connTimeout {
