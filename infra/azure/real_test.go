@@ -1,10 +1,13 @@
 package azure
 
 import (
+	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +66,56 @@ func TestRemoteBuildGetsTheSource(t *testing.T) {
 	for _, name := range []string{"Dockerfile.app", "LICENSE", "go.work", "app/go.mod", "sidecar/go.sum", "infra/go.mod"} {
 		if !slices.Contains(uploaded, name) {
 			t.Errorf("%s is not uploaded", name)
+		}
+	}
+}
+
+// The real command line is the judge of the stand-in's table, as far as it is
+// here and has the command (an old one has no `containerapp`).
+func TestOptionsAreThoseOfTheRealCommand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the real az is not asked with -short")
+	}
+	if _, err := exec.LookPath("az"); err != nil {
+		t.Skip("no Azure CLI here: the stand-in's options are not compared with it")
+	}
+	var table map[string][]string
+	if err := json.Unmarshal(readFile(t, "testdata/az-options.json"), &table); err != nil {
+		t.Fatal(err)
+	}
+	config := t.TempDir()
+	help := func(command string) ([]byte, error) {
+		cmd := exec.CommandContext(t.Context(), "az", append(strings.Fields(command), "--help")...)
+		cmd.Env = append(os.Environ(), "AZURE_CONFIG_DIR="+config, "AZURE_CORE_COLLECT_TELEMETRY=false")
+		return cmd.Output()
+	}
+	option := regexp.MustCompile(`(^| )(--?[a-z][a-z-]*)`)
+	absent := map[string]bool{} // groups that this az does not have
+	for _, command := range slices.Sorted(maps.Keys(table)) {
+		known := table[command]
+		group, _, _ := strings.Cut(command, " ")
+		if command == "" || absent[group] {
+			continue
+		}
+		out, err := help(command)
+		if err != nil {
+			_, groupErr := help(group)
+			absent[group] = groupErr != nil
+			t.Logf("not compared, the az here does not explain %q", command)
+			continue
+		}
+		var real []string
+		for line := range strings.Lines(string(out)) {
+			if head, _, described := strings.Cut(line, " : "); described && strings.HasPrefix(line, "    -") {
+				for _, m := range option.FindAllStringSubmatch(head, -1) {
+					real = append(real, m[2])
+				}
+			}
+		}
+		for _, o := range known {
+			if !slices.Contains(real, o) {
+				t.Errorf("az %s has no %s", command, o)
+			}
 		}
 	}
 }
