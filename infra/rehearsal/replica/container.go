@@ -33,10 +33,10 @@ type container struct {
 
 	mu       sync.Mutex
 	process  *os.Process // nil while none runs
-	stopping bool // not started again
-	crashed  bool // by us, and not started again since
-	cut      bool // SIGKILL was needed, or asked for
-	code     int  // exit code of the last process, -1 when a signal ended it
+	stopping bool        // not started again
+	crashed  bool        // by us, and not started again since
+	cut      bool        // SIGKILL was needed, or asked for
+	code     int         // exit code of the last process, -1 when a signal ended it
 	gone     chan struct{}
 	cancel   context.CancelFunc
 }
