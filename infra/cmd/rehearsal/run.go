@@ -32,7 +32,9 @@ func (in *invocation) run(ctx context.Context, out, progress io.Writer) (err err
 		return fmt.Errorf("make directory for programs: %w", err)
 	}
 	defer os.RemoveAll(programs)
-	show.say("building")
+	if c.Programs.Sidecar == "" || c.Programs.App == "" || c.Programs.Recorder == "" {
+		show.say("building sidecar, app and recorder")
+	}
 	if c.Programs, err = rehearsal.Build(ctx, programs, c.Programs); err != nil {
 		return err
 	}
