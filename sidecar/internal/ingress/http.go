@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -21,7 +22,16 @@ func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *r
 	if err != nil {
 		refusal := in.bodyReply(route, err)
 		w.Header().Set("Connection", "close")
+		if r.ProtoMajor > 1 || r.Header.Get("Expect") != "" { // the sender can be told to stop, or has not begun
+			refusal.writeHTTP(w)
+			return
+		}
+		// Read on for a while, as linger does.
+		rc.EnableFullDuplex()
 		refusal.writeHTTP(w)
+		rc.Flush()
+		rc.SetReadDeadline(time.Now().Add(lingerFor))
+		io.CopyN(io.Discard, r.Body, in.Config.MaxBodyBytes)
 		return
 	}
 	defer b.free()

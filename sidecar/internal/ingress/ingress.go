@@ -60,13 +60,14 @@ type Ingress struct {
 	prefixes []*route // longest first
 	memory   *memory
 	proxy    http.Handler
+	holds    holdLog
 	late     sync.WaitGroup // answers awaited after their sender was acknowledged
 	last     atomic.Int64   // when the last request came, UnixNano
 }
 
 // New returns the ingress.
 func New(d Deps) *Ingress {
-	in := &Ingress{Deps: d, exact: map[string]*route{}, memory: newMemory(d.Config.MaxInflightBytes)}
+	in := &Ingress{Deps: d, exact: map[string]*route{}, memory: newMemory(d.Config.MaxInflightBytes), holds: holdLog{log: d.Log}}
 	in.indexRoutes(d.Config.Routes)
 	in.proxy = d.Upstream.Proxy(d.Log, in.proxyFailed)
 	in.last.Store(time.Now().UnixNano())

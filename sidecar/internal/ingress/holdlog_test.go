@@ -1,0 +1,29 @@
+package ingress
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestAFloodOfHoldsIsSummedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		l := &holdLog{log: slog.New(slog.NewTextHandler(&out, nil))}
+		for range holdLines + 25 {
+			l.held("queue_id", 1)
+		}
+		time.Sleep(2 * time.Second) // the bubble's clock
+		synctest.Wait()
+		l.held("queue_id", 2)
+		if got := strings.Count(out.String(), heldMessage); got != holdLines+2 {
+			t.Errorf("%d lines, want %d, one sum and one of the next second", got, holdLines)
+		}
+		if !strings.Contains(out.String(), "count=25") || !strings.Contains(out.String(), "queue_id=2") {
+			t.Errorf("no sum of the 25 without a line, or none after it:\n%s", out.String()[max(0, out.Len()-400):])
+		}
+	})
+}
