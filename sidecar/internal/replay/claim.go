@@ -35,6 +35,9 @@ func (r *Replay) leaseLoop(ctx context.Context) {
 			continue
 		}
 		r.setLeases(held)
+		if len(held) == 0 {
+			wait = pollEvery // this replica has not joined yet, or others hold all
+		}
 		if !may {
 			excess = excess[:0]
 			for _, l := range held {
