@@ -375,4 +375,3 @@ func TestAnswersToWebhooks(t *testing.T) {
 	})
 	s.mustPass("/hooks/x", "{}")
 }
-

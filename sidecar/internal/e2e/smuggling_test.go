@@ -140,4 +140,3 @@ func TestTruncatedBodyIsNeverTaken(t *testing.T) {
 		}
 	}
 }
-
