@@ -175,7 +175,6 @@ resource containerApp 'Microsoft.App/containerApps@2026-01-01' = {
               { name: 'PROBE_ADDR', value: ':${ports.probes}' }
               { name: 'CONTROL_ADDR', value: '127.0.0.1:${ports.control}' }
               { name: 'APP_URL', value: 'http://127.0.0.1:${ports.app}' }
-              { name: 'SPOOL_DIR', value: '/spool' }
               { name: 'TERMINATION_GRACE_SECONDS', value: string(terminationGracePeriodSeconds) }
             ],
             sharedEnv,

@@ -232,9 +232,8 @@ func TestSpoolIsAVolumeOfTheReplica(t *testing.T) {
 	eachApp(t, func(t *testing.T, app containerApp) {
 		volume := value[[]any](t, app.template(t), "volumes")[0].(map[string]any)
 		mount := value[[]any](t, app.container(t, "sidecar"), "volumeMounts")[0].(map[string]any)
-		dir := env(t, app.container(t, "sidecar"))["SPOOL_DIR"]["value"]
-		if volume["storageType"] != "EmptyDir" || mount["volumeName"] != volume["name"] || mount["mountPath"] != dir {
-			t.Errorf("volume %v, mount %v, SPOOL_DIR %v", volume, mount, dir)
+		if volume["storageType"] != "EmptyDir" || mount["volumeName"] != volume["name"] || mount["mountPath"] != "/spool" {
+			t.Errorf("volume %v, mount %v, want an EmptyDir at /spool", volume, mount)
 		}
 	})
 }

@@ -17,12 +17,6 @@ import (
 // secretName matches a variable whose value nobody but the vault may know.
 var secretName = regexp.MustCompile(`SECRET|TOKEN|PASSWORD|_KEY$`)
 
-// notYet are variables of the contract that the template sets and a binary does
-// not read yet.
-var notYet = map[string]string{
-	"SPOOL_DIR": "sidecar",
-}
-
 // defined fails unless the app has a secret of that name, from the vault.
 func defined(t *testing.T, app containerApp, name string) {
 	t.Helper()
@@ -123,25 +117,15 @@ func TestVariablesAreKnownToTheBinaries(t *testing.T) {
 			known[name] = append(variables, "AZURE_CLIENT_ID")
 		}
 	}
-	used := map[string]bool{}
 	eachApp(t, func(t *testing.T, app containerApp) {
 		for name, variables := range known {
 			for variable := range env(t, app.container(t, name)) {
-				used[name+" "+variable] = true
-				if !slices.Contains(variables, variable) && notYet[variable] != name {
+				if !slices.Contains(variables, variable) {
 					t.Errorf("%s does not read %s", name, variable)
 				}
 			}
 		}
 	})
-	for variable, name := range notYet {
-		if slices.Contains(known[name], variable) {
-			t.Errorf("%s reads %s now: take it out of notYet", name, variable)
-		}
-		if !used[name+" "+variable] {
-			t.Errorf("the template does not set %s of %s: take it out of notYet", variable, name)
-		}
-	}
 }
 
 // tags returns the variables in the envconfig tags of a package's structs.

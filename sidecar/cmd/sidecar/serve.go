@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -72,7 +73,13 @@ func execCmd() *cobra.Command {
 			if err != nil {
 				return badConfiguration(err)
 			}
-			code, err := entrypoint.Run(context.Background(), entrypoint.Options{Command: args, Logger: log})
+			grace, err := strconv.Atoi(envOr("TERMINATION_GRACE_SECONDS", "0"))
+			if err != nil || grace < 0 || grace > 600 {
+				return badConfiguration(fmt.Errorf("TERMINATION_GRACE_SECONDS: %q is no number of seconds up to 600", os.Getenv("TERMINATION_GRACE_SECONDS")))
+			}
+			code, err := entrypoint.Run(context.Background(), entrypoint.Options{
+				Command: args, Logger: log, KillAfter: time.Duration(grace) * time.Second, // 0: entrypoint's own
+			})
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
 			}
@@ -101,9 +108,15 @@ func migrateCmd() *cobra.Command {
 			if err := errors.Join(err, logErr); err != nil {
 				return badConfiguration(err)
 			}
+			password, err := cfg.DatabasePassword()
+			if err != nil {
+				return badConfiguration(err)
+			}
 			ctx, cancel := context.WithTimeout(context.Background(), limit)
 			defer cancel()
-			store, err := buffer.Open(ctx, buffer.Config{URL: string(cfg.DatabaseURL), Instance: uuid.NewString(), Log: log})
+			store, err := buffer.Open(ctx, buffer.Config{
+				URL: string(cfg.DatabaseURL), Instance: uuid.NewString(), Password: password, Log: log,
+			})
 			if err != nil {
 				return badConfiguration(err)
 			}

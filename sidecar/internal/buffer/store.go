@@ -50,9 +50,10 @@ type Config struct {
 	// all of them decrypt. None: rows are written in plain.
 	Keys [][]byte
 
-	// BeforeConnect may set the password of a new connection (an Entra token).
-	BeforeConnect func(context.Context, *pgx.ConnConfig) error
-	Log           *slog.Logger
+	// Password gives the password of each new connection (an Entra token); nil
+	// for the URL's own.
+	Password func(context.Context) (string, error)
+	Log      *slog.Logger
 }
 
 // Store is the queue. Its methods are safe for concurrent use, bound their own
@@ -129,7 +130,12 @@ func newPool(ctx context.Context, c Config, maxConns, minConns int32) (*pgxpool.
 	// A ping proves little about the statement after it. Statements here are
 	// tried again on a fresh connection.
 	pc.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
-	pc.BeforeConnect = c.BeforeConnect
+	if c.Password != nil {
+		pc.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) (err error) {
+			cc.Password, err = c.Password(ctx)
+			return err
+		}
+	}
 	pc.AfterConnect = markDirect
 	// pgx takes up to 15 s to take leave of a server that went silent, and the
 	// pool has no connection in its place meanwhile.

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
+	"sluice/sidecar/entra"
 	"sluice/sidecar/internal/gate"
 )
 
@@ -227,6 +229,19 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 		bad("TERMINATION_GRACE_SECONDS", "%d is not between 15 and 600", c.TerminationGraceSeconds)
 	}
 	return problems
+}
+
+// DatabasePassword returns what gives each new connection its password, nil
+// where that is the URL's own.
+func (c *Config) DatabasePassword() (func(context.Context) (string, error), error) {
+	if c.DatabaseAuth != "entra" {
+		return nil, nil
+	}
+	password, err := entra.Passwords()
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_AUTH=entra: %w", err)
+	}
+	return password, nil
 }
 
 // GateOrder returns ORDER as the gate's own type.

@@ -89,9 +89,13 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		return nil, fmt.Errorf("APP_URL: %w", err)
 	}
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
+	password, err := cfg.DatabasePassword()
+	if err != nil {
+		return nil, err
+	}
 	r.store, err = buffer.Open(context.Background(), buffer.Config{
 		URL: string(cfg.DatabaseURL), Instance: r.instance, Name: cfg.ReplicaName, Strict: cfg.Order == "strict",
-		AppendTimeout: cfg.HoldTimeout, Keys: cfg.BufferKeys, Log: r.log,
+		AppendTimeout: cfg.HoldTimeout, Keys: cfg.BufferKeys, Password: password, Log: r.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
