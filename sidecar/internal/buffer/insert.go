@@ -31,11 +31,11 @@ INSERT INTO webhook_queue AS q (sluice_id, source, delivery_id, event_name, lane
 	headers, body, body_size, key_id, verified, received_at, dedupe_key, dup_count, attempts)
 SELECT w.sluice_id, w.source, NULLIF(w.delivery_id, ''), NULLIF(w.event_name, ''), w.lane, w.bucket,
 	w.headers, w.body, w.body_size, $10::bytea, NULLIF(w.verified, ''), w.received_at, w.dedupe_key, w.dup_count, w.attempts
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[],
-	$7::bytea[], $8::bytea[], $9::bigint[], $11::text[], $12::timestamptz[], $13::bytea[], $14::int[], $15::int[])
-	WITH ORDINALITY AS w(sluice_id, source, delivery_id, event_name, lane, bucket,
-	headers, body, body_size, verified, received_at, dedupe_key, dup_count, attempts, ord)
-ORDER BY w.ord` + onConflict
+FROM (SELECT unnest($1::uuid[]) AS sluice_id, unnest($2::text[]) AS source, unnest($3::text[]) AS delivery_id,
+	unnest($4::text[]) AS event_name, unnest($5::text[]) AS lane, unnest($6::smallint[]) AS bucket,
+	unnest($7::bytea[]) AS headers, unnest($8::bytea[]) AS body, unnest($9::bigint[]) AS body_size,
+	unnest($11::text[]) AS verified, unnest($12::timestamptz[]) AS received_at, unnest($13::bytea[]) AS dedupe_key,
+	unnest($14::int[]) AS dup_count, unnest($15::int[]) AS attempts) AS w` + onConflict
 
 // insertBatch writes a batch without two equal keys in one statement, which is
 // its own transaction. Ids rise in the order of the batch.

@@ -47,6 +47,9 @@ func ParseRoutes(text string, env func(string) string) ([]Route, error) {
 		seen[path] = true
 		routes = append(routes, r)
 	}
+	if len(routes) == 0 && len(problems) == 0 {
+		problems = append(problems, errors.New("WEBHOOK_ROUTES: names no route, so nothing would ever be held; leave it unset for the default ones"))
+	}
 	return routes, errors.Join(problems...)
 }
 

@@ -80,7 +80,7 @@ func (c *fastConn) head() (head []byte, ok bool) {
 		if i := bytes.Index(b[from:], []byte("\r\n\r\n")); i >= 0 {
 			return b[:from+i+4], true
 		}
-		if len(b) >= headSize || !mayBePlain(b) {
+		if len(b) >= headSize || !mayBePlain(b) || bareLF(b[from:]) {
 			return nil, true
 		}
 		from = max(0, len(b)-3)
@@ -91,6 +91,21 @@ func (c *fastConn) head() (head []byte, ok bool) {
 		if _, err := c.br.Peek(len(b) + 1); err != nil {
 			return nil, false
 		}
+	}
+}
+
+// bareLF reports whether a line ends without CR: then the head may be over
+// already, by another reading than this loop's.
+func bareLF(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			return false
+		}
+		if i > 0 && b[i-1] != '\r' {
+			return true
+		}
+		b = b[i+1:]
 	}
 }
 

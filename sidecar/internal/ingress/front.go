@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -83,7 +84,7 @@ func (f *Front) start(nc net.Conn, rest *handover) {
 	f.mu.Unlock()
 	go func() {
 		defer f.serving.Done()
-		handed := c.serve()
+		handed := f.serve(c)
 		f.mu.Lock()
 		delete(f.conns, c)
 		f.mu.Unlock()
@@ -91,6 +92,18 @@ func (f *Front) start(nc net.Conn, rest *handover) {
 			nc.Close()
 		}
 	}()
+}
+
+// serve runs one connection. A panic costs that connection, as in net/http, not
+// the replica.
+func (f *Front) serve(c *fastConn) (handed bool) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			f.in.Log.Error("Connection ended by a fault in the sidecar, please report it", "err", fault, "stack", string(debug.Stack()))
+			handed = false
+		}
+	}()
+	return c.serve()
 }
 
 // Shutdown stops accepting, lets requests under way finish, and returns when

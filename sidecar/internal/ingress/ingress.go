@@ -122,6 +122,9 @@ func (in *Ingress) general(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer in.Gate.Leave()
+	// An app may answer while it is still being sent to. An error means that
+	// the protocol (HTTP/2) does it anyway.
+	_ = http.NewResponseController(w).EnableFullDuplex()
 	in.proxy.ServeHTTP(w, r)
 }
 

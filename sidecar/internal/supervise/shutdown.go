@@ -13,7 +13,7 @@ const (
 	quietFor   = 5 * time.Second // since the last request or SIGTERM, before the door closes
 	refusedFor = time.Second     // the app's port, before the app is taken to be gone
 	reserve    = 5 * time.Second // of the grace period, for the end
-	closeTime  = 3 * time.Second // for each of the closing steps
+	closeTime  = 4 * time.Second // for all of the closing steps
 )
 
 // shutdown is the whole order of a replica's end: hold everything, tell the
@@ -112,16 +112,12 @@ func (r *Replica) finish(ctx context.Context) bool {
 		clean = false
 	}
 	r.app.Close()
-	late, cancel := context.WithTimeout(context.Background(), closeTime)
-	defer cancel()
-	if err := r.ingress.Wait(late); err != nil {
+	if err := r.ingress.Wait(ctx); err != nil {
 		r.log.Warn("Late answers were not all recorded, their webhooks will be delivered again", "err", err)
 		clean = false
 	}
 	if r.joined.Load() {
-		leaving, cancel := context.WithTimeout(context.Background(), closeTime)
-		defer cancel()
-		if err := r.store.Leave(leaving); err != nil {
+		if err := r.store.Leave(ctx); err != nil {
 			r.log.Warn("Claims could not be given back, they lapse by themselves", "err", err)
 		}
 	}

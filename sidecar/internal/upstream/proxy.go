@@ -9,6 +9,8 @@ import (
 	"net/http/httputil"
 	"strings"
 	"time"
+
+	"sluice/sidecar/internal/webhook"
 )
 
 // IsDial reports whether a request failed before anything was sent.
@@ -38,8 +40,8 @@ func (c *Client) Proxy(log *slog.Logger, away func(http.ResponseWriter, *http.Re
 			r.Out.Host = r.In.Host
 			r.Out.URL.RawQuery = r.In.URL.RawQuery // also what Go would not parse
 			for name := range r.Out.Header {
-				if strings.HasPrefix(name, "Sluice-") {
-					r.Out.Header.Del(name)
+				if webhook.Reserved(name) {
+					delete(r.Out.Header, name)
 				}
 			}
 			forwarded(r)

@@ -147,7 +147,7 @@ func (h Head) Check() error {
 // belongs to one connection (RFC 9110, 7.6.1), is written anew (Content-Length),
 // or bears a name that only Sluice may give.
 func Stripped(name string) bool {
-	if len(name) > 7 && strings.EqualFold(name[:7], "sluice-") {
+	if Reserved(name) {
 		return true
 	}
 	switch len(name) {
@@ -167,6 +167,12 @@ func Stripped(name string) bool {
 		return strings.EqualFold(name, "transfer-encoding")
 	}
 	return false
+}
+
+// Reserved reports whether only Sluice may give a field of that name to the
+// app. An underscore counts as a hyphen: CGI, WSGI and Rack make no difference.
+func Reserved(name string) bool {
+	return len(name) > 7 && strings.EqualFold(name[:6], "sluice") && (name[6] == '-' || name[6] == '_')
 }
 
 // IsToken reports whether b is a field name or a method (RFC 9110, 5.6.2).

@@ -50,6 +50,7 @@ func TestCheckRefusesWhatWouldNotBeOneRequest(t *testing.T) {
 		"length":            good + "content-length: 3\r\n",
 		"chunked":           good + "Transfer-Encoding: chunked\r\n",
 		"forged":            good + "sluice-verified: github\r\n",
+		"forged for WSGI":   good + "Sluice_Verified: github\r\n",
 	} {
 		if err := Head(head).Check(); !errors.Is(err, ErrHead) {
 			t.Errorf("%s: %v, want ErrHead", name, err)
