@@ -180,6 +180,9 @@ func TestFirstDeployMakesEverything(t *testing.T) {
 	if got := s.cloud().Images; !slices.Equal(got, []string{"sluice/sidecar:abc", "sluice/app:abc"}) {
 		t.Errorf("built %q", got)
 	}
+	if len(s.cloud().Revisions) == 0 {
+		t.Fatal("no revision was made")
+	}
 	// Every image that was built is used by the template, and no other.
 	if got := s.cloud().Revisions[0].Images; !slices.Equal(got, []string{"sluicereg.azurecr.io/sluice/app:abc", "sluicereg.azurecr.io/sluice/sidecar:abc"}) {
 		t.Errorf("the revision runs %q", got)

@@ -17,7 +17,7 @@ const (
 	// While a commit is under way the next batch gathers until it is worth a
 	// connection of its own, or the commit turns out to be slow. Small batches
 	// side by side cost the server twice as much a row.
-	worthRows  = 32
+	worthRows  = 24
 	worthBytes = 256 << 10
 	slowCommit = 20 * time.Millisecond
 )

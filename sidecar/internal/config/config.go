@@ -95,12 +95,17 @@ type Secrets []string
 
 // Decode splits at commas.
 func (s *Secrets) Decode(value string) error {
-	for _, part := range strings.Split(value, ",") {
+	*s = splitSecrets(value)
+	return nil
+}
+
+func splitSecrets(value string) (secrets []string) {
+	for part := range strings.SplitSeq(value, ",") {
 		if part = strings.TrimSpace(part); part != "" {
-			*s = append(*s, part)
+			secrets = append(secrets, part)
 		}
 	}
-	return nil
+	return secrets
 }
 
 // String hides the secrets.

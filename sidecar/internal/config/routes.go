@@ -69,12 +69,11 @@ func parseRoute(item string, env func(string) string) (Route, error) {
 		return Route{}, errors.New("* stands only at the end")
 	}
 	if traits.SecretVar != "" {
-		(*Secrets)(&r.Secrets).Decode(env(traits.SecretVar))
+		r.Secrets = splitSecrets(env(traits.SecretVar))
 	}
 	r.Verify = r.Secrets
 	if traits.HandshakeVar != "" {
-		r.Verify = nil
-		(*Secrets)(&r.Verify).Decode(env(traits.HandshakeVar))
+		r.Verify = splitSecrets(env(traits.HandshakeVar))
 	}
 	for _, o := range options[1:] {
 		if err := r.option(o); err != nil {
