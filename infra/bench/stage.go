@@ -19,6 +19,7 @@ import (
 
 	"sluice/infra/bench/load"
 	"sluice/infra/bench/process"
+	"sluice/infra/ports"
 	"sluice/infra/postgres"
 )
 
@@ -240,6 +241,6 @@ func get(ctx context.Context, url string) (string, error) {
 }
 
 func freeAddr() (string, error) {
-	port, err := process.FreePort()
+	port, err := ports.Free()
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }

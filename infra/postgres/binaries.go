@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	embedded "github.com/fergusstrange/embedded-postgres"
+
+	"sluice/infra/ports"
 )
 
 // installPlaces are where distributions put the server's binaries; they are
@@ -91,7 +93,7 @@ func version(bin string) float64 {
 // of its own, which is stopped at once; as root that start fails, and the
 // binaries are there all the same.
 func download(dist string) (string, error) {
-	port, err := freePort()
+	port, err := ports.Free()
 	if err != nil {
 		return "", err
 	}

@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"sluice/infra/ports"
 )
 
 const (
@@ -78,7 +80,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	var err error
 	for range portRetries { // another process may take the port before the server does
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = ports.Free(); err != nil {
 			break
 		}
 		if err = s.launch(ctx); err == nil || ctx.Err() != nil {
@@ -253,13 +255,4 @@ func (s *Server) lastLog() string {
 		return ""
 	}
 	return string(log[max(0, len(log)-2000):])
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

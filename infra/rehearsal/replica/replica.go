@@ -10,10 +10,10 @@ package replica
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
+	"sluice/infra/ports"
 	"sluice/infra/rehearsal/timeline"
 )
 
@@ -62,11 +62,11 @@ type Replica struct {
 // Start starts both containers. The caller ends the replica with Close, before
 // which it may Terminate it. Once ctx has ended nothing is started any more.
 func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) {
-	ports, err := freePorts()
+	at, err := freePorts()
 	if err != nil {
 		return nil, err
 	}
-	r := &Replica{Name: spec.Name, Ports: ports, log: log}
+	r := &Replica{Name: spec.Name, Ports: at, log: log}
 	contain := func(name string, command Command, started func(Ports, time.Time)) *container {
 		return &container{
 			name:    name,
@@ -74,12 +74,12 @@ func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) 
 			log:     filepath.Join(spec.LogDir, spec.Name+"-"+name+".log"),
 			backoff: spec.Backoff,
 			say:     func(format string, args ...any) time.Time { return log.Add(spec.Name, format, args...) },
-			started: func(at time.Time) { started(ports, at) },
+			started: func(began time.Time) { started(at, began) },
 			died:    spec.Died,
 		}
 	}
-	r.sidecar = contain("sidecar", spec.Sidecar(ports), spec.SidecarStarted)
-	r.app = contain("app", spec.App(ports), spec.AppStarted)
+	r.sidecar = contain("sidecar", spec.Sidecar(at), spec.SidecarStarted)
+	r.app = contain("app", spec.App(at), spec.AppStarted)
 	r.sidecar.start(ctx)
 	r.app.start(ctx)
 	return r, nil
@@ -142,16 +142,11 @@ func (r *Replica) Close() {
 	r.app.kill()
 }
 
-// freePorts finds four ports, all open at once so that they differ.
-func freePorts() (Ports, error) {
-	var ports [4]int
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return Ports{}, fmt.Errorf("find free port: %w", err)
+func freePorts() (p Ports, err error) {
+	for _, port := range []*int{&p.Ingress, &p.Probe, &p.Control, &p.App} {
+		if *port, err = ports.Free(); err != nil {
+			return Ports{}, err
 		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
-	return Ports{ports[0], ports[1], ports[2], ports[3]}, nil
+	return p, nil
 }
