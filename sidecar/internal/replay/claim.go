@@ -90,15 +90,24 @@ func (r *Replay) handOver(ctx context.Context, buckets []int) {
 
 // claimLoop takes rows into memory while this replica may deliver them.
 func (r *Replay) claimLoop(ctx context.Context) {
-	busy := false
-	for tick(ctx, pollEvery, r.kick) && tick(ctx, claimPause, nil) {
-		if !r.may() {
-			r.stopPeriod()
-			busy = false
-			continue
+	for claimTick(ctx, r.kick) {
+		if r.may() {
+			r.claimPeriod(ctx)
 		}
-		r.startPeriod()
-		n, err := r.claim(ctx)
+	}
+}
+
+func claimTick(ctx context.Context, kick <-chan struct{}) bool {
+	return tick(ctx, pollEvery, kick) && tick(ctx, claimPause, nil)
+}
+
+// claimPeriod claims until nothing may be delivered any more. Its end ends the
+// lanes that began in it.
+func (r *Replay) claimPeriod(ctx context.Context) {
+	period, end := context.WithCancel(ctx)
+	defer end()
+	for busy := false; r.may() && ctx.Err() == nil; claimTick(ctx, r.kick) {
+		n, err := r.claim(period)
 		if err != nil {
 			r.Log.Warn("Held webhooks can't be claimed, retrying", "err", err)
 			continue
@@ -110,16 +119,16 @@ func (r *Replay) claimLoop(ctx context.Context) {
 	}
 }
 
-func (r *Replay) claim(ctx context.Context) (int, error) {
+func (r *Replay) claim(period context.Context) (int, error) {
 	f, leases, seen := r.filter()
 	if f.Limit <= 0 || len(leases) == 0 {
 		return 0, nil
 	}
-	rows, err := r.Store.Claim(ctx, leases, f)
+	rows, err := r.Store.Claim(period, leases, f)
 	if err != nil {
 		return 0, err
 	}
-	r.enqueue(rows, seen)
+	r.enqueue(period, rows, seen)
 	return len(rows), nil
 }
 
@@ -157,18 +166,4 @@ func (r *Replay) filter() (f buffer.ClaimFilter, leases []buffer.Lease, seen int
 		}
 	}
 	return f, leases, r.returns
-}
-
-func (r *Replay) startPeriod() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.period.Err() != nil {
-		r.period, r.end = context.WithCancel(context.Background())
-	}
-}
-
-func (r *Replay) stopPeriod() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.end()
 }

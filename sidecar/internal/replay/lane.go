@@ -25,10 +25,10 @@ type inHand struct {
 // enqueue takes claimed rows in hand, each behind the others of its lane. seen
 // is what filter returned: when a lane has given rows back since, rows behind
 // them may have been claimed, and all go back to be claimed in order.
-func (r *Replay) enqueue(rows []buffer.Row, seen int) {
+func (r *Replay) enqueue(period context.Context, rows []buffer.Row, seen int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	stale := seen != r.returns || r.period.Err() != nil
+	stale := seen != r.returns || period.Err() != nil
 	var back []*inHand
 	for i := range rows {
 		h := &inHand{row: rows[i], bytes: len(rows[i].Webhook.Body)}
@@ -43,7 +43,7 @@ func (r *Replay) enqueue(rows []buffer.Row, seen int) {
 		if l == nil {
 			l = &lane{name: name}
 			r.lanes[name] = l
-			r.work.Go(func() { r.run(l) })
+			r.work.Go(func() { r.run(period, l) })
 		}
 		l.rows = append(l.rows, h)
 	}
@@ -51,18 +51,18 @@ func (r *Replay) enqueue(rows []buffer.Row, seen int) {
 }
 
 // run delivers a lane's rows one after another until there are none, or until
-// nothing may be delivered: then the rest goes back.
-func (r *Replay) run(l *lane) {
+// the period ends: then the rest goes back.
+func (r *Replay) run(period context.Context, l *lane) {
 	for {
 		r.mu.Lock()
-		if len(l.rows) == 0 || r.period.Err() != nil {
+		if len(l.rows) == 0 || period.Err() != nil {
 			delete(r.lanes, l.name)
 			r.giveBack(l.rows)
 			r.mu.Unlock()
 			poke(r.kick) // there may be more of it
 			return
 		}
-		h, period, left := l.rows[0], r.period, len(l.rows)-1
+		h, left := l.rows[0], len(l.rows)-1
 		r.mu.Unlock()
 		if left == laneAhead/2 {
 			poke(r.kick) // the next rows come while these go

@@ -74,11 +74,9 @@ type Replay struct {
 	leases  map[int]buffer.Lease
 	lanes   map[string]*lane
 	hand    map[int64]*inHand
-	bytes   int             // of the bodies in hand
-	back    map[string]int  // lanes with rows that are going back, and how many
-	returns int             // how often rows were given back
-	period  context.Context // ends when this replica may not deliver any more
-	end     context.CancelFunc
+	bytes   int            // of the bodies in hand
+	back    map[string]int // lanes with rows that are going back, and how many
+	returns int            // how often rows were given back
 	work    sync.WaitGroup
 
 	marking sync.Mutex
@@ -90,7 +88,7 @@ func New(d Deps) *Replay {
 	if d.Config.BlindAfter == 0 {
 		d.Config.BlindAfter = 5 * time.Second
 	}
-	r := &Replay{
+	return &Replay{
 		Deps:   d,
 		turns:  semaphore.NewWeighted(int64(d.Config.Concurrency)),
 		large:  semaphore.NewWeighted(largeBytes),
@@ -102,9 +100,6 @@ func New(d Deps) *Replay {
 		hand:   map[int64]*inHand{},
 		back:   map[string]int{},
 	}
-	r.period, r.end = context.WithCancel(context.Background())
-	r.end()
-	return r
 }
 
 // Delivered returns how many held webhooks the app has taken from this replica.
@@ -135,7 +130,6 @@ func (r *Replay) Run(ctx context.Context) {
 	loops.Go(func() { r.claimLoop(ctx) })
 	loops.Go(func() { r.lookLoop(ctx) })
 	loops.Wait()
-	r.stopPeriod()
 	r.work.Wait()
 	marked()
 	settler.Wait()

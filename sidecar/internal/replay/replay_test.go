@@ -231,7 +231,7 @@ func (w *world) receive(lane string, n int) (acknowledged bool) {
 // trouble makes what can go wrong go wrong, until ctx ends.
 func (w *world) trouble(ctx context.Context) {
 	for ctx.Err() == nil {
-		switch w.upTo(6) {
+		switch int(w.upTo(6)) {
 		case 0, 1:
 			w.set(false, true)
 			<-time.After(w.upTo(2 * time.Second))

@@ -36,7 +36,7 @@ func (r *Replay) mark(h *inHand, result buffer.Result, attempt int, reason strin
 // settleLoop records outcomes until ctx ends, and then what is left.
 func (r *Replay) settleLoop(ctx context.Context) {
 	for tick(ctx, flushEvery, r.flush) {
-		r.settle(ctx)
+		_ = r.settle(ctx) // logged there; the next turn tries again
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
 	defer cancel()
