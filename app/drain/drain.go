@@ -58,7 +58,7 @@ type Counts struct {
 type Drain struct {
 	grace, extended time.Duration
 	log             *slog.Logger
-	cut             context.Context
+	cut             context.Context //nolint:containedctx // what Cut returns, of no call
 	cancelCut       context.CancelCauseFunc
 	begun           chan struct{} // closed when the drain has begun
 	changed         chan struct{} // cap 1: a count fell to zero while draining

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -93,8 +94,11 @@ func open(name string) (*ledger, error) {
 		if json.Unmarshal(line, &e) == nil {
 			l.seen[e.ID] = true
 		}
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			return l, nil
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -136,11 +135,16 @@ func (r *renderer) text(t hooks.Template) string {
 	return s
 }
 
-// answered turns an HTTP answer into an outcome.
-func answered(resp *http.Response, body []byte) Outcome {
+// answer is an HTTP answer that has been read; its zero value is none.
+type answer struct {
+	status int
+	body   []byte // at most answerBytes
+}
+
+func (a answer) outcome() Outcome {
 	var t tail
-	_, _ = t.Write(body)
-	o := Outcome{Status: resp.StatusCode}
+	_, _ = t.Write(a.body)
+	o := Outcome{Status: a.status}
 	o.Output, o.Truncated = t.text()
 	return o
 }

@@ -26,7 +26,7 @@ type GitHub struct {
 	Installation string // "" to take it from the payload
 }
 
-type sendFunc func(*retryablehttp.Request) (*http.Response, []byte, error)
+type sendFunc func(*retryablehttp.Request) (answer, error)
 
 type githubClient struct {
 	c    GitHub
@@ -74,16 +74,16 @@ func (g *githubClient) comment(ctx context.Context, a *hooks.GitHubComment, c Ca
 	mark := "<!-- sluice:" + c.Event.ID + " -->"
 	if c.Attempt > 1 {
 		since := url.QueryEscape(c.Event.ReceivedAt.UTC().Add(-time.Minute).Format(time.RFC3339))
-		resp, body, err := g.call(ctx, c, http.MethodGet, path+"?per_page=100&since="+since, nil)
+		earlier, err := g.call(ctx, c, http.MethodGet, path+"?per_page=100&since="+since, nil)
 		if err != nil {
-			return outcomeOf(resp, body), err
+			return earlier.outcome(), err
 		}
-		if bytes.Contains(body, []byte(jsonText(mark))) {
-			return Outcome{Status: resp.StatusCode, Output: "written by an earlier attempt"}, nil
+		if bytes.Contains(earlier.body, []byte(jsonText(mark))) {
+			return Outcome{Status: earlier.status, Output: "written by an earlier attempt"}, nil
 		}
 	}
-	resp, body, err := g.call(ctx, c, http.MethodPost, path, map[string]string{"body": text + "\n\n" + mark})
-	return outcomeOf(resp, body), err
+	written, err := g.call(ctx, c, http.MethodPost, path, map[string]string{"body": text + "\n\n" + mark})
+	return written.outcome(), err
 }
 
 // status sets the commit's status; setting it twice does no harm.
@@ -104,20 +104,20 @@ func (g *githubClient) status(ctx context.Context, a *hooks.GitHubStatus, c Call
 	case !shaForm.MatchString(sha):
 		return Outcome{}, errors.New("sha is not a commit's full hash")
 	}
-	resp, body, err := g.call(ctx, c, http.MethodPost, "/repos/"+repository+"/statuses/"+sha, content)
-	return outcomeOf(resp, body), err
+	written, err := g.call(ctx, c, http.MethodPost, "/repos/"+repository+"/statuses/"+sha, content)
+	return written.outcome(), err
 }
 
 // call sends an authenticated request to GitHub's API.
-func (g *githubClient) call(ctx context.Context, c Call, method, path string, content any) (*http.Response, []byte, error) {
+func (g *githubClient) call(ctx context.Context, c Call, method, path string, content any) (answer, error) {
 	token := g.c.Token
 	if g.app != nil {
 		installation, err := g.installation(c.Event)
 		if err != nil {
-			return nil, nil, err
+			return answer{}, err
 		}
 		if token, err = g.app.token(ctx, installation); err != nil {
-			return nil, nil, err
+			return answer{}, err
 		}
 	}
 	return githubRequest(ctx, g.send, method, g.c.URL+path, token, content)
@@ -138,18 +138,18 @@ func (g *githubClient) installation(e *hooks.Event) (string, error) {
 	return fmt.Sprint(id), nil
 }
 
-func githubRequest(ctx context.Context, send sendFunc, method, target, token string, content any) (*http.Response, []byte, error) {
+func githubRequest(ctx context.Context, send sendFunc, method, target, token string, content any) (answer, error) {
 	var body any
 	if content != nil {
 		b, err := json.Marshal(content)
 		if err != nil {
-			return nil, nil, fmt.Errorf("encode request: %w", err)
+			return answer{}, fmt.Errorf("encode request: %w", err)
 		}
 		body = b
 	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make request: %w", err)
+		return answer{}, fmt.Errorf("make request: %w", err)
 	}
 	req.Header.Set("Accept", "application/vnd.github+json")
 	req.Header.Set("X-GitHub-Api-Version", githubVersion)
@@ -159,13 +159,6 @@ func githubRequest(ctx context.Context, send sendFunc, method, target, token str
 		req.Header.Set("Content-Type", "application/json")
 	}
 	return send(req)
-}
-
-func outcomeOf(resp *http.Response, body []byte) Outcome {
-	if resp == nil {
-		return Outcome{}
-	}
-	return answered(resp, body)
 }
 
 // jsonText is s as it stands inside a JSON string.

@@ -75,12 +75,12 @@ func (a *appTokens) token(ctx context.Context, installation string) (string, err
 		return "", err
 	}
 	target := a.base + "/app/installations/" + url.PathEscape(installation) + "/access_tokens"
-	_, body, err := githubRequest(ctx, a.send, http.MethodPost, target, claim, nil)
+	granted, err := githubRequest(ctx, a.send, http.MethodPost, target, claim, nil)
 	if err != nil {
 		return "", fmt.Errorf("get installation token: %w", err)
 	}
 	var t appToken
-	if err := json.Unmarshal(body, &t); err != nil || t.Token == "" {
+	if err := json.Unmarshal(granted.body, &t); err != nil || t.Token == "" {
 		return "", errors.New("get installation token: unreadable answer")
 	}
 	a.tokens[installation] = t

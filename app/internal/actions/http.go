@@ -82,10 +82,10 @@ func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
 
 // send carries out the request under its host's limit and returns the answer
 // with at most answerBytes of its body. An answer outside 2xx is an error.
-func (s *Set) send(req *retryablehttp.Request) (*http.Response, []byte, error) {
+func (s *Set) send(req *retryablehttp.Request) (answer, error) {
 	release, err := s.limits.acquire(req.Context(), req.URL.Host)
 	if err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
 	defer release()
 	resp, err := s.client.Do(req)
@@ -97,20 +97,21 @@ func (s *Set) send(req *retryablehttp.Request) (*http.Response, []byte, error) {
 		if errors.As(err, &inner) {
 			err = inner.Err // without the address, which may hold a secret
 		}
-		return nil, nil, fmt.Errorf("send request to %s: %w", req.URL.Host, err)
+		return answer{}, fmt.Errorf("send request to %s: %w", req.URL.Host, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, answerBytes))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read answer: %w", err)
+		return answer{}, fmt.Errorf("read answer: %w", err)
 	}
+	a := answer{resp.StatusCode, body}
 	if resp.StatusCode/100 == 2 {
-		return resp, body, nil
+		return a, nil
 	}
 	if wait, asked := retryAfter(resp, time.Now()); asked {
-		return resp, body, &RetryLater{After: wait, Host: req.URL.Host}
+		return a, &RetryLater{After: wait, Host: req.URL.Host}
 	}
-	return resp, body, fmt.Errorf("%s answered %s", req.URL.Host, resp.Status)
+	return a, fmt.Errorf("%s answered %s", req.URL.Host, resp.Status)
 }
 
 // runHTTP sends what the hook says, or forwards the webhook as it came.
@@ -146,11 +147,8 @@ func (s *Set) runHTTP(ctx context.Context, h *hooks.HTTP, c Call) (Outcome, erro
 	if r.err != nil {
 		return Outcome{}, r.err
 	}
-	resp, answer, err := s.send(req)
-	if resp == nil {
-		return Outcome{}, err
-	}
-	return answered(resp, answer), err
+	a, err := s.send(req)
+	return a.outcome(), err
 }
 
 // forwardFields copies the sender's header fields, but not those of the

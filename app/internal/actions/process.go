@@ -16,8 +16,10 @@ func terminateGroup(pgid int) error {
 // job is over when its command is, so what is left is killed at once.
 func endGroup(pgid int, cancelled time.Time) {
 	if !cancelled.IsZero() {
+		poll := time.NewTicker(10 * time.Millisecond)
+		defer poll.Stop()
 		for groupAlive(pgid) && time.Since(cancelled) < killDelay {
-			time.Sleep(10 * time.Millisecond)
+			<-poll.C
 		}
 	}
 	_ = syscall.Kill(-pgid, syscall.SIGKILL)

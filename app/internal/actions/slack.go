@@ -46,17 +46,17 @@ func (s *Set) postSlack(ctx context.Context, m *hooks.SlackMessage, c Call) (Out
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	resp, answer, err := s.send(req)
+	a, err := s.send(req)
 	if err != nil || token == "" {
-		return outcomeOf(resp, answer), err
+		return a.outcome(), err
 	}
 	// Slack's API says 200 to what it refuses.
 	var said struct {
 		OK    bool   `json:"ok"`
 		Error string `json:"error"`
 	}
-	if err := json.Unmarshal(answer, &said); err != nil || !said.OK {
-		return answered(resp, answer), fmt.Errorf("slack refused: %s", said.Error)
+	if err := json.Unmarshal(a.body, &said); err != nil || !said.OK {
+		return a.outcome(), fmt.Errorf("slack refused: %s", said.Error)
 	}
-	return answered(resp, answer), nil
+	return a.outcome(), nil
 }

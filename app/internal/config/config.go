@@ -165,9 +165,9 @@ func kindOf(typeName string) string {
 // check holds the values against their bounds.
 func (c Config) check() Problems {
 	var p Problems
-	bad := func(wrong bool, format string, args ...any) {
+	bad := func(wrong bool, problem string) {
 		if wrong {
-			p = append(p, fmt.Sprintf(format, args...))
+			p = append(p, problem)
 		}
 	}
 	bad(c.Port < 0 || c.Port > 65535, "PORT must be between 0 and 65535")

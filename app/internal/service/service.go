@@ -101,10 +101,10 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	served := make(chan error, 1)
+	served := make(chan struct{})
 	go func() {
+		defer close(served)
 		err := web.Serve(listener)
-		served <- err
 		if !errors.Is(err, http.ErrServerClosed) {
 			cancel(fmt.Errorf("serve: %w", err))
 		}
