@@ -68,9 +68,7 @@ func TestAlertsLookForWhatIsLogged(t *testing.T) {
 
 // Each az command in the runbook's code has options that the table knows.
 func TestRunbookCommandsAreReal(t *testing.T) {
-	if err := os.Setenv("STANDIN_OPTIONS", "testdata/az-options.json"); err != nil {
-		t.Fatal(err)
-	}
+	t.Setenv("STANDIN_OPTIONS", "testdata/az-options.json")
 	text := strings.ReplaceAll(string(readFile(t, runbook)), "\\\n", " ")
 	commands := 0
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {

@@ -190,7 +190,7 @@ func printAs(output, query string, doc any) error {
 	}
 	if query != "" {
 		if plain, err = jmespath.Search(query, plain); err != nil {
-			return fmt.Errorf("%w: --query %s: %v", errUsage, query, err)
+			return fmt.Errorf("%w: --query %s: %w", errUsage, query, err)
 		}
 	}
 	switch output {

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -140,7 +141,7 @@ func (p *replay) awaitAll(ctx context.Context, received func(context.Context) (i
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("replay: %d of %d webhooks delivered: %w (last: %v)", n, p.config.Held, ctx.Err(), err)
+			return 0, fmt.Errorf("replay: %d of %d webhooks delivered: %w", n, p.config.Held, errors.Join(ctx.Err(), err))
 		}
 	}
 }

@@ -172,7 +172,7 @@ func TestStrictRefusesWithoutAPermitAndQueuesBesideAnother(t *testing.T) {
 		g.Fire(lifecycle.AppUp)
 		look(g, nil)
 		enter(t, g, "a", Hold)
-		time.Sleep(3 * time.Second) // synctest's clock, not the wall's
+		<-time.After(3 * time.Second) // synctest's clock, not the wall's
 		if g.Kept("a") {
 			t.Fatal("acknowledged after the permit had run out")
 		}
@@ -237,6 +237,8 @@ func TestNoWebhookIsStranded(t *testing.T) {
 					}
 				case Hold:
 					q.hold(g, lane)
+				case Refuse, Wait:
+					t.Errorf("lane %s: verdict %v", lane, v)
 				}
 			}
 		})

@@ -63,7 +63,7 @@ func (c *fastConn) serve() (handover bool) {
 		if !plain {
 			return true
 		}
-		c.br.Discard(len(head))
+		_, _ = c.br.Discard(len(head)) // all of it is buffered
 		if !c.answer(q) {
 			return false
 		}
@@ -146,7 +146,7 @@ func (c *fastConn) answer(q request) bool {
 // the connection, and the sender would not see the answer.
 func (c *fastConn) linger() {
 	if tcp, ok := c.net.(*net.TCPConn); ok {
-		tcp.CloseWrite()
+		_ = tcp.CloseWrite() // a sender that is gone ends the reading, too
 	}
 	c.net.SetReadDeadline(time.Now().Add(lingerFor))
 	io.CopyN(io.Discard, c.net, c.front.in.Config.MaxBodyBytes)

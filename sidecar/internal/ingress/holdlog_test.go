@@ -16,7 +16,7 @@ func TestAFloodOfHoldsIsSummedUp(t *testing.T) {
 		for range holdLines + 25 {
 			l.held("queue_id", 1)
 		}
-		time.Sleep(2 * time.Second) // the bubble's clock
+		<-time.After(2 * time.Second) // the bubble's clock
 		synctest.Wait()
 		l.held("queue_id", 2)
 		if got := strings.Count(out.String(), heldMessage); got != holdLines+2 {

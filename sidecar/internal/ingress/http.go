@@ -27,7 +27,7 @@ func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *r
 			return
 		}
 		// Read on for a while, as linger does.
-		rc.EnableFullDuplex()
+		_ = rc.EnableFullDuplex() // HTTP/1.1 always can
 		refusal.writeHTTP(w)
 		rc.Flush()
 		rc.SetReadDeadline(time.Now().Add(lingerFor))

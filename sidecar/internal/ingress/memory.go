@@ -87,32 +87,35 @@ func (m *memory) readUnknown(ctx context.Context, r io.Reader, limit int64) (*bo
 		n := copy(larger, b.bytes)
 		b.free()
 		b.held, b.bytes = size, larger[:n]
-		n, err := fill(r, larger, n)
+		n, ended, err := fill(r, larger, n)
 		b.bytes = larger[:n]
 		switch {
 		case int64(n) > limit:
 			b.free()
 			return nil, errTooLarge
-		case err == io.EOF:
-			return b, nil
 		case err != nil:
 			b.free()
 			return nil, err
+		case ended:
+			return b, nil
 		}
 	}
 }
 
-// fill reads into p from n on until p is full or r ends. Only io.EOF is the end
-// of a body: io.ReadFull would hide one that was cut short.
-func fill(r io.Reader, p []byte, n int) (int, error) {
+// fill reads into p from n on until p is full or r ends. Only io.EOF itself is
+// the end of a body: io.ReadFull would hide one that was cut short.
+func fill(r io.Reader, p []byte, n int) (filled int, ended bool, err error) {
 	for n < len(p) {
 		got, err := r.Read(p[n:])
 		n += got
+		if err == io.EOF {
+			return n, true, nil
+		}
 		if err != nil {
-			return n, err
+			return n, false, err
 		}
 	}
-	return n, nil
+	return n, false, nil
 }
 
 // free gives the memory back. The bytes must not be used after it.

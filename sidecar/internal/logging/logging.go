@@ -4,7 +4,6 @@ package logging
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -24,7 +23,7 @@ func New(f *os.File, level, format string) (*slog.Logger, error) {
 	case format == "json", format == "" && !terminal:
 		return slog.New(slog.NewJSONHandler(f, &slog.HandlerOptions{Level: l})), nil
 	case format == "tint", format == "":
-		return slog.New(tint.NewHandler(io.Writer(f), &tint.Options{
+		return slog.New(tint.NewTextHandler(f, &tint.Options{
 			Level: l, TimeFormat: time.TimeOnly + ".000", NoColor: !terminal || os.Getenv("NO_COLOR") != "",
 		})), nil
 	}

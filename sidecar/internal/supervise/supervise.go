@@ -118,8 +118,9 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 // 1 when something had to be cut off or a listener failed.
 func (r *Replica) Run() int {
 	if err := r.listen(); err != nil {
-		r.log.Error("Sidecar can't start", "err", err)
-		r.closeServers(context.Background())
+		closing, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		r.log.Error("Sidecar can't start", "err", errors.Join(err, r.closeServers(closing)))
 		r.store.Close()
 		return 1
 	}

@@ -67,7 +67,7 @@ func TestDedupeKey(t *testing.T) {
 		}
 		return k
 	}
-	if key("github", "1", "b") != key("github", "1", "b") {
+	if first, copied := key("github", "1", "b"), key("github", "1", "b"); first != copied {
 		t.Error("copies differ")
 	}
 	if key("ab", "c", "d") == key("a", "bc", "d") || key("a", "b", "cd") == key("a", "bc", "d") {
