@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"internal/metrics":    0,
 	"internal/entrypoint": 0,
 	"entra":               0,
+	"routes":              1, // pure
 	"internal/gate":       1,
 	"internal/buffer":     1,
 	"internal/spool":      1,
@@ -40,7 +41,7 @@ var floors = map[string]int{
 	"cmd/sidecar":         5,
 }
 
-var pure = []string{"senders", "internal/webhook", "internal/lifecycle"}
+var pure = []string{"senders", "routes", "internal/webhook", "internal/lifecycle"}
 
 // owners says who alone may use a dependency directly.
 var owners = map[string][]string{

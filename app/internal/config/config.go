@@ -17,7 +17,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 
 	"sluice/app/internal/database"
-	"sluice/app/internal/routes"
+	"sluice/sidecar/routes"
 )
 
 // Secret is a value that never prints.
@@ -69,7 +69,7 @@ type Config struct {
 	LogFormat        string        `envconfig:"LOG_FORMAT"`
 	WebhookRoutes    string        `envconfig:"WEBHOOK_ROUTES" default:"/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/stripe=stripe,/hooks/*=generic"`
 
-	Routes []routes.Route `ignored:"true" json:"-"` // WEBHOOK_ROUTES, parsed
+	Routes []routes.Route `ignored:"true" json:"-"` // WEBHOOK_ROUTES, parsed, without the sync ones
 }
 
 // Grace is how long work under way may take after SIGTERM.
@@ -99,7 +99,7 @@ func Load() (Config, error) {
 	problems := parse(&c)
 	problems = append(problems, c.check()...)
 	var err error
-	if c.Routes, err = routes.Parse(c.WebhookRoutes, os.Getenv); err != nil {
+	if c.Routes, err = parseRoutes(c.WebhookRoutes, os.Getenv); err != nil {
 		problems = append(problems, strings.Split(err.Error(), "\n")...)
 	}
 	if len(problems) > 0 {

@@ -55,6 +55,21 @@ func TestRequired(t *testing.T) {
 	}
 }
 
+func TestRoutes(t *testing.T) {
+	t.Setenv("DATABASE_URL", url)
+	t.Setenv("WEBHOOK_ROUTES", "/gh=github+200+5s,/cmd=slack+sync,/hooks/*=generic,/hooks/=generic")
+	c, err := config.Load()
+	if want := "[/gh=github /hooks/*=generic /hooks/=generic]"; err != nil || fmt.Sprint(c.Routes) != want {
+		t.Errorf("routes are %v, %v, want %s", c.Routes, err, want)
+	}
+	// What no sidecar takes, and what net/http's mux would read otherwise.
+	t.Setenv("WEBHOOK_ROUTES", "/a=nobody,/b=github+snyc,/c*=github,/{d}=github")
+	var problems config.Problems
+	if _, err := config.Load(); !errors.As(err, &problems) || len(problems) != 4 {
+		t.Errorf("want four problems: %q", problems)
+	}
+}
+
 func TestSecretsDoNotPrint(t *testing.T) {
 	t.Setenv("DATABASE_URL", url)
 	t.Setenv("SLUICE_SECRET", "hunter2")

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,8 @@ import (
 	"sluice/app/drain"
 	"sluice/app/internal/hooks"
 	"sluice/app/internal/intake"
-	"sluice/app/internal/routes"
 	"sluice/app/internal/tracing"
+	"sluice/sidecar/routes"
 )
 
 // Store is the part of intake that the server needs.
@@ -67,13 +68,22 @@ func (s *Server) Ready() { s.ready.Store(true) }
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.c.Routes {
-		mux.Handle(r.Path, s.webhook(r))
+		mux.Handle(pattern(r), s.webhook(r))
 	}
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /health", s.healthz)
 	mux.HandleFunc("GET /readiness", s.readiness)
 	mux.Handle("/drain", s.c.Drain.Handler())
 	return mux
+}
+
+// pattern is the route in net/http's form, where a path that ends in "/" is
+// everything below it.
+func pattern(r routes.Route) string {
+	if strings.HasSuffix(r.Path, "/") && !r.Prefix {
+		return r.Path + "{$}"
+	}
+	return r.Path
 }
 
 // answer writes a JSON body.

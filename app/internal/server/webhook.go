@@ -12,8 +12,8 @@ import (
 	"sluice/app/internal/hooks"
 	"sluice/app/internal/intake"
 	"sluice/app/internal/jobs"
-	"sluice/app/internal/routes"
 	"sluice/app/internal/tracing"
+	"sluice/sidecar/routes"
 	"sluice/sidecar/senders"
 )
 

@@ -21,9 +21,9 @@ import (
 	"sluice/app/internal/database"
 	"sluice/app/internal/intake"
 	"sluice/app/internal/jobs"
-	"sluice/app/internal/routes"
 	"sluice/app/internal/server"
 	"sluice/app/internal/tracing"
+	"sluice/sidecar/routes"
 )
 
 // Service is the whole app.

@@ -85,7 +85,7 @@ func TestTrust(t *testing.T) {
 
 func TestHandshakesAndMethods(t *testing.T) {
 	p := start(t, "DATABASE_URL="+newDatabase(t), "SLACK_SIGNING_SECRET="+slackSecret,
-		"WEBHOOK_ROUTES=/webhooks/slack/events=slack,/meta=meta,/hooks/*=generic,/cmd=slack+sync", "META_VERIFY_TOKEN=tok")
+		"WEBHOOK_ROUTES=/webhooks/slack/events=slack,/meta=meta,/hooks/*=generic,/one/=generic,/cmd=slack+sync", "META_VERIFY_TOKEN=tok")
 	body := `{"type":"url_verification","challenge":"abc"}`
 	if code, answer := p.send("/webhooks/slack/events", []byte(body), slackFields(body, time.Now())...); code != 200 || !strings.Contains(answer, "abc") {
 		t.Errorf("Slack's challenge: %d %s", code, answer)
@@ -98,6 +98,12 @@ func TestHandshakesAndMethods(t *testing.T) {
 	}
 	if code, _ := p.send("/hooks/a/b", []byte("{}")); code != 202 {
 		t.Errorf("below /hooks/: %d", code)
+	}
+	if code, _ := p.send("/one/", []byte("{}")); code != 202 {
+		t.Errorf("/one/: %d", code)
+	}
+	if code, _ := p.send("/one/more", []byte("{}")); code != http.StatusNotFound {
+		t.Errorf("below a path without a *: %d", code)
 	}
 	if code, _ := p.send("/cmd", []byte("x=1")); code != http.StatusNotFound {
 		t.Errorf("a sync route: %d", code)

@@ -19,6 +19,7 @@ import (
 
 	"sluice/sidecar/entra"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/routes"
 )
 
 // Config are the sidecar's settings. Sizes are bytes; limits of 0 mean none
@@ -70,7 +71,7 @@ type Config struct {
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat string `envconfig:"LOG_FORMAT"`
 
-	Routes   []Route           `ignored:"true"` // WEBHOOK_ROUTES, parsed
+	Routes   []routes.Route    `ignored:"true"` // WEBHOOK_ROUTES, parsed
 	LaneKeys map[string]string `ignored:"true"` // LANES, parsed: a source's JSON path
 
 	BufferKeys [][]byte `ignored:"true"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
@@ -95,17 +96,8 @@ type Secrets []string
 
 // Decode splits at commas.
 func (s *Secrets) Decode(value string) error {
-	*s = splitSecrets(value)
+	*s = routes.Secrets(value)
 	return nil
-}
-
-func splitSecrets(value string) (secrets []string) {
-	for part := range strings.SplitSeq(value, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			secrets = append(secrets, part)
-		}
-	}
-	return secrets
 }
 
 // String hides the secrets.
@@ -125,7 +117,7 @@ func Load() (*Config, error) {
 	problems, unread := fill(c)
 	problems = append(problems, c.check(unread)...)
 	var err error
-	if c.Routes, err = ParseRoutes(c.WebhookRoutes, os.Getenv); err != nil {
+	if c.Routes, err = routes.Parse(c.WebhookRoutes, os.Getenv); err != nil {
 		problems = append(problems, err)
 	}
 	if c.LaneKeys, err = parseLanes(c.Lanes); err != nil {

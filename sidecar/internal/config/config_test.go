@@ -94,28 +94,6 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-func TestRouteSecrets(t *testing.T) {
-	env := map[string]string{"GITHUB_WEBHOOK_SECRET": " new , old,", "MY_SECRET": "mine", "META_APP_SECRET": "app", "GENERIC_WEBHOOK_SECRET": "default"}
-	routes, err := ParseRoutes("/g=github,/c=generic:X-Sig:MY_SECRET,/d=generic:X-Sig,/s=slack,/m=meta,/p/*=generic+204+1500ms", func(name string) string { return env[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, r := range routes {
-		got = append(got, fmt.Sprintln(r.Path, r.Prefix, r.Secrets, r.Status, r.Budget))
-	}
-	want := []string{
-		"/g false [new old] 202 8s\n", "/c false [mine] 202 8s\n", "/d false [default] 202 8s\n", "/s false [] 200 2.5s\n",
-		"/m false [app] 200 4s\n", "/p/ true [] 204 1.5s\n",
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("routes are %v, want %v", got, want)
-	}
-	if len(routes[4].Verify) != 0 {
-		t.Errorf("Meta's handshake would be checked with the app's secret: %v", routes[4].Verify)
-	}
-}
-
 // A secret prints as *** whichever way a log may print it.
 func TestSecretsDoNotPrint(t *testing.T) {
 	set(t, map[string]string{"DATABASE_URL": "postgres://u:hunter2@h/db", "CONTROL_TOKEN": "hunter2", "SLUICE_SECRET": "hunter2", "BUFFER_KEY": "hunter2hunter2"})
@@ -131,28 +109,4 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	if strings.Contains(log.String(), "hunter2") {
 		t.Errorf("a secret is printed: %s", log.String())
 	}
-}
-
-// FuzzRoutes: whatever is written there, it is refused or routes to one sender
-// each, by a path that can be asked for.
-func FuzzRoutes(f *testing.F) {
-	for _, seed := range []string{"/a=github", "/hooks/*=generic+200+1s+sync,/b=slack", "/a=generic:X-Sig:SECRET", ",,", "/a==github", "/*=generic"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		routes, err := ParseRoutes(text, func(string) string { return "s" })
-		if err != nil {
-			return
-		}
-		seen := map[string]bool{}
-		for _, r := range routes {
-			if !strings.HasPrefix(r.Path, "/") || strings.Contains(r.Path, "*") || r.Sender == nil || r.Source == "" || seen[fmt.Sprint(r.Path, r.Prefix)] {
-				t.Fatalf("%q: route %+v", text, r)
-			}
-			if r.Budget <= 0 || r.Status != 200 && r.Status != 202 && r.Status != 204 {
-				t.Fatalf("%q: route %+v", text, r)
-			}
-			seen[fmt.Sprint(r.Path, r.Prefix)] = true
-		}
-	})
 }

@@ -108,7 +108,7 @@ func handshake(route *route, r senders.Request) *senders.Answer {
 	if !ok {
 		return nil
 	}
-	if answer, ok := h.Handshake(r, route.Verify); ok {
+	if answer, ok := h.Handshake(r, route.Handshake); ok {
 		return &answer
 	}
 	return nil

@@ -15,13 +15,14 @@ import (
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/routes"
 	"sluice/sidecar/senders"
 )
 
 // parser returns an ingress that only parses.
 func parser(t testing.TB) *Ingress {
 	t.Helper()
-	routes, err := config.ParseRoutes("/hooks/*=generic,/webhooks/github=github", func(string) string { return "" })
+	parsed, err := routes.Parse("/hooks/*=generic,/webhooks/github=github", func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func parser(t testing.TB) *Ingress {
 		t.Fatal(err)
 	}
 	return New(Deps{
-		Config: &config.Config{Routes: routes, MaxBodyBytes: 1000, MaxInflightBytes: 10_000, IdleTimeout: time.Second},
+		Config: &config.Config{Routes: parsed, MaxBodyBytes: 1000, MaxInflightBytes: 10_000, IdleTimeout: time.Second},
 		Gate:   gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler),
 	})
 }

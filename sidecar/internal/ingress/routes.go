@@ -9,22 +9,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tidwall/gjson"
 
-	"sluice/sidecar/internal/config"
+	"sluice/sidecar/routes"
 )
 
 // route is a configured route with its counters, looked up once.
 type route struct {
-	*config.Route
+	*routes.Route
 	forwarded, held, late, refused, rejected, handshake prometheus.Counter
 }
 
-func (in *Ingress) indexRoutes(routes []config.Route) {
-	for i := range routes {
+func (in *Ingress) indexRoutes(configured []routes.Route) {
+	for i := range configured {
 		count := func(outcome string) prometheus.Counter {
-			return in.Metrics.Webhooks.WithLabelValues(routes[i].Source, outcome)
+			return in.Metrics.Webhooks.WithLabelValues(configured[i].Source, outcome)
 		}
 		r := &route{
-			Route: &routes[i], forwarded: count("forwarded"), held: count("held"), late: count("late"),
+			Route: &configured[i], forwarded: count("forwarded"), held: count("held"), late: count("late"),
 			refused: count("refused"), rejected: count("rejected"), handshake: count("handshake"),
 		}
 		if r.Prefix {

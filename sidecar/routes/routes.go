@@ -1,4 +1,11 @@
-package config
+// Package routes reads WEBHOOK_ROUTES: which path belongs to which sender, and
+// how its webhooks are acknowledged.
+//
+// It owns that notation for both containers, which are given the same text. It
+// is pure: the environment is a parameter, and it must never read it, serve
+// anything or print a secret. The config packages of the sidecar and of the app
+// call it.
+package routes
 
 import (
 	"errors"
@@ -12,30 +19,41 @@ import (
 
 // Route is one webhook path of WEBHOOK_ROUTES.
 type Route struct {
-	Path    string // without the trailing * of a prefix
-	Prefix  bool   // everything below Path
-	Source  string // the sender's name
-	Sender  senders.Sender
-	Secrets []string // of the sender, empty when none is set
-	Verify  []string // secrets of its handshake: the same unless the sender has others for it (Meta)
-	Sync    bool     // the answer matters: never held
-	Status  int      // acknowledges a hold
-	Budget  time.Duration
+	Path      string // without the trailing * of a prefix
+	Prefix    bool   // everything below Path
+	Source    string // the sender's name
+	Sender    senders.Sender
+	Secrets   []string // of the sender, empty when none is set: nothing is verified
+	Handshake []string // secrets of its handshake: the same unless the sender has others for it (Meta)
+	Sync      bool     // the answer matters: never held
+	Status    int      // acknowledges a hold: 200, 202 or 204
+	Budget    time.Duration
 }
 
-// ParseRoutes reads PATH=SENDER[:HEADER[:VARIABLE]][+OPTION...], separated by
-// commas. An option is sync, a status (200, 202, 204) or a budget (2500ms).
-// env gives the senders' secrets. The error joins every problem.
-func ParseRoutes(text string, env func(string) string) ([]Route, error) {
+// String is the route without its secrets.
+func (r Route) String() string {
+	if r.Prefix {
+		return r.Path + "*=" + r.Source
+	}
+	return r.Path + "=" + r.Source
+}
+
+// GoString keeps the secrets out of %#v, too.
+func (r Route) GoString() string { return r.String() }
+
+// Parse reads PATH=SENDER[:HEADER[:VARIABLE]][+OPTION...], separated by commas.
+// An option is sync, a status (200, 202, 204) or a budget (2500ms). env gives
+// the senders' secrets. The error joins every problem, one a line.
+func Parse(text string, env func(string) string) ([]Route, error) {
 	var routes []Route
 	var problems []error
 	seen := map[string]bool{}
-	for _, item := range strings.Split(text, ",") {
+	for item := range strings.SplitSeq(text, ",") {
 		item = strings.TrimSpace(item)
 		if item == "" {
 			continue
 		}
-		r, err := parseRoute(item, env)
+		r, err := parse(item, env)
 		path, _, _ := strings.Cut(item, "=") // "/a" and "/a*" are two
 		if err == nil && seen[path] {
 			err = errors.New("path is there twice")
@@ -53,10 +71,13 @@ func ParseRoutes(text string, env func(string) string) ([]Route, error) {
 	return routes, errors.Join(problems...)
 }
 
-func parseRoute(item string, env func(string) string) (Route, error) {
+func parse(item string, env func(string) string) (Route, error) {
 	path, rest, ok := strings.Cut(item, "=")
-	if !ok || !strings.HasPrefix(path, "/") {
+	switch {
+	case !ok || !strings.HasPrefix(path, "/"):
 		return Route{}, errors.New("want /path=sender")
+	case path == "/drain":
+		return Route{}, errors.New("/drain is between the containers only")
 	}
 	options := strings.Split(rest, "+")
 	sender, err := lookup(options[0])
@@ -69,11 +90,11 @@ func parseRoute(item string, env func(string) string) (Route, error) {
 		return Route{}, errors.New("* stands only at the end")
 	}
 	if traits.SecretVar != "" {
-		r.Secrets = splitSecrets(env(traits.SecretVar))
+		r.Secrets = Secrets(env(traits.SecretVar))
 	}
-	r.Verify = r.Secrets
+	r.Handshake = r.Secrets
 	if traits.HandshakeVar != "" {
-		r.Verify = splitSecrets(env(traits.HandshakeVar))
+		r.Handshake = Secrets(env(traits.HandshakeVar))
 	}
 	for _, o := range options[1:] {
 		if err := r.option(o); err != nil {
@@ -117,20 +138,14 @@ func (r *Route) option(o string) error {
 	return fmt.Errorf("option %q is none of sync, a status, a duration", o)
 }
 
-// parseLanes reads SOURCE:JSON.PATH, separated by commas.
-func parseLanes(text string) (map[string]string, error) {
-	keys := map[string]string{}
-	var problems []error
-	for _, item := range strings.Split(text, ",") {
-		if item = strings.TrimSpace(item); item == "" {
-			continue
+// Secrets takes a list of secrets apart: two, separated by a comma, during
+// rotation.
+func Secrets(list string) []string {
+	var found []string
+	for s := range strings.SplitSeq(list, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			found = append(found, s)
 		}
-		source, path, ok := strings.Cut(item, ":")
-		if _, err := senders.Lookup(source); !ok || path == "" || err != nil {
-			problems = append(problems, fmt.Errorf("LANES: %q: want sender:json.path, the sender one of %v", item, senders.Names()))
-			continue
-		}
-		keys[source] = path
 	}
-	return keys, errors.Join(problems...)
+	return found
 }

@@ -1,0 +1,27 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"sluice/sidecar/senders"
+)
+
+// parseLanes reads SOURCE:JSON.PATH, separated by commas.
+func parseLanes(text string) (map[string]string, error) {
+	keys := map[string]string{}
+	var problems []error
+	for _, item := range strings.Split(text, ",") {
+		if item = strings.TrimSpace(item); item == "" {
+			continue
+		}
+		source, path, ok := strings.Cut(item, ":")
+		if _, err := senders.Lookup(source); !ok || path == "" || err != nil {
+			problems = append(problems, fmt.Errorf("LANES: %q: want sender:json.path, the sender one of %v", item, senders.Names()))
+			continue
+		}
+		keys[source] = path
+	}
+	return keys, errors.Join(problems...)
+}
