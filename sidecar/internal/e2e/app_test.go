@@ -39,21 +39,25 @@ func (d delivery) number() (lane string, n int) {
 	return v.Lane, v.N
 }
 
-// behaviour answers a webhook: with a status, or by itself when it returns 0.
+// behaviour answers a webhook: with a status, with brokenOff, or by itself when
+// it returns 0.
 type behaviour func(w http.ResponseWriter, r *http.Request, d delivery) int
 
 func always(status int) behaviour {
 	return func(http.ResponseWriter, *http.Request, delivery) int { return status }
 }
 
-// reset breaks the connection off without an answer.
-func reset(w http.ResponseWriter, _ *http.Request, _ delivery) int {
+// brokenOff stands for a connection that is broken off without an answer.
+const brokenOff = -1
+
+func reset(http.ResponseWriter, *http.Request, delivery) int { return brokenOff }
+
+func breakOff(w http.ResponseWriter) {
 	c, _, err := w.(http.Hijacker).Hijack()
 	if err == nil {
 		c.(*net.TCPConn).SetLinger(0)
 		c.Close()
 	}
-	return 0
 }
 
 // app is a recording app behind the sidecar.
@@ -62,18 +66,18 @@ type app struct {
 	addr    string
 	health  atomic.Int32 // status of /healthz
 	drains  atomic.Int32 // POST /drain
+	busy    atomic.Int32 // webhooks that have arrived and are not noted yet
 	general atomic.Pointer[http.Handler]
 
 	mu     sync.Mutex
 	behave behaviour
 	got    []delivery
 	server *http.Server
-	ln     net.Listener
 }
 
 // newApp returns an app that does not listen yet.
 func newApp(t testing.TB) *app {
-	a := &app{t: t, addr: fmt.Sprintf("127.0.0.1:%d", freePort(t)), behave: always(http.StatusOK)}
+	a := &app{t: t, addr: freeAddr(t), behave: always(http.StatusOK)}
 	a.health.Store(http.StatusOK)
 	t.Cleanup(a.stop)
 	return a
@@ -98,7 +102,7 @@ func (a *app) start() {
 	both.SetUnencryptedHTTP2(true)
 	server := &http.Server{Handler: a, Protocols: &both, ReadHeaderTimeout: time.Minute}
 	a.mu.Lock()
-	a.server, a.ln = server, ln
+	a.server = server
 	a.mu.Unlock()
 	go server.Serve(ln)
 }
@@ -112,13 +116,6 @@ func (a *app) stop() {
 	if server != nil {
 		server.Close()
 	}
-}
-
-// closePort refuses new connections and keeps those that are open.
-func (a *app) closePort() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ln.Close()
 }
 
 // does sets what webhooks meet from now on.
@@ -145,6 +142,8 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	a.busy.Add(1)
+	defer a.busy.Add(-1)
 	d, err := record(r)
 	if err != nil {
 		return // the sidecar broke off: nothing was delivered
@@ -152,12 +151,18 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	behave := a.behave
 	a.mu.Unlock()
-	d.status = behave(w, r, d)
+	status := behave(w, r, d)
+	d.status = max(status, 0)
+	// Noted before the sidecar can see the answer, and act on it.
 	a.mu.Lock()
 	a.got = append(a.got, d)
 	a.mu.Unlock()
-	if d.status != 0 {
-		w.WriteHeader(d.status)
+	switch status {
+	case 0:
+	case brokenOff:
+		breakOff(w)
+	default:
+		w.WriteHeader(status)
 	}
 }
 
@@ -203,9 +208,9 @@ func (a *app) of(id string) []delivery {
 }
 
 // waitAccepted waits until the app has taken n webhooks and returns them.
-func (a *app) waitAccepted(n int, limit time.Duration) []delivery {
+func (a *app) waitAccepted(n int) []delivery {
 	a.t.Helper()
-	if !within(limit, func() bool { return len(a.accepted()) >= n }) {
+	if !within(patience, func() bool { return len(a.accepted()) >= n }) {
 		a.t.Fatalf("the app has taken %d webhooks, want %d", len(a.accepted()), n)
 	}
 	return a.accepted()
@@ -213,9 +218,9 @@ func (a *app) waitAccepted(n int, limit time.Duration) []delivery {
 
 // waitDeliveries waits until n requests have reached the app, whatever it
 // answered.
-func (a *app) waitDeliveries(n int, limit time.Duration) {
+func (a *app) waitDeliveries(n int) {
 	a.t.Helper()
-	eventually(a.t, limit, fmt.Sprintf("%d webhooks reach the app", n), func() bool { return len(a.deliveries()) >= n })
+	eventually(a.t, fmt.Sprintf("%d webhooks reach the app", n), func() bool { return len(a.deliveries()) >= n })
 }
 
 // numbered is the body of a webhook whose order counts.
@@ -228,11 +233,12 @@ type ledger struct {
 	mu           sync.Mutex
 	acknowledged map[string][]int // by lane, in the order sent
 	held         int
-	refused      int // 503 with Retry-After
+	refused      int             // 503 with Retry-After
+	again        map[string]bool // those sent again, any of whose copies may have been stored
 	odd          []string
 }
 
-func newLedger() *ledger { return &ledger{acknowledged: map[string][]int{}} }
+func newLedger() *ledger { return &ledger{acknowledged: map[string][]int{}, again: map[string]bool{}} }
 
 func (l *ledger) note(lane string, n int, a answer) {
 	l.mu.Lock()
@@ -271,7 +277,7 @@ func upTo(n int) func(int) bool { return func(i int) bool { return i < n } }
 
 // check waits until everything acknowledged has reached the app and fails the
 // test when a lane's order is broken. It returns the number of duplicates.
-func (l *ledger) check(t testing.TB, a *app, limit time.Duration) (duplicates int) {
+func (l *ledger) check(t testing.TB, a *app) (duplicates int) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -279,7 +285,7 @@ func (l *ledger) check(t testing.TB, a *app, limit time.Duration) (duplicates in
 		t.Errorf("neither acknowledged nor refused: %s", odd)
 	}
 	complete := func() bool { return len(l.missing(a)) == 0 }
-	if !within(limit, complete) {
+	if !within(patience, complete) {
 		missing := l.missing(a)
 		t.Fatalf("LOST: %d acknowledged webhooks have not reached the app: %v", len(missing), missing[:min(10, len(missing))])
 	}
@@ -289,7 +295,9 @@ func (l *ledger) check(t testing.TB, a *app, limit time.Duration) (duplicates in
 		lane, n := d.number()
 		key := fmt.Sprint(lane, "/", n)
 		if seen[key] {
-			duplicates++
+			if !l.again[key] {
+				duplicates++
+			}
 			continue
 		}
 		seen[key] = true

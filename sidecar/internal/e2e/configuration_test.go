@@ -3,7 +3,6 @@ package e2e
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 // Whatever is wrong is named at once, without a trace and without a secret.
@@ -76,7 +75,7 @@ func TestTakenPort(t *testing.T) {
 	s := passing(t, db, a)
 	for _, name := range []string{"LISTEN_ADDR", "PROBE_ADDR", "CONTROL_ADDR"} {
 		other := launch(t, binary, db.url, a, env{name: s.addr})
-		if code := other.exitCode(20 * time.Second); code != 1 || !strings.Contains(other.log.String(), "address already in use") {
+		if code := other.exitCode(); code != 1 || !strings.Contains(other.log.String(), "address already in use") {
 			t.Errorf("%s: exit code %d: %s", name, code, other.log)
 		}
 	}
@@ -86,8 +85,7 @@ func TestTakenPort(t *testing.T) {
 func TestControlToken(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
-	s := launch(t, binary, db.url, a, env{"CONTROL_TOKEN": "correct-horse", "SLUICE_SECRET": "battery-staple", "GITHUB_WEBHOOK_SECRET": "it-is-secret"})
-	s.waitListening()
+	s := started(t, db, a, env{"CONTROL_TOKEN": "correct-horse", "SLUICE_SECRET": "battery-staple", "GITHUB_WEBHOOK_SECRET": "it-is-secret"})
 	control := &sidecar{t: t, url: "http://" + s.control}
 	for token, want := range map[string]int{"": 401, "wrong": 401, "correct-horse": 200, "correct-horse ": 200, "correct-hors": 401} {
 		fields := []string{}
@@ -108,9 +106,12 @@ func TestControlToken(t *testing.T) {
 		t.Errorf("status with the token: exit %d: %s", code, out)
 	}
 	// Signed webhooks, refused and passed, and nothing secret in the log.
-	s.post("/webhooks/github", "{}", "X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64), "Authorization", "Bearer private")
+	if got := s.post("/webhooks/github", "{}", "X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64), "Authorization", "Bearer private"); got.status != 401 {
+		t.Errorf("wrongly signed: %d", got.status)
+	}
 	a.stop()
-	s.post("/hooks/x", `{"password":"in-the-body"}`, "Authorization", "Bearer private")
+	s.mustHold("/hooks/x", `{"password":"in-the-body"}`, "Authorization", "Bearer private")
+	s.waitLines(1, "Webhook queued to PostgreSQL for drain-time replay") // the last that it has to say
 	for _, secret := range []string{"correct-horse", "battery-staple", "it-is-secret", "in-the-body", "private"} {
 		if strings.Contains(s.log.String(), secret) {
 			t.Errorf("%q is in the log", secret)

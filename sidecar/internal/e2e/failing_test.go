@@ -37,7 +37,7 @@ func TestOneFailureKeepsOrder(t *testing.T) {
 			if l.held == 0 {
 				t.Error("nothing was held: the test proves nothing")
 			}
-			if duplicates := l.check(t, a, 30*time.Second); duplicates > 0 {
+			if duplicates := l.check(t, a); duplicates > 0 {
 				t.Errorf("%d came twice", duplicates)
 			}
 			if l.total() != 6*60 {
@@ -61,15 +61,15 @@ func TestManySendersInOneLane(t *testing.T) {
 	}
 	for range 6 { // the app goes and comes, under load
 		n := len(a.accepted())
-		eventually(t, 20*time.Second, "some pass", func() bool { return len(a.accepted()) > n+30 })
+		eventually(t, "some pass", func() bool { return len(a.accepted()) > n+30 })
 		a.stop()
 		held := db.active()
-		eventually(t, 20*time.Second, "some are held", func() bool { return db.active() > held+10 })
+		eventually(t, "some are held", func() bool { return db.active() > held+10 })
 		a.start()
 	}
 	over.Store(true)
 	sending.Wait()
-	duplicates := l.check(t, a, 30*time.Second)
+	duplicates := l.check(t, a)
 	t.Logf("%d acknowledged, %d of them held, %d duplicates", l.total(), l.held, duplicates)
 	s.waitState("passing")
 }
@@ -111,7 +111,7 @@ func TestFailuresOnReplay(t *testing.T) {
 		return 200
 	})
 	a.start()
-	eventually(t, 30*time.Second, "the queue is empty", func() bool { return db.active() == 0 })
+	eventually(t, "the queue is empty", func() bool { return db.active() == 0 })
 	var order []string
 	for _, d := range a.deliveries() {
 		if lane, n := d.number(); lane == "a" {
@@ -137,7 +137,7 @@ func TestFailuresOnReplay(t *testing.T) {
 func TestNoAttemptsWhileUnhealthy(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
-	s := passing(t, db, a, env{"REPLAY_MAX_ATTEMPTS": "2", "REPLAY_MIN_BACKOFF": "2s", "REPLAY_MAX_BACKOFF": "3s"})
+	s := passing(t, db, a, env{"REPLAY_MAX_ATTEMPTS": "2", "REPLAY_MIN_BACKOFF": "8s", "REPLAY_MAX_BACKOFF": "9s"})
 	a.stop()
 	s.mustHold("/hooks/x", "{}")
 	a.health.Store(503)
@@ -150,11 +150,11 @@ func TestNoAttemptsWhileUnhealthy(t *testing.T) {
 		return reset(w, r, d)
 	})
 	a.health.Store(200)
-	a.waitDeliveries(1, 10*time.Second)
-	eventually(t, 5*time.Second, "the app is found away", func() bool { return s.status().State == "holding" })
+	a.waitDeliveries(1)
+	eventually(t, "the app is found away", func() bool { return s.status().State == "holding" })
 	a.does(always(200))
 	a.health.Store(200)
-	got := a.waitAccepted(2, 10*time.Second)
+	got := a.waitAccepted(2)
 	if got[0].attempt != "2" || got[1].attempt != "1" {
 		t.Errorf("attempts are %s and %s, want 2 and 1", got[0].attempt, got[1].attempt)
 	}
@@ -177,10 +177,10 @@ func TestAppThatOnlySays503(t *testing.T) {
 		t.Errorf("%d held, want 40", l.held)
 	}
 	a.does(always(200))
-	if duplicates := l.check(t, a, 20*time.Second); duplicates > 0 {
+	if duplicates := l.check(t, a); duplicates > 0 {
 		t.Errorf("%d came twice", duplicates)
 	}
-	eventually(t, 10*time.Second, "the lanes open", func() bool { return s.status().ShutLanes == 0 })
+	eventually(t, "the lanes open", func() bool { return s.status().ShutLanes == 0 })
 	s.mustPass("/hooks/x", numbered("lane0", 10))
 	// The app had the first of each lane before it was held.
 	for _, d := range a.deliveries() {

@@ -94,7 +94,7 @@ func TestStreaming(t *testing.T) {
 	resp.Body.Close()
 	select {
 	case <-gone:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("the app is not told that the client has gone")
 	}
 	// Both ways at once, piece by piece, as HTTP/2 can.
@@ -123,7 +123,7 @@ func overH2C(t *testing.T) *http.Client {
 	p.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &p}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return &http.Client{Transport: transport, Timeout: patience}
 }
 
 func TestWebSocket(t *testing.T) {
@@ -136,7 +136,7 @@ func TestWebSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ws.Close()
-	ws.SetDeadline(time.Now().Add(20 * time.Second))
+	ws.SetDeadline(time.Now().Add(patience))
 	for _, size := range []int{1, 125, 126, 70000, 2 << 20} {
 		message := noise(3, size)
 		go websocket.Message.Send(ws, message)
@@ -227,7 +227,7 @@ func TestH2C(t *testing.T) {
 		}
 	}
 	a.start()
-	for _, d := range a.waitAccepted(2, 10*time.Second) {
+	for _, d := range a.waitAccepted(2) {
 		if d.uri != "/hooks/h2?x=%2F" || fmt.Sprint(d.header["X-Twice"]) != "[a b]" || d.size != 2 {
 			t.Errorf("delivered %s %v with %d bytes", d.uri, d.header["X-Twice"], d.size)
 		}
@@ -319,7 +319,7 @@ func TestAnswerCutShort(t *testing.T) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/cut", cut)
-	mux.HandleFunc("/reset", func(w http.ResponseWriter, r *http.Request) { reset(w, r, delivery{}) })
+	mux.HandleFunc("/reset", func(w http.ResponseWriter, _ *http.Request) { breakOff(w) })
 	s, a := general(t, mux)
 	a.does(func(w http.ResponseWriter, r *http.Request, _ delivery) int { cut(w, r); return 0 })
 	if got := s.get("/cut"); got.err == nil {

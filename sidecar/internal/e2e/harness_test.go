@@ -3,23 +3,25 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"sluice/infra/ports"
 	"sluice/infra/postgres"
 )
 
-// eventually polls until ok, and fails the test after limit.
-func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
+// patience is how long anything may take to come about. It costs nothing where
+// all is well and is far beyond what a slow, busy machine needs.
+const patience = 90 * time.Second
+
+// eventually polls until ok, and fails the test when its patience is at an end.
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	if !within(limit, ok) {
-		t.Fatalf("not within %v: %s", limit, what)
+	if !within(patience, ok) {
+		t.Fatalf("not within %v: %s", patience, what)
 	}
 }
 
@@ -45,23 +47,15 @@ func throughout(t testing.TB, d time.Duration, what string, ok func() bool) {
 	}
 }
 
-var portCount atomic.Int32
-
-// freePort returns a port below the range from which the kernel takes those of
-// outgoing connections, so that it is still free when it is closed and opened
-// again.
-func freePort(t testing.TB) int {
+// freeAddr returns an address that is nobody else's, also while nobody listens
+// on it.
+func freeAddr(t testing.TB) string {
 	t.Helper()
-	for range 2000 {
-		port := 18000 + (os.Getpid()*61+int(portCount.Add(1)))%12000
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			l.Close()
-			return port
-		}
+	port, err := ports.Free()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // database is a fresh database and a way to ask it.
@@ -72,14 +66,14 @@ type database struct {
 
 func newDatabase(t testing.TB) *database {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	url, drop, err := postgres.Fresh(ctx, databases)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := drop(ctx); err != nil {
 			t.Error(err)
@@ -91,7 +85,7 @@ func newDatabase(t testing.TB) *database {
 // ownServer starts a PostgreSQL that the test may stop and kill.
 func ownServer(t testing.TB) (*postgres.Server, *database) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	server, err := postgres.Start(ctx, postgres.Options{})
 	if err != nil {
@@ -118,7 +112,7 @@ func openDatabase(t testing.TB, url string) *database {
 // exec runs a statement and returns how many rows it touched.
 func (d *database) exec(t testing.TB, sql string, args ...any) int64 {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tag, err := d.pool.Exec(ctx, sql, args...)
 	if err != nil {
@@ -129,7 +123,7 @@ func (d *database) exec(t testing.TB, sql string, args ...any) int64 {
 
 // number returns the one number that a query gives, -1 while it can't be asked.
 func (d *database) number(sql string, args ...any) int64 {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var n int64
 	if err := d.pool.QueryRow(ctx, sql, args...).Scan(&n); err != nil {
@@ -151,7 +145,7 @@ func (d *database) active() int64 {
 // texts returns the first column of a query.
 func (d *database) texts(t testing.TB, sql string, args ...any) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	rows, err := d.pool.Query(ctx, sql, args...)
 	if err != nil {

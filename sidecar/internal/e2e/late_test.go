@@ -36,8 +36,10 @@ func TestLateAnswer(t *testing.T) {
 				return 200
 			})
 			first := s.mustHold("/hooks/late", numbered("a", 0))
-			if first.took < 250*time.Millisecond || first.took > 3*time.Second {
-				t.Errorf("acknowledged after %v, want about 300 ms", first.took)
+			// The app has not answered, and never would have: it is the budget
+			// that has ended, not before its time.
+			if first.took < 300*time.Millisecond {
+				t.Errorf("acknowledged after %v, before the budget of 300 ms was over", first.took)
 			}
 			// Later ones of the lane wait, other lanes do not.
 			s.mustHold("/hooks/late", numbered("a", 1))
@@ -50,7 +52,7 @@ func TestLateAnswer(t *testing.T) {
 			// The runbook's UPDATE does not make it come twice.
 			db.exec(t, `UPDATE webhook_queue SET status = 'pending' WHERE status = 'processing'`)
 			close(release)
-			eventually(t, 10*time.Second, "the lane is empty", func() bool { return db.active() == 0 && db.count("completed") == 3 })
+			eventually(t, "the lane is empty", func() bool { return db.active() == 0 && db.count("completed") == 3 })
 			var order, attempts []string
 			for _, d := range a.deliveries() {
 				lane, n := d.number()
@@ -70,8 +72,8 @@ func TestLateAnswer(t *testing.T) {
 			if fmt.Sprint(order) != "[0 1 2]" || fmt.Sprint(attempts) != fmt.Sprint(c.attempts) {
 				t.Errorf("delivered %v, attempts of the first %v, want [0 1 2] and %v", order, attempts, c.attempts)
 			}
-			eventually(t, 5*time.Second, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
-			s.mustPass("/hooks/late", numbered("a", 3))
+			eventually(t, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
+			s.mustPass("/hooks/x", numbered("a", 3))
 		})
 	}
 }
@@ -95,7 +97,7 @@ func TestDeathWhileAwaiting(t *testing.T) {
 	s.mustHold("/hooks/x", numbered("a", 1))
 	s.kill()
 	started(t, db, a, name)
-	got := a.waitAccepted(2, 10*time.Second)
+	got := a.waitAccepted(2)
 	if _, n := got[0].number(); n != 0 || got[0].attempt != "2" || got[0].id != first.header.Get("Sluice-Id") {
 		t.Errorf("first came %d, attempt %s", n, got[0].attempt)
 	}
@@ -110,7 +112,7 @@ func TestLateAnswerWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	server, db := ownServer(t)
 	a := runningApp(t)
-	s := passing(t, db, a)
+	s := passing(t, db, a, env{"HOLD_TIMEOUT": "5s"})
 	release := make(chan struct{})
 	a.does(func(_ http.ResponseWriter, _ *http.Request, d delivery) int {
 		if d.uri == "/hooks/late" {
@@ -118,7 +120,7 @@ func TestLateAnswerWithoutDatabase(t *testing.T) {
 		}
 		return 200
 	})
-	s.mustHold("/hooks/late", numbered("a", 0))
+	first := s.mustHold("/hooks/late", numbered("a", 0))
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -127,10 +129,10 @@ func TestLateAnswerWithoutDatabase(t *testing.T) {
 		t.Errorf("late and not stored: %d, want 503", got.status)
 	}
 	close(release)
-	a.waitAccepted(1, 10*time.Second)
+	a.waitAccepted(1)
 	restart(t, server)
-	eventually(t, 30*time.Second, "it is recorded", func() bool { return db.count("completed") >= 1 && db.active() == 0 })
-	if n := len(a.of(a.deliveries()[0].id)); n != 1 {
+	eventually(t, "it is recorded", func() bool { return db.count("completed") >= 1 && db.active() == 0 })
+	if n := len(a.of(first.header.Get("Sluice-Id"))); n != 1 {
 		t.Errorf("delivered %d times", n)
 	}
 }
@@ -157,7 +159,7 @@ func TestCopyOfAwaitedWebhook(t *testing.T) {
 		t.Errorf("the copy was told %s, the first %s", b, a)
 	}
 	free()
-	eventually(t, 10*time.Second, "one row is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
+	eventually(t, "one row is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
 	if got := a.deliveries(); len(got) != 1 {
 		t.Errorf("delivered %d times", len(got))
 	}

@@ -16,7 +16,6 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
-	"time"
 
 	"sluice/infra/postgres"
 )
@@ -50,7 +49,7 @@ func run(m *testing.M) (code int) {
 		return 1
 	}
 	if databases = os.Getenv(postgres.TestURLVar); databases == "" {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		server, err := postgres.Start(ctx, postgres.Options{MaxConnections: 400})
 		if err != nil {

@@ -53,7 +53,7 @@ func TestSignatures(t *testing.T) {
 		t.Errorf("rows are %q", rows)
 	}
 	a.start()
-	for i, d := range a.waitAccepted(2, 10*time.Second) {
+	for i, d := range a.waitAccepted(2) {
 		if d.header.Get("Sluice-Verified") != "github" {
 			t.Errorf("delivery %d: Sluice-Verified is %q", i, d.header.Get("Sluice-Verified"))
 		}
@@ -61,7 +61,7 @@ func TestSignatures(t *testing.T) {
 		if got := d.header.Get("Sluice-Signature"); got == "" || got != stamp.Sign("between", []byte(body)) {
 			t.Errorf("delivery %d: Sluice-Signature is %q", i, got)
 		}
-		if at, err := time.Parse(time.RFC3339, d.header.Get("Sluice-Received-At")); err != nil || time.Since(at) > time.Minute {
+		if at, err := time.Parse(time.RFC3339, d.header.Get("Sluice-Received-At")); err != nil || time.Since(at) > 2*patience {
 			t.Errorf("delivery %d: Sluice-Received-At is %q", i, d.header.Get("Sluice-Received-At"))
 		}
 	}
@@ -74,7 +74,10 @@ func TestSyncRoutes(t *testing.T) {
 	db, a := newDatabase(t), runningApp(t)
 	s := passing(t, db, a, env{
 		"SLACK_SIGNING_SECRET": "secret",
-		"WEBHOOK_ROUTES":       "/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/hooks/sync=generic+sync+500ms",
+		// The budget of an answer that has to come is long, of one that can't
+		// come short.
+		"WEBHOOK_ROUTES": "/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/hooks/sync=generic+sync+500ms," +
+			"/patient/events=slack+60s,/patient/commands=slack+sync+60s,/patient/sync=generic+sync+60s",
 	})
 	command := url.Values{"command": {"/deploy"}, "trigger_id": {"1"}}.Encode()
 	payload := url.Values{"payload": {`{"type":"block_actions","trigger_id":"2"}`}}.Encode()
@@ -88,8 +91,8 @@ func TestSyncRoutes(t *testing.T) {
 		return 200
 	})
 	for _, c := range []struct{ path, body, kind string }{
-		{"/webhooks/slack/commands", command, form}, {"/webhooks/slack/events", payload, form},
-		{"/webhooks/slack/events", challenge, "application/json"}, {"/hooks/sync", "{}", "application/json"},
+		{"/patient/commands", command, form}, {"/patient/events", payload, form},
+		{"/patient/events", challenge, "application/json"}, {"/patient/sync", "{}", "application/json"},
 	} {
 		if got := slack(c.path, c.body, c.kind); got.status != 200 || got.header.Get("X-App") != "yes" {
 			t.Errorf("%s %.30s: %d, not the app's answer", c.path, c.body, got.status)
@@ -124,12 +127,13 @@ func TestSyncRoutes(t *testing.T) {
 	s.waitState("passing")
 	release := make(chan struct{})
 	a.does(func(http.ResponseWriter, *http.Request, delivery) int { <-release; return 200 })
-	if got := s.post("/hooks/sync", "{}"); got.status != 503 || got.took > 3*time.Second {
+	// Its sender's own is 8 s.
+	if got := s.post("/hooks/sync", "{}"); got.status != 503 || got.took < 500*time.Millisecond || got.took > 8*time.Second {
 		t.Errorf("slow sync: %d after %v", got.status, got.took)
 	}
 	close(release)
 	a.does(always(200))
-	eventually(t, 10*time.Second, "the events are delivered", func() bool { return db.active() == 0 })
+	eventually(t, "the events are delivered", func() bool { return db.active() == 0 })
 	if n := db.number(`SELECT count(*) FROM webhook_queue`); n != 2 {
 		t.Errorf("%d rows, want the two events", n)
 	}
@@ -154,14 +158,14 @@ func TestCopies(t *testing.T) {
 		t.Error("another body was taken for a copy")
 	}
 	a.start()
-	a.waitAccepted(4, 10*time.Second)
+	a.waitAccepted(4)
 	s.waitState("passing")
 	s.mustPass("/webhooks/github", "{}", "X-GitHub-Delivery", "d-1")
 	a.stop()
 	s.mustHold("/webhooks/github", "{}", "X-GitHub-Delivery", "d-1")
 	a.start()
-	a.waitAccepted(6, 10*time.Second)
-	eventually(t, 5*time.Second, "nothing is left", func() bool { return db.active() == 0 })
+	a.waitAccepted(6)
+	eventually(t, "nothing is left", func() bool { return db.active() == 0 })
 	if n := len(a.accepted()); n != 6 {
 		t.Errorf("%d delivered, want 6", n)
 	}

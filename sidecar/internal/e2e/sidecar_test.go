@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -44,7 +43,7 @@ func start(t testing.TB, db *database, a *app, more ...env) *sidecar {
 func started(t testing.TB, db *database, a *app, more ...env) *sidecar {
 	t.Helper()
 	s := start(t, db, a, append([]env{{"STARTUP_GATE": "buffer"}}, more...)...)
-	eventually(t, 20*time.Second, "the sidecar can hold", func() bool { return s.probe("/startupz") == 200 })
+	eventually(t, "the sidecar can hold", func() bool { return s.probe("/startupz") == 200 })
 	return s
 }
 
@@ -60,16 +59,17 @@ func passing(t testing.TB, db *database, a *app, more ...env) *sidecar {
 func launch(t testing.TB, program, databaseURL string, a *app, more ...env) *sidecar {
 	t.Helper()
 	s := &sidecar{t: t, log: &output{}, exited: make(chan struct{})}
-	s.addr = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	s.addr, s.probes, s.control = freeAddr(t), freeAddr(t), freeAddr(t)
 	s.url = "http://" + s.addr
-	s.probes = fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	s.control = fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	s.env = env{
 		"DATABASE_URL": databaseURL, "APP_URL": "http://" + a.addr, "LISTEN_ADDR": s.addr,
 		"PROBE_ADDR": s.probes, "CONTROL_ADDR": s.control, "LOG_FORMAT": "json",
 		"APP_PROBE_INTERVAL": "100ms", "APP_PROBE_INTERVAL_DOWN": "50ms",
 		"REPLAY_MIN_BACKOFF": "20ms", "REPLAY_MAX_BACKOFF": "200ms",
-		"TERMINATION_GRACE_SECONDS": "15", "GORACE": "halt_on_error=1",
+		"TERMINATION_GRACE_SECONDS": "120", "GORACE": "halt_on_error=1",
+		// A slow machine is no outage: only a test that is about these limits
+		// has others.
+		"HOLD_TIMEOUT": "30s", "APP_PROBE_TIMEOUT": "30s",
 		"WEBHOOK_ROUTES": "/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/hooks/late=generic+300ms,/hooks/*=generic",
 		"LANES":          "generic:lane",
 	}
@@ -112,7 +112,7 @@ func environ(e env) []string {
 
 func (s *sidecar) waitListening() {
 	s.t.Helper()
-	eventually(s.t, 20*time.Second, "the sidecar listens", func() bool {
+	eventually(s.t, "the sidecar listens", func() bool {
 		select {
 		case <-s.exited:
 			s.t.Fatalf("the sidecar ended: %v\n%s", s.cmd.ProcessState, s.log)
@@ -161,7 +161,7 @@ func (s *sidecar) status() (st status) {
 func (s *sidecar) waitState(state string) {
 	s.t.Helper()
 	var last string
-	if !within(20*time.Second, func() bool { last = s.status().State; return last == state }) {
+	if !within(patience, func() bool { last = s.status().State; return last == state }) {
 		s.t.Fatalf("state is %q, want %q", last, state)
 	}
 }
@@ -185,13 +185,13 @@ func (s *sidecar) kill() {
 }
 
 // exitCode waits for the process to end by itself.
-func (s *sidecar) exitCode(limit time.Duration) int {
+func (s *sidecar) exitCode() int {
 	s.t.Helper()
 	select {
 	case <-s.exited:
 		return s.cmd.ProcessState.ExitCode()
-	case <-time.After(limit):
-		s.t.Fatalf("the sidecar still runs after %v", limit)
+	case <-time.After(patience):
+		s.t.Fatalf("the sidecar still runs after %v", patience)
 		return -1
 	}
 }
@@ -228,6 +228,17 @@ func (o *output) tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+// waitLines waits until there are n log records with that message and returns
+// those that there are. A line is written after what it tells of can be seen in
+// other ways, so that each test that looks for one has to wait for it.
+func (s *sidecar) waitLines(n int, message string) (found []map[string]any) {
+	s.t.Helper()
+	if !within(patience, func() bool { found = s.log.lines(message); return len(found) >= n }) {
+		s.t.Fatalf("%d lines %q, want %d", len(found), message, n)
+	}
+	return found
+}
+
 // lines returns the log records with that message.
 func (o *output) lines(message string) (found []map[string]any) {
 	sc := bufio.NewScanner(strings.NewReader(o.String()))
@@ -250,7 +261,7 @@ func runOnce(t testing.TB, e env, args ...string) (out string, code int) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(30*time.Second, func() { c.Process.Kill() })
+	kill := time.AfterFunc(patience, func() { c.Process.Kill() })
 	defer kill.Stop()
 	var exit *exec.ExitError
 	if err := c.Wait(); err != nil && !errors.As(err, &exit) {
@@ -262,7 +273,7 @@ func runOnce(t testing.TB, e env, args ...string) (out string, code int) {
 // client never keeps a connection to a process that may be killed, and never
 // follows a redirect.
 var client = &http.Client{
-	Timeout:       60 * time.Second,
+	Timeout:       patience,
 	Transport:     &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }

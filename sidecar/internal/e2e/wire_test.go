@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +51,7 @@ func (r *rawApp) listen(t testing.TB) {
 
 func (r *rawApp) serve(c net.Conn) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(time.Now().Add(patience))
 	br := bufio.NewReader(c)
 	var head strings.Builder
 	length := 0
@@ -81,7 +83,7 @@ func (r *rawApp) next(t testing.TB) rawRequest {
 	select {
 	case got := <-r.seen:
 		return got
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nothing has reached the app")
 		return rawRequest{}
 	}
@@ -95,7 +97,7 @@ func (s *sidecar) dial() net.Conn {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	return c
 }
 
@@ -251,10 +253,9 @@ func TestForgedAndForwardedFields(t *testing.T) {
 func TestSlowHead(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
-	s := passing(t, db, a, env{"HEADER_TIMEOUT": "400ms"})
+	s := passing(t, db, a, env{"HEADER_TIMEOUT": "3s"})
 	for _, start := range []string{"P", "POST /hooks/x HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.1\r\nHo", "\x16\x03\x01\x02\x00"} {
 		c := s.dial()
-		began := time.Now()
 		io.WriteString(c, start)
 		done := make(chan struct{})
 		go func() { // a byte now and then must not extend the limit
@@ -272,11 +273,10 @@ func TestSlowHead(t *testing.T) {
 			}
 		}()
 		s.mustPass("/hooks/other", "{}")
-		io.Copy(io.Discard, c)
-		close(done)
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("%q: sent away after %v", start, took)
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q: not sent away", start)
 		}
+		close(done)
 	}
 }
 
@@ -307,14 +307,21 @@ func TestPipelined(t *testing.T) {
 			t.Fatalf("request %d: %d %q (%v)", i, got.status, got.body, got.err)
 		}
 	}
-	if !within(100*time.Millisecond, func() bool { return s.status().State == "passing" }) {
-		a.start()
-	}
-	got := a.waitAccepted(n, 15*time.Second)
-	for i, d := range got {
-		if _, m := d.number(); m != i {
-			t.Fatalf("delivery %d is webhook %d", i, m)
+	a.start()
+	a.waitAccepted(n)
+	eventually(t, "the queue is empty", func() bool { return db.active() == 0 })
+	next := 0
+	for _, d := range a.accepted() {
+		// The app may have one twice: its answer was lost when the app was stopped.
+		switch _, m := d.number(); {
+		case m == next:
+			next++
+		case m > next || d.replayed != "true":
+			t.Fatalf("webhook %d came, want %d", m, next)
 		}
+	}
+	if next != n {
+		t.Errorf("%d of %d came", next, n)
 	}
 }
 
@@ -347,7 +354,7 @@ func TestOddButLegalRequests(t *testing.T) {
 		}
 	}
 	a.start()
-	a.waitAccepted(21, 15*time.Second)
+	a.waitAccepted(21)
 	for _, d := range a.deliveries() {
 		if d.header.Get("X-Hop") != "" || d.header.Get("Trailer") != "" {
 			t.Errorf("a field for one connection went on: %v", d.header)
