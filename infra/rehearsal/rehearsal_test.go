@@ -38,7 +38,11 @@ func setUp(t *testing.T, scenario, fault string) Config {
 	c.Programs = Programs{Sidecar: self, App: self, Recorder: recorder}
 	c.Rate, c.Duration, c.Senders = 60, 2*time.Second, 3
 	c.Linger, c.Overlap, c.Backoff, c.BootDelay = 400*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond, time.Second
-	c.Work, c.SettleLimit = 4*time.Second, 5*time.Second
+	c.Work, c.Grace = 4*time.Second, 2*time.Minute
+	c.SettleLimit = time.Minute
+	if fault == "lose" { // what is lost is waited for in vain
+		c.SettleLimit = 5 * time.Second
+	}
 	c.Dir, c.Env = t.TempDir(), []string{faultVar + "=" + fault}
 	if scenario == "db-away" {
 		c.Server = ownServer(t)

@@ -41,7 +41,7 @@ type proc struct {
 func start(t *testing.T, env ...string) *proc {
 	t.Helper()
 	p := launch(t, env...)
-	p.wait("health", 20*time.Second, func() bool {
+	p.wait("health", func() bool {
 		code, _ := p.get("/healthz")
 		return code == http.StatusOK
 	})
@@ -82,13 +82,7 @@ func launch(t *testing.T, env ...string) *proc {
 			}
 		}
 	})
-	p.wait("listener", 10*time.Second, func() bool {
-		entry, ok := p.logged("App listening")
-		if ok {
-			p.url = "http://" + entry["addr"].(string)
-		}
-		return ok
-	})
+	p.url = "http://" + p.waitLogged("App listening")["addr"].(string)
 	return p
 }
 
@@ -126,30 +120,41 @@ func (p *proc) kill() {
 }
 
 // exit waits for the process to end and returns its exit code.
-func (p *proc) exit(limit time.Duration) int {
+func (p *proc) exit() int {
 	p.t.Helper()
 	select {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(limit):
-		p.t.Fatalf("process still runs after %s", limit)
+	case <-time.After(patience):
+		p.t.Fatalf("process still runs after %s", patience)
 		return -1
 	}
 }
 
 // wait polls until ok or fails the test.
-func (p *proc) wait(what string, limit time.Duration, ok func() bool) {
+func (p *proc) wait(what string, ok func() bool) {
 	p.t.Helper()
-	eventually(p.t, what, limit, ok)
+	eventually(p.t, what, ok)
 }
 
-func eventually(t *testing.T, what string, limit time.Duration, ok func() bool) {
+// waitLogged waits for the first log entry with that message: entries are read
+// a moment after what they tell of can be seen in other ways.
+func (p *proc) waitLogged(msg string) (entry map[string]any) {
+	p.t.Helper()
+	p.wait(msg, func() (ok bool) { entry, ok = p.logged(msg); return ok })
+	return entry
+}
+
+// patience is how long anything may take to come about, on a slow machine too.
+const patience = 2 * time.Minute
+
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(limit); !ok(); <-tick.C {
+	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %s within %s", what, limit)
+			t.Fatalf("no %s within %s", what, patience)
 		}
 	}
 }
@@ -181,7 +186,7 @@ func (p *proc) postBytes(delivery string, body []byte, header ...string) (int, s
 
 // send posts a body; header is names and values in turn.
 func (p *proc) send(path string, body []byte, header ...string) (int, string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+path, bytes.NewReader(body))
 	if err != nil {

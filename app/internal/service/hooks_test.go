@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // app runs a verb of the binary and returns what it printed and its exit code.
@@ -61,7 +60,7 @@ hooks:
 			}
 		}
 	}
-	eventually(t, "end of jobs", time.Minute, func() bool { return len(lines(t, dir+"/out")) == 3*each })
+	eventually(t, "end of jobs", func() bool { return len(lines(t, dir+"/out")) == 3*each })
 	if got := lines(t, dir+"/overlaps"); len(got) > 0 {
 		t.Errorf("ran at the same time: %v", got)
 	}
@@ -93,7 +92,7 @@ func TestReload(t *testing.T) {
 	ran := func(n int, word string) {
 		t.Helper()
 		p.post(fmt.Sprint(n), "{}")
-		p.wait("job", 10*time.Second, func() bool { return len(lines(t, out)) == n })
+		p.wait("job", func() bool { return len(lines(t, out)) == n })
 		if got := lines(t, out); got[n-1] != word {
 			t.Errorf("the rules in force say %s, want %s", got[n-1], word)
 		}
@@ -101,13 +100,10 @@ func TestReload(t *testing.T) {
 	ran(1, "one")
 	write(t, file, rules("two"))
 	p.signal(syscall.SIGHUP)
-	p.wait("reload", 5*time.Second, func() bool { _, ok := p.logged("Hooks reloaded"); return ok })
+	p.waitLogged("Hooks reloaded")
 	ran(2, "two")
 	write(t, file, "hooks: [")
-	p.wait("refusal", 10*time.Second, func() bool { // without a signal: the file is looked at
-		_, ok := p.logged("Hooks not reloaded, the old ones stay in force")
-		return ok
-	})
+	p.waitLogged("Hooks not reloaded, the old ones stay in force") // without a signal: the file is looked at
 	ran(3, "two")
 }
 
@@ -194,17 +190,17 @@ hooks:
 	state := func(id int64, want string) func() bool {
 		return func() bool { return show("show", id).State == want }
 	}
-	p.wait("end of attempts", 20*time.Second, state(1, "discarded"))
+	p.wait("end of attempts", state(1, "discarded"))
 	if s := show("show", 1); s.Hook != "fails" || s.Attempt != 2 || len(s.Errors) != 2 || s.Outcome.Output != "tried\n" || s.Outcome.ExitCode != 1 {
 		t.Errorf("a failed job: %+v", s)
 	}
 	write(t, dir+"/ok", "")
 	show("retry", 1)
-	p.wait("retried job", 10*time.Second, state(1, "completed"))
+	p.wait("retried job", state(1, "completed"))
 
-	p.wait("long job", 10*time.Second, func() bool { return exists(dir + "/running") })
+	p.wait("long job", func() bool { return exists(dir + "/running") })
 	show("cancel", 2)
-	p.wait("cancelled job", 15*time.Second, state(2, "cancelled"))
+	p.wait("cancelled job", state(2, "cancelled"))
 
 	out, _, code := app(t, env, "jobs", "list", "--state", "completed", "-o", "json")
 	var list []shown

@@ -38,12 +38,12 @@ func TestKillWithFiftyJobs(t *testing.T) {
 				t.Fatalf("answered %d %s", code, body)
 			}
 		}
-		p.wait("running jobs", time.Minute, func() bool { return len(lines(t, dir+"/started")) == jobs })
+		p.wait("running jobs", func() bool { return len(lines(t, dir+"/started")) == jobs })
 		p.kill()
 		write(t, dir+"/go", "")
 		killed := time.Now()
 		p = start(t, env...)
-		eventually(t, "end of all jobs", time.Minute, func() bool {
+		eventually(t, "end of all jobs", func() bool {
 			return count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == jobs*(round+1)
 		})
 		slowest = max(slowest, time.Since(killed))
@@ -85,8 +85,8 @@ INSERT INTO river_job (args, kind, state, attempt, max_attempts, attempted_at, a
 VALUES (jsonb_build_object('sluice_id', '%[1]s', 'delivery_id', '%[1]s', 'source', 'github', 'event', 'push', 'hook', 'record', 'received_at', now()),
 	'hook', 'running', 5, 5, now(), ARRAY['%[1]s'])`, id))
 	}
-	p.wait("rescue", 40*time.Second, func() bool {
-		exec(`UPDATE app_instances SET seen_at = now() WHERE id = 'alive'`)
+	p.wait("rescue", func() bool {
+		exec(`UPDATE app_instances SET seen_at = now() + interval '1 minute' WHERE id = 'alive'`)
 		return len(lines(t, dir+"/done")) > 0
 	})
 	if got := lines(t, dir+"/done"); len(got) != 1 || got[0] != "silent" {
@@ -98,28 +98,29 @@ VALUES (jsonb_build_object('sluice_id', '%[1]s', 'delivery_id', '%[1]s', 'source
 // revision.
 func TestLongDrain(t *testing.T) {
 	const jobs = 5
-	work, grace := 3, 1
+	grace := 1
 	if long() {
-		work, grace = 30, 10
+		grace = 10
 	}
 	db := newDatabase(t)
 	dir := t.TempDir()
-	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; sleep %[2]d; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir, work))
+	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; while [ ! -e %[1]s/go ]; do sleep 0.1; done; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir))
 	env := []string{"DATABASE_URL=" + db, hook, fmt.Sprintf("SHUTDOWN_GRACE_MS=%d", grace*1000)}
 	p := start(t, env...)
 	for i := range jobs {
 		p.post(fmt.Sprint(i), "{}")
 	}
-	p.wait("running jobs", 20*time.Second, func() bool { return len(lines(t, dir+"/started")) == jobs })
+	p.wait("running jobs", func() bool { return len(lines(t, dir+"/started")) == jobs })
 	began := time.Now()
 	p.signal(syscall.SIGTERM)
 	next := start(t, env...)
-	if code := p.exit(60 * time.Second); code != 1 {
+	if code := p.exit(); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
-	if took, want := time.Since(began), time.Duration(2*grace)*time.Second; took < want || took > want+8*time.Second {
-		t.Errorf("the drain took %s, want about %s", took, want)
+	if took, least := time.Since(began), time.Duration(2*grace)*time.Second; took < least {
+		t.Errorf("the drain took %s, want %s at the least", took, least)
 	}
+	write(t, dir+"/go", "")
 	for _, msg := range []string{
 		"Shutdown signal received, starting graceful drain",
 		"Drain timeout, extending grace window once",
@@ -129,7 +130,7 @@ func TestLongDrain(t *testing.T) {
 			t.Errorf("not logged: %s", msg)
 		}
 	}
-	next.wait("end of all jobs", 2*time.Minute, func() bool { return len(lines(t, dir+"/done")) >= jobs })
+	next.wait("end of all jobs", func() bool { return len(lines(t, dir+"/done")) >= jobs })
 	done := lines(t, dir+"/done")
 	slices.Sort(done)
 	if len(slices.Compact(done)) != jobs || len(done) != jobs {
@@ -145,14 +146,13 @@ func TestManyQueuedJobs(t *testing.T) {
 	env := []string{"DATABASE_URL=" + db, hook}
 	first := start(t, env...)
 	first.signal(syscall.SIGTERM)
-	first.exit(10 * time.Second)
+	first.exit()
 	pool := openPool(t, db)
 	fill(t, pool, jobs)
 
-	best := time.Hour
 	for range 3 {
 		p := start(t, env...)
-		p.wait("running jobs", 10*time.Second, func() bool { _, ok := p.logged("Job execution started"); return ok })
+		p.wait("running jobs", func() bool { _, ok := p.logged("Job execution started"); return ok })
 		for i := range 20 { // and webhooks come in
 			if code, _ := p.post(fmt.Sprint("more-", i), strings.Repeat("x", 2048)); code != 202 {
 				t.Errorf("answered %d", code)
@@ -161,20 +161,20 @@ func TestManyQueuedJobs(t *testing.T) {
 		memory := peakMemory(t, p.cmd.Process.Pid)
 		began := time.Now()
 		p.signal(syscall.SIGTERM)
-		p.wait("drain", 5*time.Second, func() bool { code, _ := p.post("late", "{}"); return code == 503 })
+		p.wait("drain", func() bool { code, _ := p.post("late", "{}"); return code == 503 })
 		took := time.Since(began)
-		best = min(best, took)
-		if code := p.exit(20 * time.Second); code != 0 {
+		// It has not waited for the queue, of which the workers could have
+		// taken no more than a small part meanwhile.
+		if n := count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'available'`); n < jobs/2 {
+			t.Errorf("the drain began when %d of %d jobs were left", n, jobs)
+		}
+		if code := p.exit(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 		if memory > 100<<20 && !race { // the detector takes several times as much
 			t.Errorf("%d MB of memory", memory>>20)
 		}
 		t.Logf("drain began after %s, %d MB of memory", took.Round(time.Microsecond), memory>>20)
-	}
-	// The best of three: what else runs on the machine is not the app's doing.
-	if best > 50*time.Millisecond {
-		t.Errorf("the drain began after %s", best)
 	}
 	if n := count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'running'`); n != 0 {
 		t.Errorf("%d jobs left as running", n)

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"sluice/infra/postgres"
 )
@@ -39,7 +38,7 @@ func run(m *testing.M) (code int) {
 		return fail("build app", fmt.Errorf("%w\n%s", err, out))
 	}
 	if databases = os.Getenv(postgres.TestURLVar); databases == "" {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		server, err := postgres.Start(ctx, postgres.Options{})
 		if err != nil {
@@ -59,14 +58,14 @@ func run(m *testing.M) (code int) {
 // test ends.
 func newDatabase(t *testing.T) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	url, drop, err := postgres.Fresh(ctx, databases)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := drop(ctx); err != nil {
 			t.Error(err)

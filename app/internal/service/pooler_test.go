@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/infra/ports"
 )
 
 // Behind PgBouncer in transaction mode, with few server connections, the app
@@ -36,13 +38,13 @@ hooks:
 			t.Fatalf("answered %d %s", code, body)
 		}
 	}
-	eventually(t, "end of jobs", 40*time.Second, func() bool { return len(lines(t, dir+"/out")) == jobs })
+	eventually(t, "end of jobs", func() bool { return len(lines(t, dir+"/out")) == jobs })
 	if got := strings.Join(lines(t, dir+"/out"), ""); got != "01234567" {
 		t.Errorf("ran in the order %s", got)
 	}
 	for _, p := range apps {
 		p.signal(syscall.SIGTERM)
-		if code := p.exit(15 * time.Second); code != 0 {
+		if code := p.exit(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 	}
@@ -55,12 +57,10 @@ func bouncer(t *testing.T, bin, direct string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().(*net.TCPAddr)
-	_ = listener.Close() // pgbouncer takes it; another process is unlikely to meanwhile
 	dir := t.TempDir()
 	ini := filepath.Join(dir, "pgbouncer.ini")
 	config := fmt.Sprintf(`[databases]
@@ -72,7 +72,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 default_pool_size = 4
-`, u.Hostname(), u.Port(), u.User.Username(), address.Port)
+`, u.Hostname(), u.Port(), u.User.Username(), port)
 	if err := os.WriteFile(ini, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +92,8 @@ default_pool_size = 4
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	u.Host = address.String()
-	eventually(t, "pgbouncer", 10*time.Second, func() bool {
+	u.Host = fmt.Sprintf("127.0.0.1:%d", port)
+	eventually(t, "pgbouncer", func() bool {
 		c, err := net.DialTimeout("tcp", u.Host, time.Second)
 		if err == nil {
 			_ = c.Close()

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -24,13 +23,11 @@ func TestWebhookRunsItsJob(t *testing.T) {
 	if code != http.StatusAccepted || body != `{"status":"accepted","id":"id-1","jobs":1}` {
 		t.Fatalf("answered %d %s", code, body)
 	}
-	eventually(t, "job", 10*time.Second, func() bool { return len(lines(t, out)) > 0 })
+	eventually(t, "job", func() bool { return len(lines(t, out)) > 0 })
 	if got := strings.Join(lines(t, out), " "); got != `id-1 github d1 push 1 {"hello":1}` {
 		t.Errorf("the command saw %q", got)
 	}
-	if _, ok := p.logged("Job execution started"); !ok {
-		t.Error("no log line says that the job started")
-	}
+	p.waitLogged("Job execution started")
 	if code, body := p.get("/healthz"); code != 200 || body != `{"status":"ok","db":"connected"}` {
 		t.Errorf("/healthz: %d %s", code, body)
 	}
@@ -41,7 +38,7 @@ func TestWebhookRunsItsJob(t *testing.T) {
 		t.Errorf("a wrong signature got %d", code)
 	}
 	p.signal(syscall.SIGTERM)
-	if code := p.exit(10 * time.Second); code != 0 {
+	if code := p.exit(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -69,7 +66,7 @@ func TestOncePerSluiceID(t *testing.T) {
 		return count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 5
 	}
 	deliver()
-	eventually(t, "end of jobs", 20*time.Second, done)
+	eventually(t, "end of jobs", done)
 	if _, err := pool.Exec(t.Context(), `DELETE FROM river_job`); err != nil { // as River's cleaner does in time
 		t.Fatal(err)
 	}
@@ -128,7 +125,7 @@ func TestLargeBody(t *testing.T) {
 	if code, text := p.postBytes("large", body); code != http.StatusAccepted {
 		t.Fatalf("answered %d %s", code, text)
 	}
-	eventually(t, "job", 20*time.Second, func() bool { return len(lines(t, out)) > 1 })
+	eventually(t, "job", func() bool { return len(lines(t, out)) > 1 })
 	if got := lines(t, out)[0]; got != hex.EncodeToString(sum[:]) {
 		t.Errorf("the command saw another body: %s", got)
 	}
@@ -141,7 +138,7 @@ func TestTwoRevisionsStartAtOnce(t *testing.T) {
 	db := newDatabase(t)
 	apps := []*proc{launch(t, "DATABASE_URL="+db), launch(t, "DATABASE_URL="+db), launch(t, "DATABASE_URL="+db)}
 	for _, p := range apps {
-		p.wait("health", 30*time.Second, func() bool { code, _ := p.get("/healthz"); return code == 200 })
+		p.wait("health", func() bool { code, _ := p.get("/healthz"); return code == 200 })
 		if e, failed := p.logged("Start failed, trying again"); failed {
 			t.Errorf("a start failed: %v", e)
 		}
@@ -153,13 +150,10 @@ func TestDatabaseAway(t *testing.T) {
 	if code, body := p.get("/healthz"); code != 503 || body != `{"status":"unhealthy","db":"unreachable"}` {
 		t.Errorf("/healthz: %d %s", code, body)
 	}
-	p.wait("log line", 5*time.Second, func() bool {
-		_, ok := p.logged("Health check failed: PostgreSQL unreachable")
-		return ok
-	})
+	p.waitLogged("Health check failed: PostgreSQL unreachable")
 	if code, _ := p.post("d", "{}"); code != 503 {
 		t.Errorf("a webhook got %d", code)
 	}
 	p.signal(syscall.SIGTERM)
-	p.exit(10 * time.Second)
+	p.exit()
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -50,7 +49,7 @@ func TestTrace(t *testing.T) {
 	const id = "0af7651916cd43dd8448eb211c80319c"
 	p.post("d", "{}", "traceparent", "00-"+id+"-b7ad6b7169203331-01")
 	var receive, job *tracepb.Span
-	eventually(t, "spans", 10*time.Second, func() bool {
+	eventually(t, "spans", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		receive, job = spans["receive github"], spans["job record"]

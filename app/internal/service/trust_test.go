@@ -128,11 +128,11 @@ func TestInflightBytes(t *testing.T) {
 	if _, err := fmt.Fprintf(conn, "POST /hooks/x HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n%400s", ""); err != nil {
 		t.Fatal(err)
 	}
-	p.wait("slow request", 5*time.Second, func() bool {
+	p.wait("slow request", func() bool {
 		_, body := p.get("/drain")
 		return strings.Contains(body, `"activeRequests":1`)
 	})
-	p.wait("refusal", 5*time.Second, func() bool { code, _ := p.post("beside", strings.Repeat("x", 500)); return code == 503 })
+	p.wait("refusal", func() bool { code, _ := p.post("beside", strings.Repeat("x", 500)); return code == 503 })
 	_ = conn.Close()
-	p.wait("room", 5*time.Second, func() bool { code, _ := p.post("after", strings.Repeat("x", 500)); return code == 202 })
+	p.wait("room", func() bool { code, _ := p.post("after", strings.Repeat("x", 500)); return code == 202 })
 }

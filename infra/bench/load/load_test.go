@@ -68,7 +68,7 @@ func TestPostMeasuresItsTime(t *testing.T) {
 	r, addr := receive(t, http.StatusOK)
 	var reads time.Duration
 	meter := func() (time.Duration, error) { reads++; return reads, nil }
-	got, err := Post(t.Context(), Spec{Warm: 50 * time.Millisecond, Measure: 100 * time.Millisecond, Meters: []Meter{meter}},
+	got, err := Post(t.Context(), Spec{Warm: 300 * time.Millisecond, Measure: 700 * time.Millisecond, Meters: []Meter{meter}},
 		Target{Addr: addr, Connections: 2, Requests: GitHub(1, 300)})
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestPostMeasuresItsTime(t *testing.T) {
 	if got.Answered == 0 || got.Answered >= got.Total || got.Total != len(r.seen) {
 		t.Errorf("answered %d of %d, seen %d", got.Answered, got.Total, len(r.seen))
 	}
-	if got.Elapsed < 100*time.Millisecond || got.Used[0] != 1 || reads != 2 {
+	if got.Elapsed < 700*time.Millisecond || got.Used[0] != 1 || reads != 2 {
 		t.Errorf("elapsed %v, used %v, meter read %d times", got.Elapsed, got.Used, reads)
 	}
 }

@@ -25,8 +25,9 @@ func shell(t *testing.T, script string) *Process {
 func TestCPUCountsChildren(t *testing.T) {
 	// The shell itself only waits; what is used is its child's.
 	p := shell(t, `sh -c 'while :; do :; done' & wait`)
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
 		used, err := p.CPU()
 		if err != nil {
 			t.Fatal(err)
@@ -48,7 +49,7 @@ func TestParent(t *testing.T) {
 	if err := p.Err(); err != nil {
 		t.Errorf("running process has ended: %v", err)
 	}
-	if err := p.Stop(10 * time.Second); err != nil {
+	if err := p.Stop(time.Minute); err != nil {
 		t.Error(err)
 	}
 	if p.Err() == nil {

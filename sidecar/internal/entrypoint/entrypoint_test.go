@@ -29,19 +29,27 @@ func TestCrashedAppIsRestartedWithBackoff(t *testing.T) {
 			t.Errorf("gap %d is %v, want at least %v", i, gaps[i], least*time.Millisecond)
 		}
 	}
+}
+
+func TestStopDuringBackoffGivesLastStatus(t *testing.T) {
+	w := startWrapper(t, "crash", "BACKOFF=1h")
+	w.awaitLog("App ended, restarting")
 	w.signal(syscall.SIGTERM)
 	if code := w.wait(); code != 3 {
 		t.Errorf("exit status %d, want the app's last one, 3", code)
+	}
+	if n := len(w.notes("starts")); n != 1 {
+		t.Errorf("%d starts, want 1", n)
 	}
 }
 
 func TestLongRunStartsBackoffAnew(t *testing.T) {
 	w := startWrapper(t, "serve", "STABLE_AFTER=1ns")
 	for i := 1; i <= 5; i++ {
-		w.await("starts", i)
+		w.await("pids", i)
 		w.kill(syscall.SIGKILL)
 	}
-	w.await("starts", 6)
+	w.await("pids", 6) // after the line about the fifth end
 	if log := w.output(); strings.Contains(log, "delay=40ms") {
 		t.Errorf("backoff grew for an app that counts as stable:\n%s", log)
 	}
@@ -58,15 +66,16 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 		w.signal(syscall.SIGTERM)
 	}
 	w.await("signals", 3)
-	// Handled after the repeated SIGTERMs, which must therefore not come.
+	// One more of another kind is handed on beside the repeated SIGTERMs, which
+	// must not be.
 	w.signal(syscall.SIGUSR1)
 	w.await("signals", 4)
-	if got := strings.Join(w.notes("signals"), " "); got != "hangup hangup terminated user defined signal 1" {
-		t.Errorf("the app saw %q", got)
-	}
 	w.note("release")
 	if code := w.wait(); code != 7 {
 		t.Errorf("exit status %d, want the app's, 7", code)
+	}
+	if got := strings.Join(w.notes("signals"), " "); got != "hangup hangup terminated user defined signal 1" {
+		t.Errorf("the app saw %q", got)
 	}
 	if n := len(w.notes("starts")); n != 1 {
 		t.Errorf("%d starts, want 1", n)

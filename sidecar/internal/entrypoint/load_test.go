@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"sluice/infra/ports"
 	"sluice/infra/postgres"
 )
 
@@ -47,10 +47,12 @@ func receive(addr string) {
 // there in the end.
 func TestTwentyKillsUnderLoadLoseNothing(t *testing.T) {
 	needsLinux(t)
-	ports := freeAddrs(t, 4)
-	ingress, app := ports[0], ports[3]
-	startSidecar(t, append(os.Environ(), "DATABASE_URL="+startDatabase(t), "LISTEN_ADDR="+ingress,
-		"PROBE_ADDR="+ports[1], "CONTROL_ADDR="+ports[2], "APP_URL=http://"+app, "LOG_FORMAT=json"))
+	addrs := freeAddrs(t, 4)
+	ingress, app := addrs[0], addrs[3]
+	// A slow machine is no outage, so the limits are long.
+	startSidecar(t, "http://"+addrs[1]+"/readyz", append(os.Environ(), "DATABASE_URL="+startDatabase(t), "LISTEN_ADDR="+ingress,
+		"PROBE_ADDR="+addrs[1], "CONTROL_ADDR="+addrs[2], "APP_URL=http://"+app, "LOG_FORMAT=json",
+		"HOLD_TIMEOUT=30s", "APP_PROBE_TIMEOUT=30s"))
 	w := startWrapper(t, "receive", "APP_ADDR="+app)
 
 	stopLoad := startLoad(t, "http://"+ingress+"/hooks/load")
@@ -158,8 +160,8 @@ func startDatabase(t *testing.T) string {
 	return server.URL
 }
 
-// startSidecar builds and runs the real one.
-func startSidecar(t *testing.T, env []string) {
+// startSidecar builds and runs the real one, and waits until it can hold.
+func startSidecar(t *testing.T, ready string, env []string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "sidecar")
 	if out, err := exec.Command("go", "build", "-o", binary, "sluice/sidecar/cmd/sidecar").CombinedOutput(); err != nil {
@@ -178,19 +180,25 @@ func startSidecar(t *testing.T, env []string) {
 			t.Logf("sidecar's log:\n%s", log.String())
 		}
 	})
-	eventually(t, "the sidecar passes", func() bool { return strings.Contains(log.String(), "Sidecar started") })
+	eventually(t, "the sidecar can hold", func() bool {
+		resp, err := http.Get(ready)
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
 }
 
 func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
 	var addrs []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := ports.Free()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() // all are held until the last is known
-		addrs = append(addrs, l.Addr().String())
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	return addrs
 }

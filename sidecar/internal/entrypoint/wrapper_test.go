@@ -46,11 +46,15 @@ func playWrapper() int {
 		d, _ := time.ParseDuration(os.Getenv(name)) // zero takes the default
 		return d
 	}
+	least, most := 20*time.Millisecond, 160*time.Millisecond
+	if d := duration("BACKOFF"); d > 0 {
+		least, most = d, d
+	}
 	code, err := Run(ctx, Options{
 		Command:     append([]string{os.Args[0]}, os.Args[1:]...),
 		Logger:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		MinBackoff:  20 * time.Millisecond,
-		MaxBackoff:  160 * time.Millisecond,
+		MinBackoff:  least,
+		MaxBackoff:  most,
 		StableAfter: duration("STABLE_AFTER"),
 		SettleDelay: duration("SETTLE_DELAY"),
 		KillAfter:   duration("KILL_AFTER"),
@@ -173,7 +177,7 @@ func (w *wrapper) wait() int {
 	w.t.Helper()
 	select {
 	case <-w.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		w.t.Fatal("the wrapper does not end")
 	}
 	return w.cmd.ProcessState.ExitCode()
@@ -219,9 +223,12 @@ func (w *wrapper) awaitLog(message string) {
 
 func (w *wrapper) output() string { return w.log.String() }
 
+// patience is how long anything may take to come about, on a slow machine too.
+const patience = 90 * time.Second
+
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
@@ -236,19 +243,20 @@ func eventually(t *testing.T, what string, done func() bool) {
 // zombies counts the dead and unreaped children of pid.
 func zombies(t *testing.T, pid int) int {
 	t.Helper()
-	return len(processes(t, pid, "Z"))
+	return len(processes(t, pid, true))
 }
 
 func childOf(t *testing.T, pid int) int {
 	t.Helper()
-	pids := processes(t, pid, "S", "R")
+	pids := processes(t, pid, false)
 	if len(pids) != 1 {
 		t.Fatalf("%d children of %d, want one", len(pids), pid)
 	}
 	return pids[0]
 }
 
-func processes(t *testing.T, parent int, states ...string) []int {
+// processes returns the children of parent that are zombies, or are not.
+func processes(t *testing.T, parent int, dead bool) []int {
 	t.Helper()
 	out, err := exec.Command("ps", "-eo", "pid=,ppid=,state=").Output()
 	if errors.Is(err, exec.ErrNotFound) {
@@ -264,7 +272,7 @@ func processes(t *testing.T, parent int, states ...string) []int {
 		if _, err := fmt.Sscan(line, &pid, &ppid, &state); err != nil {
 			t.Fatal(err)
 		}
-		if ppid == parent && strings.Contains(strings.Join(states, ""), state[:1]) {
+		if ppid == parent && dead == strings.HasPrefix(state, "Z") {
 			pids = append(pids, pid)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 )
 
@@ -120,14 +121,16 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 // Who waits for memory in vain is told so after a second, or when it leaves.
-func TestNoMemory(t *testing.T) {
+func TestNoMemory(t *testing.T) { synctest.Test(t, noMemory) }
+
+func noMemory(t *testing.T) {
 	m := newMemory(100)
 	b, err := m.read(t.Context(), strings.NewReader(strings.Repeat("x", 80)), 80, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := m.read(t.Context(), nil, 21, 100); !errors.Is(err, errNoMemory) || time.Since(began) < patience/2 {
+	if _, err := m.read(t.Context(), nil, 21, 100); !errors.Is(err, errNoMemory) || time.Since(began) != patience {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 	gone, leave := context.WithCancel(t.Context())

@@ -32,11 +32,11 @@ func TestStaleConnections(t *testing.T) {
 				ended <- struct{}{}
 			}).client(t)
 			for i := range 20 {
-				if _, _, err := ask(client, hook("{}"), 5*time.Second); err != nil {
+				if _, _, err := ask(client, hook("{}"), patience); err != nil {
 					t.Fatalf("request %d: %v", i, err)
 				}
 				<-ended
-				for end := time.Now().Add(5 * time.Second); len(client.idle) == 1 && client.idle[0].isOpen() && time.Now().Before(end); {
+				for end := time.Now().Add(patience); len(client.idle) == 1 && client.idle[0].isOpen() && time.Now().Before(end); {
 					<-time.After(time.Millisecond)
 				}
 			}
@@ -64,7 +64,7 @@ func TestRequestAsWritten(t *testing.T) {
 		w := hook(strings.Repeat("b", n))
 		w.Head = w.Head.Add("X-Latin", "\xe9").Add("x-twice", "1").Add("X-Twice", "2")
 		w.Verified = "github"
-		if _, _, err := ask(client, w, 10*time.Second); err != nil {
+		if _, _, err := ask(client, w, patience); err != nil {
 			t.Fatal(err)
 		}
 		r := <-got
@@ -85,7 +85,7 @@ func TestEarlyAnswer(t *testing.T) {
 		c.(*net.TCPConn).CloseWrite()
 		io.Copy(io.Discard, br)
 	}).client(t)
-	if resp, _, err := ask(client, hook(strings.Repeat("x", 8<<20)), 10*time.Second); err != nil || resp.Status != 413 {
+	if resp, _, err := ask(client, hook(strings.Repeat("x", 8<<20)), patience); err != nil || resp.Status != 413 {
 		t.Errorf("got %d (%v), want 413", resp.Status, err)
 	}
 }
@@ -95,11 +95,15 @@ func TestBodyNotTaken(t *testing.T) {
 	t.Parallel()
 	stop := make(chan struct{})
 	client := newPeer(t, func(int, net.Conn, *bufio.Reader) { <-stop }).client(t)
-	defer close(stop)
-	began := time.Now()
+	// The app ends it if nobody else does.
+	giveUp := time.AfterFunc(patience, func() { close(stop) })
 	_, _, err := ask(client, hook(strings.Repeat("x", 64<<20)), 300*time.Millisecond)
-	if !errors.Is(err, ErrReset) || time.Since(began) > 5*time.Second {
-		t.Errorf("got %v after %v, want ErrReset", err, time.Since(began))
+	if !giveUp.Stop() {
+		t.Fatal("not given up")
+	}
+	close(stop)
+	if !errors.Is(err, ErrReset) {
+		t.Errorf("got %v, want ErrReset", err)
 	}
 }
 
@@ -112,7 +116,7 @@ func TestLate(t *testing.T) {
 		<-release
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	}).client(t)
-	e, err := client.Send(hook("{}"), 1, false, time.Now().Add(time.Second))
+	e, err := client.Send(hook("{}"), 1, false, time.Now().Add(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +127,7 @@ func TestLate(t *testing.T) {
 		}
 	}
 	close(release)
-	if resp, err := e.Await(time.Now().Add(5 * time.Second)); err != nil || resp.Status != 200 {
+	if resp, err := e.Await(time.Now().Add(patience)); err != nil || resp.Status != 200 {
 		t.Errorf("got %v", err)
 	}
 }
@@ -136,13 +140,13 @@ func TestDialFailure(t *testing.T) {
 		t.Error("a listening app refuses")
 	}
 	p.close()
-	if _, _, err := ask(client, hook("{}"), time.Second); !errors.Is(err, ErrDial) {
+	if _, _, err := ask(client, hook("{}"), patience); !errors.Is(err, ErrDial) {
 		t.Errorf("got %v, want ErrDial", err)
 	}
 	if !client.Refuses() {
 		t.Error("a dead app does not refuse")
 	}
-	prober := client.NewProber(time.Second)
+	prober := client.NewProber(patience)
 	if err := prober.Probe(t.Context()); !errors.Is(err, ErrDial) {
 		t.Errorf("probe: %v, want ErrDial", err)
 	}
@@ -154,15 +158,15 @@ func TestClose(t *testing.T) {
 	stop := make(chan struct{})
 	client := newPeer(t, func(_ int, _ net.Conn, br *bufio.Reader) { readRequest(br); <-stop }).client(t)
 	defer close(stop)
-	e, err := client.Send(hook("{}"), 1, false, time.Now().Add(time.Second))
+	e, err := client.Send(hook("{}"), 1, false, time.Now().Add(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	time.AfterFunc(20*time.Millisecond, client.Close)
-	if _, err := e.Await(time.Now().Add(10 * time.Second)); !errors.Is(err, ErrReset) {
+	if _, err := e.Await(time.Now().Add(patience)); !errors.Is(err, ErrReset) {
 		t.Errorf("got %v, want ErrReset", err)
 	}
-	if _, _, err := ask(client, hook("{}"), time.Second); !errors.Is(err, ErrDial) {
+	if _, _, err := ask(client, hook("{}"), patience); !errors.Is(err, ErrDial) {
 		t.Errorf("after Close: %v, want ErrDial", err)
 	}
 }
@@ -170,7 +174,7 @@ func TestClose(t *testing.T) {
 // policy is one without bounds, for tests to narrow.
 func policy() Policy {
 	return Policy{
-		MaxAttempts: 4, Timeout: 5 * time.Second, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond,
+		MaxAttempts: 4, Timeout: patience, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond,
 		Healthy: func() bool { return true },
 		Turn:    func(context.Context) (func(), error) { return func() {}, nil },
 		Until:   func() time.Time { return time.Now().Add(time.Minute) },
@@ -266,11 +270,13 @@ func TestRetryAfter(t *testing.T) {
 			p := policy()
 			p.MaxBackoff = time.Second
 			began := time.Now()
-			if got := client.Deliver(t.Context(), hook("{}"), 1, p); got.Outcome != Delivered || got.Attempt != 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), patience) // the longest is an hour
+			defer cancel()
+			if got := client.Deliver(ctx, hook("{}"), 1, p); got.Outcome != Delivered || got.Attempt != 2 {
 				t.Errorf("got %+v", got)
 			}
-			if took := time.Since(began); took < least || took > 8*time.Second {
-				t.Errorf("tried again after %v, want %v or a little more", took, least)
+			if took := time.Since(began); took < least {
+				t.Errorf("tried again after %v, want %v at the least", took, least)
 			}
 		})
 	}
@@ -297,15 +303,15 @@ func TestDeliverEnds(t *testing.T) {
 	p = policy()
 	p.MaxAttempts = 1
 	began, renewals := time.Now(), 0
-	p.Until = func() time.Time { // renewed five times, then lost
-		if renewals++; renewals < 6 {
-			return time.Now().Add(30 * time.Millisecond)
+	p.Until = func() time.Time { // renewed twice, then lost
+		if renewals++; renewals < 4 {
+			return time.Now().Add(time.Second)
 		}
 		return began
 	}
 	got := silent.Deliver(t.Context(), hook("{}"), 1, p)
 	close(release)
-	if got.Outcome == Delivered || renewals < 6 {
+	if got.Outcome == Delivered || renewals < 4 {
 		t.Errorf("without a lease: %+v after %d renewals", got, renewals)
 	}
 }

@@ -17,6 +17,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience is how long anything may take to come about, on a slow machine too.
+const patience = time.Minute
+
 // peer is an app that says what a test tells it to: one script a connection.
 type peer struct {
 	ln    net.Listener
@@ -39,7 +42,7 @@ func newPeer(t *testing.T, serve func(n int, c net.Conn, br *bufio.Reader)) *pee
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(20 * time.Second))
+			c.SetDeadline(time.Now().Add(2 * patience))
 			p.mu.Lock()
 			p.conns = append(p.conns, c)
 			p.mu.Unlock()

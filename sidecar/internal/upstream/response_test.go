@@ -38,7 +38,7 @@ func TestAnswers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			client := newPeer(t, says(c.answer)).client(t)
 			for range 3 {
-				resp, body, err := ask(client, hook("{}"), 5*time.Second)
+				resp, body, err := ask(client, hook("{}"), patience)
 				if err != nil || resp.Status != c.status || body != c.body || string(resp.Fields) != c.fields {
 					t.Fatalf("got %d %q %.80q (%v), want %d %q %.80q", resp.Status, body, resp.Fields, err, c.status, c.body, c.fields)
 				}
@@ -59,7 +59,7 @@ func TestAnswerUntilClose(t *testing.T) {
 		}
 	}).client(t)
 	for range 2 {
-		if resp, body, err := ask(client, hook("{}"), 5*time.Second); err != nil || resp.Length != -1 || len(body) != 100000 {
+		if resp, body, err := ask(client, hook("{}"), patience); err != nil || resp.Length != -1 || len(body) != 100000 {
 			t.Errorf("got %d bytes, length %d (%v)", len(body), resp.Length, err)
 		}
 	}
@@ -84,7 +84,7 @@ func TestNoAnswers(t *testing.T) {
 					io.WriteString(c, answer)
 				}
 			}).client(t)
-			resp, _, err := ask(client, hook("{}"), 5*time.Second)
+			resp, _, err := ask(client, hook("{}"), patience)
 			if !errors.Is(err, ErrReset) {
 				t.Errorf("got %d (%v), want ErrReset", resp.Status, err)
 			}
@@ -108,7 +108,7 @@ func TestBodyCutShort(t *testing.T) {
 				io.WriteString(c, answer)
 			}
 		}).client(t)
-		if resp, body, err := ask(client, hook("{}"), 5*time.Second); err == nil || resp.Status != 200 {
+		if resp, body, err := ask(client, hook("{}"), patience); err == nil || resp.Status != 200 {
 			t.Errorf("%q: got %d %q without an error", answer, resp.Status, body)
 		}
 		if len(client.idle) != 0 {
@@ -134,7 +134,7 @@ func FuzzResponse(f *testing.F) {
 		}()
 		defer near.Close()
 		e := &Exchange{client: &Client{active: map[*conn]struct{}{}}, conn: &conn{net: near, br: bufio.NewReaderSize(near, 4096)}}
-		resp, err := e.Await(time.Now().Add(10 * time.Second))
+		resp, err := e.Await(time.Now().Add(patience))
 		if err != nil {
 			if !errors.Is(err, ErrReset) {
 				t.Fatalf("%q: %v", answer, err)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"sluice/infra/ports"
 	"sluice/infra/postgres"
 	_ "sluice/sidecar/internal/supervise" // what is built and run, so that a cached result ends with it
 )
@@ -30,9 +31,9 @@ import (
 func TestMain(m *testing.M) { postgres.Main(m) }
 
 const (
-	limit   = 45 * time.Second // for anything to come about
+	limit   = 90 * time.Second // for anything to come about
 	nap     = 20 * time.Millisecond
-	install = 5 * time.Minute
+	install = 10 * time.Minute
 )
 
 // programs builds the sidecar and installs the apps' packages, or skips.
@@ -111,15 +112,14 @@ func newStand(t *testing.T, binary string, v vendor) *stand {
 	return s
 }
 
-// free returns an address nobody listens on at the moment.
+// free returns an address that is nobody else's.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func (s *stand) startSidecar(more ...string) {
@@ -129,6 +129,7 @@ func (s *stand) startSidecar(more ...string) {
 		"LISTEN_ADDR=" + s.publicAt, "PROBE_ADDR=" + s.probeAt, "CONTROL_ADDR=" + s.controlAt,
 		"APP_URL=http://" + s.appAt, "LOG_FORMAT=json",
 		"WEBHOOK_ROUTES=" + s.vendor.routes,
+		"HOLD_TIMEOUT=30s", "APP_PROBE_TIMEOUT=30s", // a slow machine is no outage
 	}, more...), s.binary, "serve")
 	s.eventually("the sidecar takes webhooks", func() bool {
 		resp, err := http.Get("http://" + s.probeAt + "/readyz")

@@ -33,7 +33,8 @@ type delivery struct {
 var vendors = []vendor{
 	{
 		script: "slack.mjs", path: "/webhooks/slack/events",
-		routes:   "/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync",
+		// Slack's own budget of 2.5 s is short for an app that has just started.
+		routes:   "/webhooks/slack/events=slack+10s,/webhooks/slack/commands=slack+sync+10s",
 		variable: "SLACK_SIGNING_SECRET", secret: "slack secret", holds: 200, ages: true, sign: signSlackEvent,
 	},
 	{
