@@ -34,7 +34,7 @@ func TestRun(t *testing.T) {
 		t.Skip("starts a server and builds the bundle")
 	}
 	c := Defaults()
-	c.Rounds, c.Turn, c.Held = 1, 100*time.Millisecond, 100
+	c.Rounds, c.Turn, c.Held = 1, 500*time.Millisecond, 100
 	c.DatabaseURL = os.Getenv("SLUICE_TEST_DATABASE_URL")
 	c.Self = os.Args[0]
 	c.StandInApp = func(addr string) []string { return []string{"app", addr} }

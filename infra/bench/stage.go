@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	readyLimit = 30 * time.Second
+	readyLimit = time.Minute
 	readyPoll  = 20 * time.Millisecond
 	stopLimit  = 5 * time.Second
 )
@@ -137,6 +137,7 @@ func (s *stage) startSidecar(ctx context.Context, app string, env ...string) (*s
 	env = append([]string{
 		"DATABASE_URL=" + sc.database, "APP_URL=http://" + app,
 		"LISTEN_ADDR=" + sc.addr, "PROBE_ADDR=" + sc.probe, "CONTROL_ADDR=" + control,
+		"HOLD_TIMEOUT=30s", // a slow commit is a figure, not an error
 		"LANES=github:" + load.KeyPath, "REPLAY_CONCURRENCY=" + strconv.Itoa(s.config.ReplayConnections),
 		"STARTUP_GATE=buffer", "LOG_LEVEL=info", "LOG_FORMAT=json",
 	}, env...)
