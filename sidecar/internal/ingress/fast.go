@@ -60,6 +60,10 @@ func (c *fastConn) serve() (handover bool) {
 			return whole
 		}
 		q, plain := in.parse(head, c.peer)
+		if !plain && framedTwice(head) {
+			c.refuse(textReply(400, "both a length and a transfer coding"))
+			return false
+		}
 		if !plain {
 			return true
 		}
@@ -127,10 +131,7 @@ func (c *fastConn) answer(q request) bool {
 	}
 	b, err := in.memory.read(context.Background(), c.br, q.length, in.Config.MaxBodyBytes)
 	if err != nil {
-		r := in.bodyReply(q.route, err)
-		if r.writeTo(c.net, true) == nil {
-			c.linger()
-		}
+		c.refuse(in.bodyReply(q.route, err))
 		return false
 	}
 	r := in.take(context.Background(), q.route, q.head, b)
@@ -142,9 +143,13 @@ func (c *fastConn) answer(q request) bool {
 	return err == nil && !closing
 }
 
-// linger reads on for a while after a refusal: closing with unread bytes resets
-// the connection, and the sender would not see the answer.
-func (c *fastConn) linger() {
+// refuse answers a request that was not read to its end, and reads on for a
+// while: closing with unread bytes resets the connection, and the sender would
+// not see the answer.
+func (c *fastConn) refuse(r reply) {
+	if r.writeTo(c.net, true) != nil {
+		return
+	}
 	if tcp, ok := c.net.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite() // a sender that is gone ends the reading, too
 	}
@@ -168,10 +173,17 @@ func (c *fastConn) rest() net.Conn {
 
 type restConn struct {
 	net.Conn
-	br *bufio.Reader
+	br      *bufio.Reader
+	framing framing
 }
 
 func (r *restConn) Read(p []byte) (int, error) {
+	n, err := r.read(p)
+	r.framing.see(p[:n])
+	return n, err
+}
+
+func (r *restConn) read(p []byte) (int, error) {
 	if r.br == nil {
 		return r.Conn.Read(p)
 	}

@@ -26,6 +26,7 @@ type Front struct {
 
 // NewFront returns a front of in. rest takes what is not a plain webhook.
 func NewFront(in *Ingress, rest *http.Server) *Front {
+	rest.ConnContext = withFraming
 	return &Front{in: in, http: rest, conns: map[*fastConn]struct{}{}}
 }
 

@@ -26,7 +26,7 @@ func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *r
 			refusal.writeHTTP(w)
 			return
 		}
-		// Read on for a while, as linger does.
+		// Read on for a while, as fastConn.refuse does.
 		_ = rc.EnableFullDuplex() // HTTP/1.1 always can
 		refusal.writeHTTP(w)
 		rc.Flush()

@@ -92,6 +92,9 @@ func (in *Ingress) Wait(ctx context.Context) error {
 // ServeHTTP finds the room for a request: a health answer, a webhook route, or
 // the general lane.
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if mustClose(r) {
+		w = lastAnswer{w}
+	}
 	switch r.URL.Path {
 	case "/healthz", "/health":
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
