@@ -81,7 +81,9 @@ func finalAnswer(br *bufio.Reader) (status int, closes bool, err error) {
 		if err != nil {
 			return 0, false, err
 		}
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err != nil {
 			return 0, false, err
 		}
 		if resp.StatusCode >= 200 {

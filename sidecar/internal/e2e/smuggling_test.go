@@ -69,30 +69,6 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// With both framings chunked counts (RFC 9112, 6.3), and what comes after its end
-// is a request of its own, which the sidecar judges like any other: the app
-// never sees the two as one.
-func TestBothFramings(t *testing.T) {
-	t.Parallel()
-	db, a := newDatabase(t), runningApp(t)
-	s := passing(t, db, a, env{"GITHUB_WEBHOOK_SECRET": "secret"})
-	inner := "POST /webhooks/github HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
-	for _, fields := range []string{"Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"} {
-		br := bufio.NewReader(s.halfClosed(t, "POST /hooks/x HTTP/1.1\r\nHost: h\r\n"+fields+"\r\n\r\n0\r\n\r\n"+inner))
-		if got := readAnswer(br); got.status != 200 && got.status != 400 {
-			t.Errorf("answered %d (%v)", got.status, got.err)
-		}
-		if next := readAnswer(br); next.status/100 == 2 {
-			t.Errorf("the second request was taken unverified: %d", next.status)
-		}
-	}
-	for _, d := range a.deliveries() {
-		if d.uri != "/hooks/x" || d.size != 0 {
-			t.Errorf("smuggled: %s with %d bytes", d.uri, d.size)
-		}
-	}
-}
-
 // halfClosed sends bytes and then says that there are no more.
 func (s *sidecar) halfClosed(t *testing.T, request string) net.Conn {
 	t.Helper()
