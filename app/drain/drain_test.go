@@ -19,16 +19,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sluice/app/drain"
+	"sluice/infra/leaks"
 )
 
 func TestMain(m *testing.M) {
 	// The first signal.Notify of a process starts a goroutine of the runtime's,
 	// which must not belong to a synctest bubble.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGUSR1)
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 // logged is a logger and the messages it got.

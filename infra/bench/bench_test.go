@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sluice/infra/bench/standin"
+	"sluice/infra/leaks"
 )
 
 // The test binary stands in for the app and the proxy when it is called so, as
@@ -22,7 +21,7 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 4 && os.Args[1] == "proxy":
 		err = standin.ReverseProxy(context.Background(), os.Args[2], os.Args[3])
 	default:
-		goleak.VerifyTestMain(m)
+		leaks.Main(m)
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)

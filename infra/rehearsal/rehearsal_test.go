@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sluice/infra/leaks"
 	"sluice/infra/postgres"
 	"sluice/infra/rehearsal/report"
 )
@@ -158,7 +159,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	if _, err := Run(ctx, c); err == nil {
 		t.Error("a run that was cut off gave a report")
 	}
-	if err := goleak.Find(running); err != nil {
+	if err := leaks.Find(running); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sluice/infra/leaks"
 	"sluice/infra/rehearsal/timeline"
 )
 
@@ -97,7 +98,12 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestDoorFollowsReadiness(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	running := goleak.IgnoreCurrent()
+	defer func() {
+		if err := leaks.Find(running); err != nil {
+			t.Error(err)
+		}
+	}()
 	d, _ := open(t, Options{})
 	if status, by, _ := post(t, d); status != 503 || by != "" {
 		t.Errorf("with no replica: %d by %q", status, by)

@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"sluice/infra/leaks"
 	"sluice/sidecar/senders"
 )
 
@@ -88,7 +87,11 @@ func run(t *testing.T, o Options, answer func(source string, n int) int) (*recei
 }
 
 func TestFleetSendsWhatItsLedgerSays(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer func() {
+		if err := leaks.Find(); err != nil {
+			t.Error(err)
+		}
+	}()
 	o := Options{Rate: 600, Count: 100, PerLane: 2, Lanes: 2, Bytes: 2048, MaxTries: 3}
 	r, webhooks := run(t, o, func(string, int) int { return http.StatusAccepted })
 	if len(webhooks) != o.Count || len(r.n) != o.Count {
