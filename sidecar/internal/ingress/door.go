@@ -15,6 +15,7 @@ import (
 
 // arrival is a webhook that has been read whole.
 type arrival struct {
+	passage
 	route *route
 	hook  webhook.Webhook
 	body  *body
@@ -32,7 +33,8 @@ const maxPatience = 500 * time.Millisecond
 // writes the reply and then ends it.
 func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b *body) reply {
 	now := time.Now()
-	a := &arrival{route: route, body: b, sync: route.Sync}
+	a := &arrival{passage: passage{gate: in.Gate}, route: route, body: b, sync: route.Sync}
+	defer a.end()
 	a.hook = webhook.Webhook{Source: route.Source, Head: head, Body: b.bytes, ReceivedAt: now.UTC().Truncate(time.Microsecond)} // as PostgreSQL keeps it
 	if refusal, ok := in.recognise(a, now); !ok {
 		return refusal
@@ -46,10 +48,11 @@ func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b 
 	if a.sync || a.shake != nil {
 		return in.answerNow(ctx, a, deadline)
 	}
-	a.hook.Lane = in.lane(a.hook.Source, b.bytes)
+	a.lane = in.lane(a.hook.Source, b.bytes)
+	a.hook.Lane = a.lane
 	patience := now.Add(min(maxPatience, route.Budget/5))
 	for {
-		verdict, opened := in.Gate.Enter(a.hook.Lane, ctx.Err() == nil && time.Now().Before(patience))
+		verdict, opened := a.enter(ctx.Err() == nil && time.Now().Before(patience))
 		switch verdict {
 		case gate.Forward:
 			if !a.retry {
@@ -57,7 +60,7 @@ func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b 
 			}
 			// Its first copy may be under way to the app: the queue knows, and
 			// takes the two for one.
-			in.Gate.Divert(a.hook.Lane)
+			a.divert()
 			return in.hold(ctx, a)
 		case gate.Hold:
 			return in.hold(ctx, a)
@@ -123,7 +126,7 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 		if resp, err = e.Await(deadline); err == nil {
 			if !awayStatus(resp.Status) {
 				a.route.forwarded.Inc()
-				return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: in.Gate.Leave}
+				return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: a.lend()}
 			}
 			e.Close()
 		}
@@ -136,7 +139,7 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 	default:
 		a.hook.Attempts = 1
 	}
-	in.Gate.Divert(a.hook.Lane)
+	a.divert()
 	return in.hold(ctx, a)
 }
 

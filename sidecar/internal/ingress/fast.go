@@ -134,11 +134,11 @@ func (c *fastConn) answer(q request) bool {
 		c.refuse(in.bodyReply(q.route, err))
 		return false
 	}
+	defer b.free()
 	r := in.take(context.Background(), q.route, q.head, b)
+	defer r.end()
 	closing := q.close || c.stop.Load()
 	err = r.writeTo(c.net, closing)
-	r.end()
-	b.free()
 	in.Metrics.Seconds.Observe(time.Since(started).Seconds())
 	return err == nil && !closing
 }

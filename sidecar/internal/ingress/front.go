@@ -100,11 +100,15 @@ func (f *Front) start(nc net.Conn, rest *handover) {
 func (f *Front) serve(c *fastConn) (handed bool) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			f.in.Log.Error("Connection ended by a fault in the sidecar, please report it", "err", fault, "stack", string(debug.Stack()))
+			f.in.tellFault(fault)
 			handed = false
 		}
 	}()
 	return c.serve()
+}
+
+func (in *Ingress) tellFault(fault any) {
+	in.Log.Error("Connection ended by a fault in the sidecar, please report it", "err", fault, "stack", string(debug.Stack()))
 }
 
 // Shutdown stops accepting, lets requests under way finish, and returns when

@@ -26,25 +26,24 @@ func (in *Ingress) hold(ctx context.Context, a *arrival) reply {
 // budget, acknowledges it, and leaves the app to finish.
 func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchange) reply {
 	a.hook.Attempts = 1
-	in.Gate.HoldBeside(a.hook.Lane)
+	a.holdBeside()
 	receipt, ok := in.store(ctx, a, in.Keeper.AppendAwaited)
 	if !ok {
 		e.Close()
-		in.Gate.Leave()
 		return in.refuse(a, "the app is slow and it can't be stored now")
 	}
 	a.route.late.Inc()
 	in.Log.Warn("App is late, webhook acknowledged and its answer awaited", "source", a.hook.Source,
 		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID)
 	in.late.Add(1)
-	go in.awaitLate(e, receipt)
+	go in.awaitLate(e, receipt, a.lend())
 	return heldReply(a.route.Status, receipt.ID)
 }
 
 // awaitLate settles a webhook by the app's late answer.
-func (in *Ingress) awaitLate(e *upstream.Exchange, receipt buffer.Receipt) {
+func (in *Ingress) awaitLate(e *upstream.Exchange, receipt buffer.Receipt, leave func()) {
 	defer in.late.Done()
-	defer in.Gate.Leave()
+	defer leave()
 	resp, err := e.Await(time.Now().Add(in.Config.AppAnswerTimeout))
 	completed, reason := err == nil && resp.Status/100 == 2, ""
 	switch {
@@ -72,23 +71,22 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, receipt buffer.Receipt) {
 	}
 }
 
-// store appends the webhook and tells the gate how that ended. It returns false
-// when nothing may be acknowledged.
+// store appends the webhook. It returns false when nothing may be acknowledged;
+// the end of the passage tells the gate.
 func (in *Ingress) store(ctx context.Context, a *arrival, keep func(context.Context, *webhook.Webhook) (buffer.Receipt, error)) (buffer.Receipt, bool) {
 	v := in.Vitals()
 	if v.Full || v.FullUnverified && a.hook.Verified == "" {
-		in.Gate.Dropped(a.hook.Lane)
 		in.Log.Error("Webhook refused, the queue is at its limit (HOLD_MAX_ROWS, HOLD_MAX_BYTES, HOLD_MAX_UNVERIFIED_BYTES)",
 			"source", a.hook.Source, "delivery_id", a.hook.DeliveryID)
 		return buffer.Receipt{}, false
 	}
 	// A sender that hangs up must not undo what may already be committed.
+	pooled := a.body.keep() // the buffer may read on after an error
 	receipt, err := keep(context.WithoutCancel(ctx), &a.hook)
 	if err != nil {
-		a.body.keep()
-		in.Gate.Dropped(a.hook.Lane)
 		in.Log.Error("Webhook refused, it could not be stored", "source", a.hook.Source, "delivery_id", a.hook.DeliveryID, "err", err)
 		return buffer.Receipt{}, false
 	}
-	return receipt, in.Gate.Kept(a.hook.Lane)
+	a.body.pooled = pooled
+	return receipt, a.kept()
 }

@@ -92,6 +92,14 @@ func (in *Ingress) Wait(ctx context.Context) error {
 // ServeHTTP finds the room for a request: a health answer, a webhook route, or
 // the general lane.
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			if fault != http.ErrAbortHandler {
+				in.tellFault(fault)
+			}
+			panic(http.ErrAbortHandler) // net/http ends the connection
+		}
+	}()
 	if mustClose(r) {
 		w = lastAnswer{w}
 	}

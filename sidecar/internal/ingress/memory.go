@@ -129,6 +129,9 @@ func (b *body) free() {
 	b.held, b.pooled, b.bytes = 0, nil, nil
 }
 
-// keep leaves the bytes to whoever else may still read them: they are counted
-// no more, but not used again either.
-func (b *body) keep() { b.pooled = nil }
+// keep leaves the bytes to whoever else may still read them: they are not used
+// again after free. What it returns undoes that.
+func (b *body) keep() (pooled *[]byte) {
+	pooled, b.pooled = b.pooled, nil
+	return pooled
+}

@@ -30,7 +30,7 @@ const syncEvery = 25 * time.Millisecond
 
 // askNow asks the app once. It returns false when the app can't be reached.
 func (in *Ingress) askNow(a *arrival, deadline time.Time) (reply, bool) {
-	if !in.Gate.Join() {
+	if !a.join() {
 		return reply{}, false
 	}
 	e, err := in.Upstream.Send(&a.hook, 1, false, deadline)
@@ -38,11 +38,11 @@ func (in *Ingress) askNow(a *arrival, deadline time.Time) (reply, bool) {
 		var resp *upstream.Response
 		if resp, err = e.Await(deadline); err == nil && !awayStatus(resp.Status) {
 			a.route.forwarded.Inc()
-			return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: in.Gate.Leave}, true
+			return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: a.lend()}, true
 		}
 		e.Close()
 	}
-	in.Gate.Leave()
+	a.leave()
 	if errors.Is(err, upstream.ErrDial) {
 		in.AppDown(err)
 		return reply{}, false

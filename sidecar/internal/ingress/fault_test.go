@@ -1,0 +1,161 @@
+package ingress
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/config"
+	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/metrics"
+	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/routes"
+)
+
+// broken is a Keeper with a fault.
+type broken struct{}
+
+func (broken) Append(context.Context, *webhook.Webhook) (buffer.Receipt, error) {
+	panic("fault in Append")
+}
+
+func (broken) AppendAwaited(context.Context, *webhook.Webhook) (buffer.Receipt, error) {
+	panic("fault in AppendAwaited")
+}
+
+func (broken) SettleAwaited(context.Context, int64, bool, string) error { return nil }
+
+// brokenWriter is a listener whose connections can't be written to.
+type brokenWriter struct{ net.Listener }
+
+func (l brokenWriter) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return brokenConn{c}, err
+}
+
+type brokenConn struct{ net.Conn }
+
+func (brokenConn) Write([]byte) (int, error) { panic("fault in Write") }
+
+// A fault costs the webhook its answer and nobody else anything: what the gate
+// counted is given back, or a drain would wait for it to its deadline.
+func TestAFaultLeavesNothingBehind(t *testing.T) {
+	const budget = 50 * time.Millisecond
+	late := make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" {
+			<-late
+		}
+	}))
+	defer app.Close()
+	defer close(late)
+	for name, c := range map[string]struct {
+		path  string
+		away  bool // the gate holds
+		down  bool // the app's port refuses
+		write bool // the answer can't be written
+	}{
+		"while it is held":               {path: "/plain", away: true},
+		"while it is forwarded":          {path: "/forward"},
+		"when a failed forward is held":  {path: "/plain", down: true},
+		"when a late answer is awaited":  {path: "/late"},
+		"while the app is asked at once": {path: "/sync"},
+		"while the answer is written":    {path: "/plain", write: true},
+	} {
+		for framing, request := range map[string]string{
+			"the fast loop": "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
+			"net/http":      "POST %s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+		} {
+			if c.write && framing == "net/http" {
+				continue // it writes on a goroutine of its own, outside of what is tested
+			}
+			t.Run(name+", "+framing, func(t *testing.T) {
+				parsed, err := routes.Parse(fmt.Sprintf("/plain=generic,/forward=generic,/late=generic+%s,/sync=generic+sync", budget), func(string) string { return "" })
+				if err != nil {
+					t.Fatal(err)
+				}
+				addr := app.URL
+				if c.down {
+					addr = "http://127.0.0.1:1"
+				}
+				up, err := upstream.New(upstream.Config{URL: addr})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer up.Close()
+				var log bytes.Buffer
+				in := New(Deps{
+					Config: &config.Config{Routes: parsed, MaxBodyBytes: 1000, MaxInflightBytes: 100_000, IdleTimeout: time.Minute, HeaderTimeout: time.Minute, BodyTimeout: time.Minute},
+					Gate:   gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(&log, nil)), Keeper: broken{},
+					Vitals: func() Vitals { return Vitals{} }, AppDown: func(error) {}, Kick: func() {},
+				})
+				in.exact["/forward"].forwarded, in.exact["/sync"].forwarded = nil, nil
+				if !c.away {
+					in.Gate.Fire(lifecycle.AppUp)
+					look, _ := in.Gate.Look()
+					in.Gate.Apply(look, nil, true, time.Now())
+				}
+				faulty(t, in, c.write, fmt.Sprintf(request, c.path))
+				if n := in.Gate.Counts(); n.InFlight != 0 || n.Holds != 0 {
+					t.Errorf("%d in flight and %d holds are left", n.InFlight, n.Holds)
+				}
+				if !in.memory.sem.TryAcquire(in.Config.MaxInflightBytes) {
+					t.Error("memory is left counted")
+				}
+				if !strings.Contains(log.String(), "fault in the sidecar") {
+					t.Errorf("the fault is not in the log: %s", log.String())
+				}
+			})
+		}
+	}
+}
+
+// faulty sends the request and returns when its connection has ended, which it
+// must do without an answer, and the front is closed.
+func faulty(t *testing.T, in *Ingress, write bool, request string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := NewFront(in, &http.Server{Handler: in, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)})
+	served := make(chan error, 1)
+	go func() {
+		if write {
+			served <- f.Serve(brokenWriter{l})
+			return
+		}
+		served <- f.Serve(l)
+	}()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
+	io.WriteString(c, request)
+	if got, err := io.ReadAll(c); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("answered %q (%v)", got, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := f.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+}
