@@ -9,6 +9,7 @@ package ingress
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -94,7 +95,7 @@ func (in *Ingress) Wait(ctx context.Context) error {
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			if fault != http.ErrAbortHandler {
+			if err, ok := fault.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 				in.tellFault(fault)
 			}
 			panic(http.ErrAbortHandler) // net/http ends the connection
