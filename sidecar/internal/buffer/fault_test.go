@@ -148,25 +148,31 @@ func TestUnconfirmedReplication(t *testing.T) {
 	exec(t, db, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
 	exec(t, db, `SELECT pg_reload_conf()`)
 	result := make(chan error, 1)
-	w := hook("lane", 1)
-	eventually(t, "the server wants a standby", func() bool {
-		return query[string](t, db, `SHOW synchronous_standby_names`)[0] == "nobody"
-	})
-	go func() {
-		_, err := s.Append(t.Context(), w)
-		result <- err
-	}()
+	var w *webhook.Webhook
+	appends, cancelled := 0, 0
+	appendNext := func() {
+		appends++
+		w = hook("lane", appends)
+		go func() {
+			_, err := s.Append(t.Context(), w)
+			result <- err
+		}()
+	}
+	appendNext()
 	var err error
-	cancelled := 0
-	eventually(t, "the append ends", func() bool {
+	eventually(t, "an append ends after its wait was cancelled", func() bool {
 		cancelled += query[int](t, db, `SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
 			WHERE wait_event = 'SyncRep' AND pid <> pg_backend_pid()`)[0]
 		select {
 		case err = <-result:
-			return true
 		default:
 			return false
 		}
+		if err == nil && cancelled == 0 { // the server's processes take up the setting one by one
+			appendNext()
+			return false
+		}
+		return true
 	})
 	if !errors.Is(err, ErrUnavailable) || cancelled == 0 {
 		t.Errorf("append: %v after %d cancelled waits", err, cancelled)
