@@ -8,8 +8,8 @@
 // and leaves.
 //
 // Everything here works through PgBouncer in transaction mode: no session
-// locks, no LISTEN, no prepared statements that outlive a transaction, no
-// startup parameter but application_name.
+// locks, no LISTEN, no startup parameter but application_name, and prepared
+// statements on connections alone that nobody shares (prepare.go).
 //
 // # A row's life
 //

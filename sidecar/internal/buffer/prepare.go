@@ -33,10 +33,32 @@ func markDirect(ctx context.Context, c *pgx.Conn) error {
 type planned struct{ off atomic.Bool }
 
 func (p *planned) mode(c *pgx.Conn) pgx.QueryExecMode {
-	if is, _ := c.PgConn().CustomData()[direct].(bool); is && !p.off.Load() {
+	if p.safe(c) {
 		return pgx.QueryExecModeCacheStatement
 	}
 	return pgx.QueryExecModeCacheDescribe
+}
+
+func (p *planned) safe(c *pgx.Conn) bool {
+	is, _ := c.PgConn().CustomData()[direct].(bool)
+	return is && !p.off.Load()
+}
+
+// exec runs sql with parameters and rows in the binary form and reads all rows.
+func (p *planned) exec(ctx context.Context, c *pgx.Conn, sql string, params [][]byte) ([][][]byte, error) {
+	binary := []int16{pgx.BinaryFormatCode}
+	var reader *pgconn.ResultReader
+	if p.safe(c) {
+		statement, err := c.Prepare(ctx, sql, sql) // once a connection
+		if err != nil {
+			return nil, err
+		}
+		reader = c.PgConn().ExecStatement(ctx, statement, params, binary, binary)
+	} else {
+		reader = c.PgConn().ExecParams(ctx, sql, params, nil, binary, binary)
+	}
+	result := reader.Read()
+	return result.Rows, result.Err
 }
 
 // doubt turns preparing off for good when a server does not know a statement
