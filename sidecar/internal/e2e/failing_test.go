@@ -165,7 +165,7 @@ func TestNoAttemptsWhileUnhealthy(t *testing.T) {
 func TestAppThatOnlySays503(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
-	s := passing(t, db, a, env{"REPLAY_MAX_ATTEMPTS": "1000"})
+	s := passing(t, db, a, env{"REPLAY_MAX_ATTEMPTS": "2", "REPLAY_MAX_BACKOFF": "100ms"})
 	a.does(always(503))
 	l := newLedger()
 	var sending sync.WaitGroup
@@ -176,6 +176,15 @@ func TestAppThatOnlySays503(t *testing.T) {
 	if l.held != 40 {
 		t.Errorf("%d held, want 40", l.held)
 	}
+	eventually(t, "each lane is tried more often than REPLAY_MAX_ATTEMPTS", func() bool {
+		tries := map[string]int{}
+		for _, d := range a.deliveries() {
+			if lane, n := d.number(); n == 0 {
+				tries[lane]++
+			}
+		}
+		return len(tries) == 4 && min(tries["lane0"], tries["lane1"], tries["lane2"], tries["lane3"]) > 5
+	})
 	a.does(always(200))
 	if duplicates := l.check(t, a); duplicates > 0 {
 		t.Errorf("%d came twice", duplicates)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -16,7 +17,8 @@ import (
 
 // Policy says how hard a held webhook is tried.
 type Policy struct {
-	MaxAttempts int           // tries in all, those before this delivery included
+	MaxAttempts int           // tries that count, in all, those before this delivery included
+	AwayLimit   time.Duration // from a delivery's first 503 on, for which a 503 doesn't count; 0 for none
 	Timeout     time.Duration // for one answer
 	MinBackoff  time.Duration // before the second try; doubled for each after it
 	MaxBackoff  time.Duration // also the longest Retry-After that is honoured
@@ -43,7 +45,7 @@ const (
 // Result is how a delivery ended.
 type Result struct {
 	Outcome Outcome
-	Attempt int    // the number of the last try that was made
+	Attempt int    // how many tries have counted, those before this delivery included
 	Reason  string // of anything but Delivered, fit for the operator
 }
 
@@ -51,14 +53,16 @@ var errAway = errors.New("app is away")
 
 // Deliver sends a held webhook to the app, again and again with exponential
 // backoff and jitter, honouring Retry-After, until there is an outcome. attempt
-// is the number of its first try. It returns Away when ctx ends.
+// is the number of its first try. An app that answers 503 says that it is away,
+// as one that drains must, and nothing about the webhook, so that does not count
+// for a while. It returns Away when ctx ends.
 func (c *Client) Deliver(ctx context.Context, w *webhook.Webhook, attempt int, p Policy) Result {
 	t := &trip{client: c, webhook: w, policy: p, attempt: attempt - 1}
 	rc := retryablehttp.Client{
 		HTTPClient:   &http.Client{Transport: t},
 		RetryWaitMin: p.MinBackoff,
 		RetryWaitMax: p.MaxBackoff,
-		RetryMax:     max(p.MaxAttempts-attempt, 0),
+		RetryMax:     math.MaxInt32, // check counts
 		CheckRetry:   t.check,
 		Backoff:      backoff,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
@@ -78,11 +82,10 @@ func (c *Client) Deliver(ctx context.Context, w *webhook.Webhook, attempt int, p
 			return Result{Delivered, t.attempt, ""}
 		}
 	}
-	spent := t.attempt >= p.MaxAttempts
 	switch {
-	case ctx.Err() != nil, errors.Is(err, errAway), t.away && !spent:
+	case ctx.Err() != nil, errors.Is(err, errAway):
 		return Result{Away, t.attempt, t.reason}
-	case spent && t.retryable:
+	case t.retryable:
 		return Result{Refused, t.attempt, fmt.Sprintf("gave up after %d attempts: %s", t.attempt, t.reason)}
 	}
 	return Result{Refused, t.attempt, t.reason}
@@ -95,10 +98,11 @@ type trip struct {
 	client    *Client
 	webhook   *webhook.Webhook
 	policy    Policy
-	attempt   int
-	reason    string // why the last try failed
+	attempt   int       // tries that count
+	excused   int       // those of this delivery that do not
+	away      time.Time // of the first 503
+	reason    string    // why the last try failed
 	retryable bool
-	away      bool // the last try did not reach the app, or it went away
 }
 
 func (t *trip) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -132,7 +136,7 @@ func (t *trip) try(w *webhook.Webhook) (*Exchange, *Response, error) {
 		return nil, nil, errAway // another replica may have the webhook by now
 	}
 	t.attempt++
-	e, err := t.client.Send(w, t.attempt, true, deadline)
+	e, err := t.client.Send(w, t.attempt+t.excused, true, deadline)
 	if err != nil {
 		if errors.Is(err, ErrDial) {
 			t.attempt-- // nothing was sent
@@ -170,14 +174,13 @@ func (a *answer) Close() error {
 
 // check decides about another try after one has ended.
 func (t *trip) check(ctx context.Context, resp *http.Response, err error) (bool, error) {
-	t.away, t.retryable = false, true
+	t.retryable = true
+	counts := true
 	switch {
 	case err != nil:
 		t.reason = fault(err)
-		// The app's own health decides whether it makes sense to go on.
-		if errors.Is(err, ErrDial) || errors.Is(err, errAway) || !t.policy.Healthy() {
-			t.away = true
-			return false, err
+		if errors.Is(err, ErrDial) || errors.Is(err, errAway) {
+			return false, errAway
 		}
 	case resp.StatusCode/100 == 2:
 		t.retryable = false
@@ -187,12 +190,31 @@ func (t *trip) check(ctx context.Context, resp *http.Response, err error) (bool,
 		if t.retryable = Retryable(resp.StatusCode); !t.retryable {
 			return false, nil
 		}
-		if !t.policy.Healthy() {
-			t.away = true
-			return false, nil
-		}
+		counts = !t.excuse(resp.StatusCode)
+	}
+	switch {
+	case counts && t.attempt >= t.policy.MaxAttempts:
+		return false, nil
+	case !t.policy.Healthy(): // it decides whether it makes sense to go on
+		return false, errAway
 	}
 	return ctx.Err() == nil, ctx.Err()
+}
+
+// excuse takes back the count of a try that was answered 503, unless the app has
+// said so for too long while it is healthy: that may be about this webhook.
+func (t *trip) excuse(status int) bool {
+	if status != http.StatusServiceUnavailable || t.policy.AwayLimit == 0 {
+		return false
+	}
+	if t.away.IsZero() {
+		t.away = time.Now()
+	} else if time.Since(t.away) >= t.policy.AwayLimit {
+		return false
+	}
+	t.attempt--
+	t.excused++
+	return true
 }
 
 // prepare runs after the backoff, before the next try.

@@ -184,6 +184,8 @@ func policy() Policy {
 // Every kind of answer to a held webhook and what becomes of it.
 func TestDeliver(t *testing.T) {
 	t.Parallel()
+	const soon = time.Second
+	forever := func(p *Policy) { p.AwayLimit = time.Hour }
 	ok, no := "HTTP/1.1 204 X\r\n\r\n", func(status int) string {
 		return fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n", status)
 	}
@@ -204,6 +206,16 @@ func TestDeliver(t *testing.T) {
 		{"spent", []string{no(500)}, 1, nil, Result{Refused, 4, "gave up after 4 attempts: app answered 500"}},
 		{"spent by resets", []string{""}, 1, nil, Result{Refused, 4, "gave up after 4 attempts: " + ErrReset.Error()}},
 		{"spent before", []string{no(500)}, 9, nil, Result{Refused, 9, "gave up after 9 attempts: app answered 500"}},
+		{"away for a while", []string{no(503), no(503), no(503), no(503), no(503), no(503), ok}, 1, forever, Result{Delivered, 1, ""}},
+		{"away and faulty", []string{no(503), no(500), no(503), no(500), no(503), ok}, 1, forever, Result{Delivered, 3, ""}},
+		{"away, then spent", []string{no(503), no(503), no(500)}, 1, forever, Result{Refused, 4, "gave up after 4 attempts: app answered 500"}},
+		{"away, spent before", []string{no(503), no(503), ok}, 9, forever, Result{Delivered, 9, ""}},
+		{"away for too long", []string{no(503)}, 1, func(p *Policy) { p.AwayLimit = soon }, Result{Refused, 4, "gave up after 4 attempts: app answered 503"}},
+		{"away, then unhealthy", []string{no(503)}, 9, func(p *Policy) {
+			p.AwayLimit = time.Hour
+			asked := 0
+			p.Healthy = func() bool { asked++; return asked < 4 }
+		}, Result{Away, 8, "app answered 503"}},
 		{"unhealthy", []string{ok}, 3, func(p *Policy) { p.Healthy = func() bool { return false } }, Result{Away, 2, "app is away"}},
 		{"without a lease", []string{ok}, 3, func(p *Policy) { p.Until = func() time.Time { return time.Time{} } }, Result{Away, 2, "app is away"}},
 		{"no turn", []string{ok}, 3, func(p *Policy) {
@@ -243,6 +255,46 @@ func TestDeliver(t *testing.T) {
 				t.Errorf("%d turns were not given back", turns)
 			}
 		})
+	}
+}
+
+// The app sees each try with a number of its own, counted or not.
+func TestTriesAreNumbered(t *testing.T) {
+	t.Parallel()
+	var numbers []string
+	answers := []int{500, 503, 503, 500, 204}
+	peer := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		for {
+			head, _, err := readRequest(br)
+			if err != nil {
+				return
+			}
+			_, number, _ := strings.Cut(head, "Sluice-Attempt: ")
+			number, _, _ = strings.Cut(number, "\r\n")
+			numbers = append(numbers, number)
+			fmt.Fprintf(c, "HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n", answers[len(numbers)-1])
+		}
+	})
+	client := peer.client(t)
+	p := policy()
+	p.AwayLimit = time.Hour
+	if got := client.Deliver(t.Context(), hook("{}"), 2, p); got != (Result{Delivered, 4, ""}) {
+		t.Errorf("got %+v, want delivered by the third try that counts, after one before", got)
+	}
+	peer.close()
+	if fmt.Sprint(numbers) != "[2 3 4 5 6]" {
+		t.Errorf("tries were numbered %v", numbers)
+	}
+}
+
+// What did not reach the app is no verdict, even when every try was spent.
+func TestAwayWhenSpent(t *testing.T) {
+	t.Parallel()
+	peer := newPeer(t, says(""))
+	client := peer.client(t)
+	peer.close()
+	if got := client.Deliver(t.Context(), hook("{}"), 9, policy()); got.Outcome != Away || got.Attempt != 8 {
+		t.Errorf("got %+v, want Away after 8", got)
 	}
 }
 
