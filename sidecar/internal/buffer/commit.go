@@ -118,9 +118,9 @@ func (s *Store) expire(batch []*entry, err error) []*entry {
 
 // accept answers an entry and its copies with the row that keeps them.
 func (e *entry) accept(row stored) {
-	r := Receipt{QueueID: row.id, ID: row.sluiceID.String(), Duplicate: row.sluiceID != e.id}
-	if !r.Duplicate {
-		r.ID = e.webhook.ID
+	r := Receipt{QueueID: row.id, ID: e.webhook.ID}
+	if row.sluiceID != e.id {
+		r.ID, r.Duplicate = row.sluiceID.String(), true
 	}
 	e.done <- answer{receipt: r}
 	r.Duplicate = true

@@ -16,8 +16,7 @@ func (in *Ingress) hold(ctx context.Context, a *arrival) reply {
 		return in.refuse(a, "it can't be stored now")
 	}
 	a.route.held.Inc()
-	in.holds.held("source", a.hook.Source, "state", in.Gate.State().String(),
-		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID, "duplicate", receipt.Duplicate)
+	in.holds.held(&a.hook, receipt, in.Gate.State())
 	in.Kick()
 	return heldReply(a.route.Status, receipt.ID)
 }

@@ -4,6 +4,10 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/webhook"
 )
 
 // holdLines is how many held webhooks a second have a log line of their own.
@@ -23,8 +27,8 @@ type holdLog struct {
 
 const heldMessage = "Webhook queued to PostgreSQL for drain-time replay"
 
-// held notes one webhook.
-func (l *holdLog) held(attrs ...any) {
+// held notes one webhook, which was stored in that state.
+func (l *holdLog) held(w *webhook.Webhook, r buffer.Receipt, state lifecycle.State) {
 	l.mu.Lock()
 	now := time.Now()
 	if now.After(l.until) {
@@ -40,7 +44,8 @@ func (l *holdLog) held(attrs ...any) {
 	}
 	l.mu.Unlock()
 	if alone {
-		l.log.Info(heldMessage, attrs...)
+		l.log.Info(heldMessage, "source", w.Source, "state", state.String(),
+			"delivery_id", w.DeliveryID, "queue_id", r.QueueID, "id", r.ID, "duplicate", r.Duplicate)
 	}
 }
 

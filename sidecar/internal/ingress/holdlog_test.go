@@ -7,6 +7,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/webhook"
 )
 
 func TestAFloodOfHoldsIsSummedUp(t *testing.T) {
@@ -14,11 +18,11 @@ func TestAFloodOfHoldsIsSummedUp(t *testing.T) {
 		var out bytes.Buffer
 		l := &holdLog{log: slog.New(slog.NewTextHandler(&out, nil))}
 		for range holdLines + 25 {
-			l.held("queue_id", 1)
+			l.held(new(webhook.Webhook), buffer.Receipt{QueueID: 1}, lifecycle.Draining)
 		}
 		<-time.After(2 * time.Second) // the bubble's clock
 		synctest.Wait()
-		l.held("queue_id", 2)
+		l.held(new(webhook.Webhook), buffer.Receipt{QueueID: 2}, lifecycle.Draining)
 		if got := strings.Count(out.String(), heldMessage); got != holdLines+2 {
 			t.Errorf("%d lines, want %d, one sum and one of the next second", got, holdLines)
 		}

@@ -49,11 +49,18 @@ func retryLater(why string) reply {
 	return r
 }
 
+// They are only read.
+var (
+	heldFields     = []byte("Sluice-Status: held\r\n")
+	heldJSONFields = []byte("Sluice-Status: held\r\nContent-Type: application/json\r\n")
+)
+
 func heldReply(status int, id string) reply {
-	r := reply{status: status, id: id, fields: []byte("Sluice-Status: held\r\n")}
+	r := reply{status: status, id: id, fields: heldFields}
 	if status != http.StatusNoContent {
-		r.fields = append(r.fields, "Content-Type: application/json\r\n"...)
-		r.body = []byte(`{"status":"held","id":"` + id + `"}`)
+		r.fields = heldJSONFields
+		r.body = append(make([]byte, 0, 64), `{"status":"held","id":"`...)
+		r.body = append(append(r.body, id...), `"}`...)
 	}
 	return r
 }
