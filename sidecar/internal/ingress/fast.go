@@ -15,9 +15,6 @@ import (
 // is net/http's.
 const headSize = 8 << 10
 
-// lingerFor is how long a refused sender may go on sending.
-const lingerFor = 2 * time.Second
-
 // fastConn is one connection of the fast loop.
 type fastConn struct {
 	front *Front
@@ -143,9 +140,7 @@ func (c *fastConn) answer(q request) bool {
 	return err == nil && !closing
 }
 
-// refuse answers a request that was not read to its end, and reads on for a
-// while: closing with unread bytes resets the connection, and the sender would
-// not see the answer.
+// refuse answers a request that was not read to its end.
 func (c *fastConn) refuse(r reply) {
 	if r.writeTo(c.net, true) != nil {
 		return
@@ -153,8 +148,7 @@ func (c *fastConn) refuse(r reply) {
 	if tcp, ok := c.net.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite() // a sender that is gone ends the reading, too
 	}
-	c.net.SetReadDeadline(time.Now().Add(lingerFor))
-	io.CopyN(io.Discard, c.net, c.front.in.Config.MaxBodyBytes)
+	c.front.in.linger(c.net, c.net.SetReadDeadline)
 }
 
 // stopWhenIdle ends the connection once it is between two requests.

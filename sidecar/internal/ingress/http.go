@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -26,12 +25,10 @@ func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *r
 			refusal.writeHTTP(w)
 			return
 		}
-		// Read on for a while, as fastConn.refuse does.
 		_ = rc.EnableFullDuplex() // HTTP/1.1 always can
 		refusal.writeHTTP(w)
 		rc.Flush()
-		rc.SetReadDeadline(time.Now().Add(lingerFor))
-		io.CopyN(io.Discard, r.Body, in.Config.MaxBodyBytes)
+		in.linger(r.Body, rc.SetReadDeadline)
 		return
 	}
 	defer b.free()
