@@ -106,9 +106,9 @@ func TestSecretParametersAreSecure(t *testing.T) {
 
 // Every variable that the template sets is one that the binary reads.
 func TestVariablesAreKnownToTheBinaries(t *testing.T) {
-	senders := literals(t, root+"/sidecar/senders")
+	senders := slices.Concat(literals(t, root+"/sidecar/senders"), literals(t, root+"/sidecar/routes"))
 	known := map[string][]string{
-		"sidecar": slices.Concat(tags(t, root+"/sidecar/internal/config"), literals(t, root+"/sidecar/internal/config"), senders),
+		"sidecar": slices.Concat(tags(t, root+"/sidecar/internal/config"), senders),
 		"app":     slices.Concat(tags(t, root+"/app/internal/config"), senders),
 	}
 	for name, variables := range known {
