@@ -2,27 +2,17 @@ package service_test
 
 import (
 	"fmt"
-	"net"
-	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"sluice/infra/ports"
+	"sluice/infra/postgres"
 )
 
 // Behind PgBouncer in transaction mode, with few server connections, the app
 // starts, runs jobs in their keys' order and drains.
 func TestThroughPgBouncer(t *testing.T) {
-	bin, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		t.Skip("no pgbouncer installed")
-	}
-	db := bouncer(t, bin, newDatabase(t))
+	db := postgres.Pooler(t, newDatabase(t), 4)
 	dir := t.TempDir()
 	file := rulesFile(t, fmt.Sprintf(`
 hooks:
@@ -48,57 +38,4 @@ hooks:
 			t.Errorf("exit code %d", code)
 		}
 	}
-}
-
-// bouncer runs pgbouncer before the database at direct until the test ends.
-func bouncer(t *testing.T, bin, direct string) string {
-	t.Helper()
-	u, err := url.Parse(direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := ports.Free()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	ini := filepath.Join(dir, "pgbouncer.ini")
-	config := fmt.Sprintf(`[databases]
-* = host=%s port=%s user=%s
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 4
-`, u.Hostname(), u.Port(), u.User.Username(), port)
-	if err := os.WriteFile(ini, []byte(config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(bin, "-q", ini)
-	if os.Geteuid() == 0 { // it refuses to run as root
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		for parent := dir; strings.HasPrefix(parent, os.TempDir()+"/"); parent = filepath.Dir(parent) {
-			if err := os.Chmod(parent, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	u.Host = fmt.Sprintf("127.0.0.1:%d", port)
-	eventually(t, "pgbouncer", func() bool {
-		c, err := net.DialTimeout("tcp", u.Host, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
-	return u.String()
 }

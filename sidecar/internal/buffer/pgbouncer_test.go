@@ -2,16 +2,7 @@ package buffer
 
 import (
 	"bytes"
-	"fmt"
-	"net"
-	"net/url"
-	"os"
-	osexec "os/exec"
-	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"sluice/infra/postgres"
 )
@@ -19,12 +10,8 @@ import (
 // Through PgBouncer in transaction mode with fewer server connections than the
 // store has: nothing may depend on a session.
 func TestThroughPgBouncer(t *testing.T) {
-	bin, err := osexec.LookPath("pgbouncer")
-	if err != nil {
-		t.Skip("no pgbouncer installed")
-	}
 	direct := postgres.New(t)
-	through := bouncer(t, bin, direct)
+	through := postgres.Pooler(t, direct, 3)
 	one, two := openOnly(t, through), openOnly(t, through)
 	migrated := make(chan error, 2)
 	for _, s := range []*Store{one, two} {
@@ -72,64 +59,4 @@ func TestThroughPgBouncer(t *testing.T) {
 		t.Errorf("%d refused", refused)
 	}
 	l.check(t, direct)
-}
-
-// bouncer runs pgbouncer before the database at direct until the test ends.
-func bouncer(t *testing.T, bin, direct string) string {
-	t.Helper()
-	u, err := url.Parse(direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().(*net.TCPAddr)
-	_ = listener.Close() // pgbouncer takes it; another process is unlikely to meanwhile
-	dir := t.TempDir()
-	ini := filepath.Join(dir, "pgbouncer.ini")
-	config := fmt.Sprintf(`[databases]
-* = host=%s port=%s user=%s
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 3
-`, u.Hostname(), u.Port(), u.User.Username(), address.Port)
-	if err := os.WriteFile(ini, []byte(config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := osexec.Command(bin, "-q", ini)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	if os.Geteuid() == 0 { // it refuses to run as root
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		for parent := dir; strings.HasPrefix(parent, os.TempDir()+"/"); parent = filepath.Dir(parent) {
-			if err := os.Chmod(parent, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("pgbouncer: %.2000s", said.String())
-		}
-	})
-	u.Host = address.String()
-	eventually(t, "pgbouncer listens", func() bool {
-		c, err := net.DialTimeout("tcp", u.Host, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
-	return u.String()
 }

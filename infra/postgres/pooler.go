@@ -1,0 +1,89 @@
+package postgres
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/infra/ports"
+)
+
+// poolerConfig has fewer server connections than anybody's pool of clients, so
+// that transactions of one client meet different servers.
+const poolerConfig = `[databases]
+* = host=%s port=%s user=%s
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = %d
+`
+
+// Pooler returns the URL of a PgBouncer in transaction mode, with so many
+// server connections, in front of the database at direct. It ends with the
+// test, which is skipped where pgbouncer is not installed.
+func Pooler(tb testing.TB, direct string, servers int) string {
+	tb.Helper()
+	bin, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		tb.Skip("pgbouncer is not installed")
+	}
+	u, err := url.Parse(direct)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	port, err := ports.Free()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir := tb.TempDir()
+	ini := filepath.Join(dir, "pgbouncer.ini")
+	config := fmt.Sprintf(poolerConfig, u.Hostname(), u.Port(), u.User.Username(), port, servers)
+	if err := os.WriteFile(ini, []byte(config), 0o644); err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.Command(bin, "-q", ini)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if os.Geteuid() == 0 { // it refuses to run as root
+		const nobody = 65534
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		for parent := dir; strings.HasPrefix(parent, os.TempDir()+"/"); parent = filepath.Dir(parent) {
+			if err := os.Chmod(parent, 0o755); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if tb.Failed() {
+			tb.Logf("pgbouncer: %.2000s", said.String())
+		}
+	})
+	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	for until := time.Now().Add(testLimit); ; time.Sleep(readyPoll) {
+		c, err := net.DialTimeout("tcp", u.Host, time.Second)
+		if err == nil {
+			_ = c.Close()
+			return u.String()
+		}
+		if time.Now().After(until) {
+			tb.Fatalf("pgbouncer does not listen: %v", err)
+		}
+	}
+}
