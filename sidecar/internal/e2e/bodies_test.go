@@ -166,9 +166,12 @@ func TestManyLargeBodiesAtOnce(t *testing.T) {
 					t.Errorf("sender %d: %d %q (%v)", i, got.status, got.body, got.err)
 				}
 			}
-			if refused == 0 || acknowledged == 0 || cut > n/10 {
-				t.Errorf("%d acknowledged, %d refused, %d cut off: want some of the first two", acknowledged, refused, cut)
+			if refused == 0 || cut > n/10 {
+				t.Errorf("%d acknowledged, %d refused, %d cut off: the test proves nothing", acknowledged, refused, cut)
 			}
+			// Who comes again gets in.
+			eventually(t, "one more is acknowledged", func() bool { return s.sendBody("/hooks/many", body, c.chunked).acknowledged() })
+			acknowledged++
 			a.does(always(200))
 			if c.away {
 				a.start()
