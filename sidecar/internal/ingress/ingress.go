@@ -51,7 +51,7 @@ type Deps struct {
 	Log      *slog.Logger
 	Vitals   func() Vitals
 	AppDown  func(error) // a dial to the app has failed
-	Kick     func()      // a webhook was held while the app is up
+	Kick     func()      // a webhook is stored
 }
 
 // Ingress is the public face of a replica. Its zero value is not usable.

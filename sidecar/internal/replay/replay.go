@@ -108,8 +108,13 @@ func (r *Replay) Delivered() int64 { return r.delivered.Load() }
 // Kick says that the state, the app or the leases may have changed.
 func (r *Replay) Kick() { poke(r.kick); poke(r.look) }
 
-// Held says that a webhook has been stored while the app may be up.
-func (r *Replay) Held() { poke(r.kick) }
+// Held says that a webhook has been stored. While nothing is replayed, that
+// would only wake the claims in vain, as often as webhooks come.
+func (r *Replay) Held() {
+	if r.Gate.State().Replays() {
+		poke(r.kick)
+	}
+}
 
 func poke(c chan struct{}) {
 	select {
