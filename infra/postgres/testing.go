@@ -24,8 +24,9 @@ var shared struct {
 }
 
 // Main is the whole of a package's TestMain: it runs the tests, stops the
-// server they used and exits.
-func Main(m *testing.M) {
+// server they used and exits. When all went well it makes the checks before
+// that, for what the tests may have left behind.
+func Main(m *testing.M, checks ...func() error) {
 	shared.Lock()
 	shared.main = true
 	shared.url = os.Getenv(TestURLVar)
@@ -39,6 +40,15 @@ func Main(m *testing.M) {
 		if err := shared.server.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop test server:", err)
 			code = max(code, 1)
+		}
+	}
+	for _, check := range checks {
+		if code != 0 {
+			break
+		}
+		if err := check(); err != nil {
+			fmt.Fprintln(os.Stderr, "after the tests:", err)
+			code = 1
 		}
 	}
 	os.Exit(code)

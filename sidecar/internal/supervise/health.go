@@ -40,6 +40,47 @@ func (h *health) name() string {
 	return "unknown"
 }
 
+// asked is called before a probe; passed wants what it returns.
+func (h *health) asked() (falls int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.falls
+}
+
+// passed notes a probe that went well. It does not count when the app was found
+// away since the probe began. first says that the app was not healthy before.
+func (h *health) passed(falls int) (counts, first bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probed = true
+	if h.falls != falls {
+		return false, false
+	}
+	first = !h.healthy
+	h.healthy, h.ever, h.misses = true, true, 0
+	return true, first
+}
+
+// missed notes a probe that went wrong, and reports whether that is an outage:
+// one slow answer of a busy app is none, a refusal is.
+func (h *health) missed(err error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probed = true
+	h.misses++
+	return !h.healthy || h.misses >= 2 || !isTimeout(err)
+}
+
+// fall notes that the app is away, and reports whether that is new.
+func (h *health) fall() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was := h.healthy
+	h.healthy = false
+	h.falls++
+	return was
+}
+
 // probeLoop asks for the app's health until ctx ends.
 func (r *Replica) probeLoop(ctx context.Context) {
 	for wait := time.Duration(0); tick(ctx, wait, r.health.probeNow); {
@@ -52,40 +93,28 @@ func (r *Replica) probeLoop(ctx context.Context) {
 }
 
 func (r *Replica) probe(ctx context.Context) {
-	h := &r.health
-	h.mu.Lock()
-	falls := h.falls
-	h.mu.Unlock()
+	falls := r.health.asked()
 	err := r.prober.Probe(ctx)
 	if ctx.Err() != nil {
 		return
 	}
-	h.mu.Lock()
-	h.probed = true
-	if err == nil && h.falls != falls {
-		h.mu.Unlock() // a dial has failed since this probe began
-		return
-	}
-	if err == nil {
-		first := !h.healthy
-		h.healthy, h.ever, h.misses = true, true, 0
-		h.mu.Unlock()
-		r.metrics.Probes.WithLabelValues("ok").Inc()
-		if first {
-			r.log.Info("App is healthy", "app", r.cfg.AppURL)
+	if err != nil {
+		r.metrics.Probes.WithLabelValues("failed").Inc()
+		if r.health.missed(err) {
+			r.down(err)
 		}
-		// Fired on every success: after a resume the state still has to move.
-		r.gate.Fire(lifecycle.AppUp)
 		return
 	}
-	h.misses++
-	// One slow answer of a busy app is no outage; a refusal is.
-	tolerated := h.healthy && h.misses < 2 && isTimeout(err)
-	h.mu.Unlock()
-	r.metrics.Probes.WithLabelValues("failed").Inc()
-	if !tolerated {
-		r.down(err)
+	counts, first := r.health.passed(falls)
+	if !counts {
+		return
 	}
+	r.metrics.Probes.WithLabelValues("ok").Inc()
+	if first {
+		r.log.Info("App is healthy", "app", r.cfg.AppURL)
+	}
+	// Fired on every success: after a resume the state still has to move.
+	r.gate.Fire(lifecycle.AppUp)
 }
 
 func isTimeout(err error) bool {
@@ -101,12 +130,7 @@ func (r *Replica) appDown(err error) {
 }
 
 func (r *Replica) down(err error) {
-	h := &r.health
-	h.mu.Lock()
-	was := h.healthy
-	h.healthy = false
-	h.falls++
-	h.mu.Unlock()
+	was := r.health.fall()
 	r.gate.Fire(lifecycle.AppDown)
 	if was {
 		r.log.Warn("App is away", "err", err)

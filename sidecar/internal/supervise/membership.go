@@ -85,12 +85,23 @@ func (r *Replica) beatStrictly(ctx context.Context) {
 	}
 }
 
-// seal applies ORDER=strict: beside another living replica everything goes
-// through the queue, and a replica that joins acknowledges nothing before each
-// of the others has said that it knows of it. It returns what this replica has
-// seen, to be said with the next heartbeat.
+// seal applies ORDER=strict. It returns what this replica has seen, to be said
+// with the next heartbeat.
 func (r *Replica) seal(peers []buffer.Peer, began time.Time) (seen int64) {
-	permit, beside := began.Add(permitFor), false
+	beside, permit, seen := standing(peers, r.store.Seq(), began)
+	if r.sealed.Swap(beside) != beside {
+		r.log.Info("ORDER=strict: replicas beside this one changed", "everything_queued", beside)
+	}
+	r.gate.Seal(beside, permit)
+	return seen
+}
+
+// standing says what the others' heartbeats mean for the replica with the number
+// seq, whose own heartbeat began at that time: beside another living replica
+// everything goes through the queue, and a replica that joins acknowledges
+// nothing before each of the others has said that it knows of it.
+func standing(peers []buffer.Peer, seq int64, began time.Time) (beside bool, permit time.Time, seen int64) {
+	permit = began.Add(permitFor)
 	for _, p := range peers {
 		if p.Age > lapsedAfter {
 			continue
@@ -98,13 +109,9 @@ func (r *Replica) seal(peers []buffer.Peer, began time.Time) (seen int64) {
 		beside = true
 		seen = max(seen, p.Seq)
 		// Who joined later waits for this one, not the other way round.
-		if p.Strict && p.Seq < r.store.Seq() && p.SeenSeq < r.store.Seq() {
+		if p.Strict && p.Seq < seq && p.SeenSeq < seq {
 			permit = time.Time{}
 		}
 	}
-	if r.sealed.Swap(beside) != beside {
-		r.log.Info("ORDER=strict: replicas beside this one changed", "everything_queued", beside)
-	}
-	r.gate.Seal(beside, permit)
-	return seen
+	return beside, permit, seen
 }

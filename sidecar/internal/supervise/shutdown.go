@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
 )
 
@@ -66,25 +67,33 @@ func (r *Replica) tellApp() {
 // waitDrained returns true when the app is gone, nothing is in flight and
 // nobody has come for a while; false at the deadline.
 func (r *Replica) waitDrained(told, deadline time.Time) bool {
-	var refused time.Time // since when the app's port has refused
+	w := drainWatch{last: told}
 	for now := time.Now(); now.Before(deadline); now = time.Now() {
-		switch {
-		case !r.app.Refuses():
-			refused = time.Time{}
-		case refused.IsZero():
-			refused = now
-		}
-		last := r.ingress.LastRequest()
-		if last.Before(told) {
-			last = told
-		}
-		c := r.gate.Counts()
-		if c.InFlight == 0 && c.Holds == 0 && !refused.IsZero() && now.Sub(refused) >= refusedFor && now.Sub(last) >= quietFor {
+		if w.over(now, r.app.Refuses(), r.ingress.LastRequest(), r.gate.Counts()) {
 			return true
 		}
 		<-time.After(100 * time.Millisecond)
 	}
 	return false
+}
+
+// drainWatch watches for the end of what a drain waits for.
+type drainWatch struct {
+	last    time.Time // the last request, or SIGTERM
+	refused time.Time // since when the app's port has refused, zero while it does not
+}
+
+func (w *drainWatch) over(now time.Time, refuses bool, last time.Time, c gate.Counts) bool {
+	switch {
+	case !refuses:
+		w.refused = time.Time{}
+	case w.refused.IsZero():
+		w.refused = now
+	}
+	if last.After(w.last) {
+		w.last = last
+	}
+	return c.InFlight == 0 && c.Holds == 0 && refuses && now.Sub(w.refused) >= refusedFor && now.Sub(w.last) >= quietFor
 }
 
 // closeServers closes the public door, then the others, each after the requests

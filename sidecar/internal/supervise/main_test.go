@@ -1,0 +1,86 @@
+package supervise
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/infra/leaks"
+	"sluice/infra/postgres"
+	"sluice/sidecar/internal/config"
+	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/ingress"
+	"sluice/sidecar/internal/metrics"
+	"sluice/sidecar/internal/replay"
+	"sluice/sidecar/internal/upstream"
+)
+
+func TestMain(m *testing.M) { postgres.Main(m, func() error { return leaks.Find() }) }
+
+// patience is how long anything may take to come about, on a slow machine too.
+const patience = time.Minute
+
+// replica returns one whose rooms are made, but not opened, in front of an app
+// at that address. It has no database; whole replicas are tested in e2e.
+func replica(t *testing.T, app string, order gate.Order) (*Replica, *lines) {
+	t.Helper()
+	cfg := &config.Config{
+		AppURL: app, AppHealthPath: "/healthz", AppProbeTimeout: patience, MaxBodyBytes: 1000, MaxInflightBytes: 10_000,
+		HoldMaxRows: 10, HoldMaxBytes: 1000, HoldMaxUnverifiedBytes: 100, Order: "lane",
+	}
+	if order == gate.Strict {
+		cfg.Order = "strict"
+	}
+	log := &lines{}
+	r := &Replica{
+		cfg: cfg, log: slog.New(slog.NewTextHandler(log, nil)), metrics: metrics.New(), began: time.Now(),
+		beatNow: make(chan struct{}, 1), transitions: make(chan transition, 64), faults: make(chan error, 3),
+		health: health{probeNow: make(chan struct{}, 1)},
+	}
+	r.vitals.Store(&vitals{})
+	r.gate = gate.New(gate.Config{Order: order, Changed: r.changed})
+	var err error
+	if r.app, err = upstream.New(upstream.Config{URL: app, HealthPath: cfg.AppHealthPath}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.app.Close)
+	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
+	r.ingress = ingress.New(ingress.Deps{Config: cfg, Gate: r.gate, Upstream: r.app, Metrics: r.metrics, Log: r.log,
+		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() {}})
+	r.replay = replay.New(replay.Deps{Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log})
+	return r, log
+}
+
+// nobody is an address at which nobody listens.
+const nobody = "http://127.0.0.1:1"
+
+// answering returns the address of an app that answers so.
+func answering(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// lines is a log.
+type lines struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(p)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.out.String(), text)
+}

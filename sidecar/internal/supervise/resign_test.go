@@ -1,0 +1,70 @@
+package supervise
+
+import (
+	"testing"
+	"time"
+
+	"sluice/sidecar/internal/config"
+	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/routes"
+	"sluice/sidecar/senders"
+)
+
+// A held webhook verifies at the time of its replay as it did at its receipt.
+func TestResign(t *testing.T) {
+	secrets := map[string]string{
+		"SLACK_SIGNING_SECRET":  "new,old",
+		"GITLAB_WEBHOOK_TOKEN":  "token,whsec_c2VjcmV0", // the first is no signing key
+		"GITHUB_WEBHOOK_SECRET": "does not age",
+	}
+	parsed, err := routes.Parse("/slack=slack,/gitlab=gitlab,/github=github,/zoom=zoom", func(name string) string { return secrets[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if by := resigners(&config.Config{Routes: parsed}); by != nil {
+		t.Errorf("without RESIGN these are signed anew: %v", by)
+	}
+	by := resigners(&config.Config{Routes: parsed, Resign: true})
+	if len(by) != 2 {
+		t.Errorf("%d senders are signed anew, want Slack and GitLab", len(by))
+	}
+	for _, route := range parsed[:2] {
+		w := &webhook.Webhook{Head: webhook.NewHead("POST", route.Path, "h"), Body: []byte(`{"a":1}`)}
+		w.Head = w.Head.Add("Webhook-Id", "1").Add("Webhook-Signature", "v1,x") // GitLab's
+		request := func() senders.Request {
+			return senders.Request{Method: "POST", URL: w.Head.URL(), Header: w.Head, Body: w.Body}
+		}
+		received := time.Now().Add(-time.Hour)
+		key := route.Secrets[len(route.Secrets)-1]
+		for _, f := range route.Sender.(senders.Resigner).Resign(request(), key, received) {
+			w.Head = w.Head.Set(f.Name, f.Value)
+		}
+		if err := route.Sender.Verify(request(), route.Secrets, received); err != nil {
+			t.Fatalf("%s at its receipt: %v", route, err)
+		}
+		if err := route.Sender.Verify(request(), route.Secrets, time.Now()); err == nil {
+			t.Errorf("%s still verifies after an hour: the test proves nothing", route)
+		}
+		by[route.Source](w)
+		if err := route.Sender.Verify(request(), route.Secrets, time.Now()); err != nil {
+			t.Errorf("%s signed anew: %v", route, err)
+		}
+	}
+}
+
+// Each variable is named once, however many routes lack it.
+func TestMissingSecretsAreNamedOnce(t *testing.T) {
+	parsed, err := routes.Parse("/a=github,/b=github,/c=slack,/d=generic", func(name string) string {
+		return map[string]string{"SLACK_SIGNING_SECRET": "s"}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, log := replica(t, nobody, gate.PerLane)
+	r.cfg.Routes = parsed
+	r.warnMissingSecrets()
+	if all, github := log.count("No secret"), log.count("GITHUB_WEBHOOK_SECRET"); all != 1 || github != 1 {
+		t.Errorf("%d warnings, %d of them about GitHub, want one", all, github)
+	}
+}
