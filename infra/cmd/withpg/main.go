@@ -51,7 +51,10 @@ func run(args []string) (code int, err error) {
 	defer stop()
 	url := os.Getenv("DATABASE_URL")
 	if url == "" {
-		server, err := postgres.Start(ctx, postgres.Options{Progress: os.Stderr})
+		server, err := postgres.Start(ctx, postgres.Options{
+			Progress:       os.Stderr,
+			MaxConnections: 500, // of the tests of several packages at a time
+		})
 		if err != nil {
 			return 1, err
 		}
