@@ -76,7 +76,7 @@ func Pooler(tb testing.TB, direct string, servers int) string {
 		}
 	})
 	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	for until := time.Now().Add(testLimit); ; time.Sleep(readyPoll) {
+	for until := time.Now().Add(testLimit); ; <-time.After(readyPoll) {
 		c, err := net.DialTimeout("tcp", u.Host, time.Second)
 		if err == nil {
 			_ = c.Close()
