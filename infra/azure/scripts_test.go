@@ -47,7 +47,8 @@ func newStage(t *testing.T, c cloud) *stage {
 	s.env = []string{"PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + s.dir, "STANDIN=" + s.dir,
 		"STANDIN_OPTIONS=" + options, "STANDIN_SECRETS=GITHUB_WEBHOOK_SECRET SLUICE_SECRET",
 		"SLUICE_POLL_SECONDS=0", "SLUICE_WAIT_SECONDS=0.03", "AZURE_RESOURCE_GROUP=sluice",
-		"GITHUB_WEBHOOK_SECRET=" + secret, "SLUICE_SECRET=" + secret}
+		"GITHUB_WEBHOOK_SECRET=" + secret, "SLUICE_SECRET=" + secret,
+		"GORACE=atexit_sleep_ms=0"} // or each call would linger a second at its end
 	s.set(c)
 	return s
 }
