@@ -40,7 +40,6 @@ type entry struct {
 	grace            time.Duration // what a big body may take longer
 
 	copies []*entry // of the same delivery, in the same batch
-	gone   bool     // withdrawn before it was taken
 	done   chan answer
 }
 
