@@ -248,7 +248,9 @@ func TestNoWebhookIsStranded(t *testing.T) {
 	loops.Wait()
 
 	g.Fire(lifecycle.AppUp)
-	for i := 0; g.State() != lifecycle.Passing; i++ {
+	// The state may be passing with lanes shut, by webhooks that were diverted
+	// last: what is held then is in those lanes.
+	for i := 0; g.State() != lifecycle.Passing || g.Counts().Shut > 0; i++ {
 		for _, l := range names {
 			q.deliver(l)
 		}
@@ -261,7 +263,7 @@ func TestNoWebhookIsStranded(t *testing.T) {
 		t.Errorf("counts after the race %+v, want none in flight", c)
 	}
 	if left := q.count(); len(left) != 0 {
-		t.Errorf("passing with webhooks still held: %v", left)
+		t.Errorf("every lane is open with webhooks still held: %v", left)
 	}
 }
 
