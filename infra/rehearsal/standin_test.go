@@ -123,10 +123,9 @@ func (m *miniSidecar) watch() {
 			resp.Body.Close()
 		}
 		if err == nil && !m.draining.Load() {
-			for lane, lock := range m.lanes {
-				lock.Lock()
-				m.replay(lane)
-				lock.Unlock()
+			for lane := range m.lanes {
+				for !m.draining.Load() && m.replay(lane) {
+				}
 			}
 			m.wasUp.Store(true)
 		}
@@ -134,32 +133,28 @@ func (m *miniSidecar) watch() {
 	}
 }
 
-// replay delivers a lane's rows in order, under its lock.
-func (m *miniSidecar) replay(lane string) {
+// replay delivers a lane's first row and reports whether there may be more. It
+// holds the lane's lock for that one only: senders do not wait for ever.
+func (m *miniSidecar) replay(lane string) bool {
+	m.lanes[lane].Lock()
+	defer m.lanes[lane].Unlock()
 	order := "id"
 	if m.fault == "reorder" {
 		order = "id DESC"
 	}
-	rows, err := m.pool.Query(context.Background(), `SELECT id, sluice_id, delivery, body FROM webhook_queue
-		WHERE lane = $1 AND status = 'pending' ORDER BY `+order, lane)
-	if err != nil {
-		return
+	var row int64
+	var id, delivery string
+	var body []byte
+	err := m.pool.QueryRow(context.Background(), `SELECT id, sluice_id, delivery, body FROM webhook_queue
+		WHERE lane = $1 AND status = 'pending' ORDER BY `+order+` LIMIT 1`, lane).Scan(&row, &id, &delivery, &body)
+	if err != nil || m.forward(lane, id, delivery, body) != http.StatusAccepted {
+		return false
 	}
-	type row struct {
-		ID                 int64
-		SluiceID, Delivery string
-		Body               []byte
+	if m.fault == "twice" {
+		m.forward(lane, rand.Text(), delivery, body)
 	}
-	list, _ := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
-	for _, r := range list {
-		if m.forward(lane, r.SluiceID, r.Delivery, r.Body) != http.StatusAccepted {
-			return
-		}
-		if m.fault == "twice" {
-			m.forward(lane, rand.Text(), r.Delivery, r.Body)
-		}
-		m.pool.Exec(context.Background(), "UPDATE webhook_queue SET status = 'completed' WHERE id = $1", r.ID)
-	}
+	_, err = m.pool.Exec(context.Background(), "UPDATE webhook_queue SET status = 'completed' WHERE id = $1", row)
+	return err == nil
 }
 
 func (m *miniSidecar) forward(lane, id, delivery string, body []byte) int {

@@ -75,8 +75,7 @@ func (s *stand) held() {
 	if a := s.post(again); a.status != s.vendor.holds || !a.held {
 		s.t.Fatalf("repeated: %+v", a)
 	}
-	// It may be tried, and come back, before it is known that the app is away.
-	s.eventually("one row is held", func() bool { return s.rows("pending") == 1 && s.rows("processing") == 0 })
+	s.waiting()
 	s.startApp()
 	s.acceptedEventually("held")
 	s.passing()
@@ -101,7 +100,7 @@ func (s *stand) holdForAnHour(id string) {
 	if a := s.post(signed); !a.held {
 		s.t.Fatalf("%s: %+v", id, a)
 	}
-	s.eventually("it waits", func() bool { return s.rows("pending") == 1 })
+	s.waiting()
 	old := s.vendor.sign(s.vendor.secret, id, now.Add(-time.Hour))
 	var rowID int64
 	var head []byte

@@ -152,15 +152,30 @@ func (s *stand) startApp() {
 // passing waits until the sidecar holds nothing back.
 func (s *stand) passing() {
 	s.t.Helper()
-	s.eventually("the sidecar passes", func() bool {
-		resp, err := http.Get("http://" + s.publicAt + "/healthz")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		var health struct{ State string }
-		return json.NewDecoder(resp.Body).Decode(&health) == nil && health.State == "passing"
+	s.eventually("the sidecar passes", func() bool { return s.state() == "passing" })
+}
+
+// waiting waits until one webhook is held and stays so: before the sidecar knows
+// that the app is away, it is tried and comes back.
+func (s *stand) waiting() {
+	s.t.Helper()
+	s.eventually("one webhook waits", func() bool {
+		state := s.state()
+		return (state == "starting" || state == "holding") && s.rows("processing") == 0 && s.rows("pending") == 1
 	})
+}
+
+func (s *stand) state() string {
+	resp, err := http.Get("http://" + s.publicAt + "/healthz")
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var health struct{ State string }
+	if json.NewDecoder(resp.Body).Decode(&health) != nil {
+		return ""
+	}
+	return health.State
 }
 
 func (s *stand) eventually(what string, check func() bool) {
