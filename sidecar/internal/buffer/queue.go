@@ -15,10 +15,8 @@ const (
 	maxAlone      = 1         // committers that may be busy with single rows; the others serve batches
 
 	// While a commit is under way the next batch gathers until it is worth a
-	// connection of its own: it has as many rows as are under way, and these at
-	// least, or the commit turns out to be slow. Small batches side by side cost
-	// the server twice as much a row; equal ones keep it and the senders busy in
-	// turn.
+	// connection of its own, or the commit turns out to be slow. Small batches
+	// side by side cost the server twice as much a row.
 	worthRows  = 24
 	worthBytes = 256 << 10
 	slowCommit = 20 * time.Millisecond
@@ -62,7 +60,6 @@ type queue struct {
 	busy       map[dedupeKey]*entry
 	size       int // bytes queued
 	committing int // batches under way, those of single rows not counted
-	rows       int // in these batches
 	alone      int // single rows under way
 	began      time.Time
 	slow       *time.Timer // wakes a committer when the commit under way is slow
@@ -94,7 +91,7 @@ func (q *queue) put(e *entry) bool {
 
 // due reports whether what is queued should be committed now.
 func (q *queue) due() bool {
-	return q.committing == 0 || len(q.queued) >= max(worthRows, q.rows) || q.size >= worthBytes ||
+	return q.committing == 0 || len(q.queued) >= worthRows || q.size >= worthBytes ||
 		time.Since(q.began) >= slowCommit
 }
 
@@ -165,7 +162,6 @@ func (q *queue) pick() []*entry {
 	}
 	if len(batch) > 0 && !batch[0].alone() {
 		q.committing++
-		q.rows += len(batch)
 		q.began = time.Now()
 	}
 	if len(left) > 0 {
@@ -182,7 +178,6 @@ func (q *queue) finish(batch []*entry) {
 		q.alone--
 	} else {
 		q.committing--
-		q.rows -= len(batch)
 	}
 	for _, e := range batch {
 		delete(q.busy, e.key)
