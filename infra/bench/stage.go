@@ -60,13 +60,43 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 	}
 	if s.database == "" {
 		s.config.Progress("starting PostgreSQL")
-		if s.server, err = postgres.Start(ctx, postgres.Options{}); err != nil {
+		if s.server, err = postgres.Start(ctx, postgres.Options{Settings: settled}); err != nil {
 			return err
 		}
 		s.onClose(s.server.Close)
 		s.database = s.server.URL
+		if err := s.settle(ctx); err != nil {
+			return err
+		}
 	}
 	return s.examine(ctx)
+}
+
+// settled are the settings of a server that is meant to take such a load. With
+// less WAL it would be at a checkpoint all the time, of which PostgreSQL itself
+// warns (https://www.postgresql.org/docs/15/wal-configuration.html).
+var settled = map[string]string{"max_wal_size": "4GB", "min_wal_size": "3GB"}
+
+const settleSQL = `
+DO $$ BEGIN
+	FOR i IN 1..180 LOOP
+		PERFORM pg_logical_emit_message(false, 'bench', 'a record'), pg_switch_wal();
+	END LOOP;
+END $$`
+
+// settle gives the server the WAL segments that one has which has run for a
+// while: it writes over old ones, where a new server fills each with zeros first.
+func (s *stage) settle(ctx context.Context) error {
+	conn, err := s.connect(ctx, s.database)
+	if err != nil {
+		return err
+	}
+	for _, sql := range []string{settleSQL, "CHECKPOINT"} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("settle server: %w", err)
+		}
+	}
+	return nil
 }
 
 // build builds the programs that were not given.
