@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -27,6 +28,9 @@ const (
 
 func (s *stage) newHold(ctx context.Context) (*hold, error) {
 	h := &hold{config: s.config, database: s.databaseCPU, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
+	if err := s.settle(ctx, 2*time.Duration(s.config.Rounds)*(warm+s.config.Turn)); err != nil {
+		return nil, err
+	}
 	nobody, err := freeAddr()
 	if err != nil {
 		return nil, err

@@ -65,9 +65,6 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 		}
 		s.onClose(s.server.Close)
 		s.database = s.server.URL
-		if err := s.settle(ctx); err != nil {
-			return err
-		}
 	}
 	return s.examine(ctx)
 }
@@ -77,21 +74,30 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 // warns (https://www.postgresql.org/docs/15/wal-configuration.html).
 var settled = map[string]string{"max_wal_size": "4GB", "min_wal_size": "3GB"}
 
-const settleSQL = `
+const (
+	settleSQL = `
 DO $$ BEGIN
-	FOR i IN 1..180 LOOP
+	FOR i IN 1..%d LOOP
 		PERFORM pg_logical_emit_message(false, 'bench', 'a record'), pg_switch_wal();
 	END LOOP;
 END $$`
+	segmentsEach = 6   // a second of load, 16 MB each
+	segmentsMost = 180 // below min_wal_size
+)
 
-// settle gives the server the WAL segments that one has which has run for a
-// while: it writes over old ones, where a new server fills each with zeros first.
-func (s *stage) settle(ctx context.Context) error {
+// settle gives our server the WAL segments, for so much load, that one has which
+// has run for a while: it writes over old ones, where a new server fills each
+// with zeros first.
+func (s *stage) settle(ctx context.Context, load time.Duration) error {
+	if s.server == nil {
+		return nil
+	}
 	conn, err := s.connect(ctx, s.database)
 	if err != nil {
 		return err
 	}
-	for _, sql := range []string{settleSQL, "CHECKPOINT"} {
+	segments := min(1+int(load.Seconds()*segmentsEach), segmentsMost)
+	for _, sql := range []string{fmt.Sprintf(settleSQL, segments), "CHECKPOINT"} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("settle server: %w", err)
 		}
