@@ -25,6 +25,7 @@ type Config struct {
 	Held     int           // webhooks held for a replay
 	Bytes    int           // size of a body
 	Lanes    int           // repositories that webhooks come from
+	Fresh    bool          // webhooks are held in tables that never had a row (settle.go)
 
 	PassConnections   int // of the sender while webhooks are passed
 	HoldConnections   int // of the sender while they are held, and of the single INSERTs

@@ -28,9 +28,6 @@ const (
 
 func (s *stage) newHold(ctx context.Context) (*hold, error) {
 	h := &hold{config: s.config, database: s.databaseCPU, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
-	if err := s.settle(ctx, 2*time.Duration(s.config.Rounds)*(warm+s.config.Turn)); err != nil {
-		return nil, err
-	}
 	nobody, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -45,8 +42,17 @@ func (s *stage) newHold(ctx context.Context) (*hold, error) {
 	if _, err := h.post(ctx, load.Spec{Count: s.config.Lanes}, 1); err != nil {
 		return nil, err
 	}
-	h.inserts, err = s.newInserters(ctx, h.queue)
-	return h, err
+	if h.inserts, err = s.newInserters(ctx, h.queue); err != nil {
+		return nil, err
+	}
+	// Both tables are as large before a turn as after the last one.
+	turns := time.Duration(s.config.Rounds) * (warm + s.config.Turn)
+	for _, conn := range []*pgx.Conn{h.queue, h.inserts[0].(*inserter).conn} {
+		if err := s.makeRoom(ctx, conn, turns); err != nil {
+			return nil, err
+		}
+	}
+	return h, s.makeSegments(ctx, 2*turns)
 }
 
 func (h *hold) round(ctx context.Context, number int, r *Report) error {

@@ -55,6 +55,11 @@ func (s *stage) newInserters(ctx context.Context, queue *pgx.Conn) (all []load.S
 		}
 		all = append(all, &inserter{conn: conn, rows: rows, next: i})
 	}
+	for range rows { // as many as the sidecar's queue has
+		if err := all[0].Send(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return all, nil
 }
 

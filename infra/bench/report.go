@@ -50,6 +50,8 @@ type Figures struct {
 	// database server.
 	CPU         float64 `json:"cpuMicros,omitempty"`
 	DatabaseCPU float64 `json:"databaseCpuMicros,omitempty"`
+	// and of the bench itself, which sends: what measuring takes of the machine.
+	SenderCPU float64 `json:"senderCpuMicros,omitempty"`
 }
 
 // Ratio compares a row with another, turn by turn of the same round.
@@ -121,6 +123,7 @@ func (r *Report) conclude() {
 			row.Figures = Figures{
 				Rate: row.median(rate), CPU: row.median(cpu),
 				DatabaseCPU: row.median(func(f Figures) float64 { return f.DatabaseCPU }),
+				SenderCPU:   row.median(func(f Figures) float64 { return f.SenderCPU }),
 				P50:         row.median(func(f Figures) float64 { return f.P50 }),
 				P99:         row.median(func(f Figures) float64 { return f.P99 }),
 			}
@@ -141,7 +144,8 @@ func (r *Report) conclude() {
 }
 
 func figures(got *load.Result) Figures {
-	return Figures{Rate: got.Rate(), P50: micros(got.Percentile(0.5)), P99: micros(got.Percentile(0.99))}
+	return Figures{Rate: got.Rate(), P50: micros(got.Percentile(0.5)), P99: micros(got.Percentile(0.99)),
+		SenderCPU: each(got.Own, got.Answered)}
 }
 
 // each is the part of d, in microseconds, that falls to one of n.

@@ -69,42 +69,6 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 	return s.examine(ctx)
 }
 
-// settled are the settings of a server that is meant to take such a load. With
-// less WAL it would be at a checkpoint all the time, of which PostgreSQL itself
-// warns (https://www.postgresql.org/docs/15/wal-configuration.html).
-var settled = map[string]string{"max_wal_size": "4GB", "min_wal_size": "3GB"}
-
-const (
-	settleSQL = `
-DO $$ BEGIN
-	FOR i IN 1..%d LOOP
-		PERFORM pg_logical_emit_message(false, 'bench', 'a record'), pg_switch_wal();
-	END LOOP;
-END $$`
-	segmentsEach = 6   // a second of load, 16 MB each
-	segmentsMost = 180 // below min_wal_size
-)
-
-// settle gives our server the WAL segments, for so much load, that one has which
-// has run for a while: it writes over old ones, where a new server fills each
-// with zeros first.
-func (s *stage) settle(ctx context.Context, load time.Duration) error {
-	if s.server == nil {
-		return nil
-	}
-	conn, err := s.connect(ctx, s.database)
-	if err != nil {
-		return err
-	}
-	segments := min(1+int(load.Seconds()*segmentsEach), segmentsMost)
-	for _, sql := range []string{fmt.Sprintf(settleSQL, segments), "CHECKPOINT"} {
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("settle server: %w", err)
-		}
-	}
-	return nil
-}
-
 // build builds the programs that were not given.
 func (s *stage) build(ctx context.Context) error {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()

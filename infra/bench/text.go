@@ -12,10 +12,10 @@ func Text(out io.Writer, r *Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, s := range r.Sections {
 		fmt.Fprintf(w, "\n%s\n", s.Name)
-		fmt.Fprintln(w, "\tper second\tp50\tp99\tCPU each\t+database\tratio\t(rounds)\t")
+		fmt.Fprintln(w, "\tper second\tp50\tp99\tCPU each\t+database\t+sender\tratio\t(rounds)\t")
 		for _, row := range s.Rows {
 			f := row.Figures
-			fmt.Fprintf(w, "%s\t%.0f\t%s\t%s\t%s\t%s\t%s\n", row.Name, f.Rate, milli(f.P50), milli(f.P99), micro(f.CPU), micro(f.DatabaseCPU), row.Ratio)
+			fmt.Fprintf(w, "%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, f.Rate, milli(f.P50), milli(f.P99), micro(f.CPU), micro(f.DatabaseCPU), micro(f.SenderCPU), row.Ratio)
 		}
 	}
 	fmt.Fprintf(w, "\nMedians of %d rounds in %.0f s, bodies of %d bytes; %s/%s, %d CPUs, %s, PostgreSQL %s.\n",

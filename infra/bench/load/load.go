@@ -3,17 +3,20 @@
 // many were acknowledged and how long they took.
 //
 // It costs as little as it can, because it shares the machine with what it
-// measures: requests are made beforehand, and of an answer only the status and
-// the length are read. It must never count what was not acknowledged, and it
-// knows nothing of who answers. Package bench calls it.
+// measures: requests are made beforehand, of an answer only the status and the
+// length are read, and on Linux one goroutine serves all connections. It must
+// never count what was not acknowledged, and it knows nothing of who answers.
+// Package bench calls it.
 package load
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -41,6 +44,7 @@ type Result struct {
 	Elapsed  time.Duration   // the measured time
 	Latency  []time.Duration // of what was answered in it, lowest first
 	Used     []time.Duration // in it, by the meters
+	Own      time.Duration   // CPU time in it of this process, which sends
 }
 
 // Rate is the answers a second.
@@ -59,11 +63,14 @@ func (s Spec) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 30*time.Second+s.Warm+s.Measure+time.Duration(s.Count)*10*time.Millisecond)
 }
 
+// worker keeps one sender or several busy until no more is to be sent.
+type worker func(context.Context, *run, *tally) error
+
 // run is one Run under way.
 type run struct {
 	measuring, ending atomic.Bool
 	left              atomic.Int64 // webhooks that may still be sent
-	tallies           []tally      // one for each sender
+	tallies           []tally      // one for each worker
 }
 
 type tally struct {
@@ -76,7 +83,15 @@ type tally struct {
 func Run(ctx context.Context, spec Spec, senders []Sender) (*Result, error) {
 	ctx, cancel := spec.bound(ctx)
 	defer cancel()
-	r := &run{tallies: make([]tally, len(senders))}
+	workers := make([]worker, len(senders))
+	for i, s := range senders {
+		workers[i] = func(ctx context.Context, r *run, t *tally) error { return r.loop(ctx, s, t) }
+	}
+	return work(ctx, spec, workers)
+}
+
+func work(ctx context.Context, spec Spec, workers []worker) (*Result, error) {
+	r := &run{tallies: make([]tally, len(workers))}
 	r.left.Store(1 << 62)
 	if spec.Count > 0 {
 		r.left.Store(int64(spec.Count))
@@ -84,15 +99,16 @@ func Run(ctx context.Context, spec Spec, senders []Sender) (*Result, error) {
 	}
 	var wait sync.WaitGroup
 	begin := func() {
-		for i, s := range senders {
-			wait.Go(func() { r.loop(ctx, s, &r.tallies[i]) })
+		for i, w := range workers {
+			wait.Go(func() { r.work(ctx, w, &r.tallies[i]) })
 		}
 	}
 	if spec.Count == 0 {
 		begin()
 		sleep(ctx, spec.Warm)
 	}
-	before, beforeErr := Read(spec.Meters)
+	meters := append(slices.Clip(spec.Meters), own)
+	before, beforeErr := Read(meters)
 	started := time.Now()
 	if spec.Count > 0 {
 		begin()
@@ -103,7 +119,7 @@ func Run(ctx context.Context, spec Spec, senders []Sender) (*Result, error) {
 		r.measuring.Store(false)
 	}
 	elapsed := time.Since(started)
-	used, afterErr := Read(spec.Meters)
+	used, afterErr := Read(meters)
 	r.ending.Store(true)
 	wait.Wait()
 	if err := errors.Join(beforeErr, afterErr, r.failed(), ctx.Err()); err != nil {
@@ -115,23 +131,37 @@ func Run(ctx context.Context, spec Spec, senders []Sender) (*Result, error) {
 	return r.result(elapsed, used), nil
 }
 
-// loop is a sender's goroutine.
-func (r *run) loop(ctx context.Context, s Sender, t *tally) {
+func (r *run) work(ctx context.Context, w worker, t *tally) {
 	t.latency = make([]time.Duration, 0, 1<<14)
-	for !r.ending.Load() && r.left.Add(-1) >= 0 {
-		sent := time.Now()
-		if t.err = s.Send(ctx); t.err != nil {
-			r.ending.Store(true) // the others need not go on
-			return
-		}
-		t.total++
-		if r.measuring.Load() {
-			t.latency = append(t.latency, time.Since(sent))
-		}
+	if t.err = w(ctx, r, t); t.err != nil {
+		r.ending.Store(true) // the others need not go on
 	}
 }
 
-// failed returns the senders' first error: the others' say the same.
+// loop is the worker with one sender.
+func (r *run) loop(ctx context.Context, s Sender, t *tally) error {
+	for r.more() {
+		sent := time.Now()
+		if err := s.Send(ctx); err != nil {
+			return err
+		}
+		r.count(t, time.Since(sent))
+	}
+	return nil
+}
+
+// more reports whether one more webhook is to be sent.
+func (r *run) more() bool { return !r.ending.Load() && r.left.Add(-1) >= 0 }
+
+// count counts one that was acknowledged.
+func (r *run) count(t *tally, latency time.Duration) {
+	t.total++
+	if r.measuring.Load() {
+		t.latency = append(t.latency, latency)
+	}
+}
+
+// failed returns the workers' first error: the others' say the same.
 func (r *run) failed() error {
 	for i := range r.tallies {
 		if err := r.tallies[i].err; err != nil {
@@ -142,7 +172,8 @@ func (r *run) failed() error {
 }
 
 func (r *run) result(elapsed time.Duration, used []time.Duration) *Result {
-	result := &Result{Elapsed: elapsed, Used: used}
+	last := len(used) - 1
+	result := &Result{Elapsed: elapsed, Used: used[:last], Own: used[last]}
 	for _, t := range r.tallies {
 		result.Latency = append(result.Latency, t.latency...)
 		result.Total += t.total
@@ -162,6 +193,14 @@ func Read(meters []Meter) (sums []time.Duration, err error) {
 		sums = append(sums, sum)
 	}
 	return sums, nil
+}
+
+func own() (time.Duration, error) {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0, fmt.Errorf("read own CPU time: %w", err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), nil
 }
 
 func sleep(ctx context.Context, d time.Duration) {

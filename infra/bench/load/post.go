@@ -1,13 +1,13 @@
 package load
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 )
 
 // Target says where webhooks are posted.
@@ -22,85 +22,88 @@ type Target struct {
 func Post(ctx context.Context, spec Spec, to Target) (*Result, error) {
 	ctx, cancel := spec.bound(ctx)
 	defer cancel()
-	var senders []Sender
-	for i := range to.Connections {
-		p, err := dial(ctx, to, i)
-		if err != nil {
-			return nil, fmt.Errorf("post to %s: %w", to.Addr, err)
-		}
-		defer p.conn.Close()
-		// Reading knows no context: a connection that hangs is closed.
-		defer context.AfterFunc(ctx, func() { p.conn.Close() })()
-		senders = append(senders, p)
-	}
-	result, err := Run(ctx, spec, senders)
+	result, err := post(ctx, spec, to)
 	if err != nil {
 		return nil, fmt.Errorf("post to %s: %w", to.Addr, err)
 	}
 	return result, nil
 }
 
-// poster is one connection.
-type poster struct {
-	conn     net.Conn
-	reader   *bufio.Reader
-	requests []Request // its own copies: each send changes the delivery id
-	next     int
-}
-
-func dial(ctx context.Context, to Target, number int) (*poster, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", to.Addr)
+func dial(ctx context.Context, to Target) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	p := &poster{conn: conn, reader: bufio.NewReaderSize(conn, 4096), next: number}
+	return conn, nil
+}
+
+// exchanges are the requests and answers of one connection.
+type exchanges struct {
+	requests []Request // copies: each send changes the delivery id
+	next     int
+	sent     time.Time
+	head     []byte // of the answer, as far as it has come
+	inBody   bool
+	missing  int // of the answer's body
+}
+
+func newExchanges(to Target, number int) *exchanges {
+	x := &exchanges{next: number}
 	for _, request := range to.Requests {
-		p.requests = append(p.requests, request.clone())
+		x.requests = append(x.requests, request.clone())
 	}
-	return p, nil
+	return x
 }
 
-// Send posts one webhook and reads its answer.
-func (p *poster) Send(context.Context) error {
-	request := &p.requests[p.next%len(p.requests)]
-	p.next++
+// begin returns the next request, which is to be sent at once.
+func (x *exchanges) begin() []byte {
+	request := &x.requests[x.next%len(x.requests)]
+	x.next++
 	request.renew()
-	if _, err := p.conn.Write(request.bytes); err != nil {
-		return fmt.Errorf("write request: %w", err)
-	}
-	return p.readAnswer()
+	x.sent = time.Now()
+	return request.bytes
 }
 
-// readAnswer reads one answer to its end. It wants a 2xx with a Content-Length.
-func (p *poster) readAnswer() error {
-	line, err := p.reader.ReadSlice('\n')
-	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+const maxHead = 16 << 10 // of an answer
+
+// took takes what has come of the answer, and reports whether that is all.
+func (x *exchanges) took(b []byte) (whole bool, err error) {
+	if !x.inBody {
+		x.head = append(x.head, b...)
+		end := bytes.Index(x.head, []byte("\r\n\r\n"))
+		if end < 0 {
+			if len(x.head) > maxHead {
+				return false, errors.New("answer's head does not end")
+			}
+			return false, nil
+		}
+		if x.missing, err = readHead(x.head[:end]); err != nil {
+			return false, err
+		}
+		b, x.head, x.inBody = x.head[end+len("\r\n\r\n"):], x.head[:0], true
 	}
+	if x.missing -= len(b); x.missing < 0 {
+		return false, errors.New("more came than the answer's Content-Length")
+	}
+	x.inBody = x.missing > 0
+	return !x.inBody, nil
+}
+
+// readHead returns the body's length. It wants a 2xx with a Content-Length.
+func readHead(head []byte) (length int, err error) {
+	line, fields, _ := bytes.Cut(head, []byte("\r\n"))
 	if len(line) < len("HTTP/1.1 200") || line[len("HTTP/1.1 ")] != '2' {
-		return fmt.Errorf("answered %q", bytes.TrimSpace(line))
+		return 0, fmt.Errorf("answered %q", line)
 	}
-	length := -1
-	for {
-		if line, err = p.reader.ReadSlice('\n'); err != nil {
-			return fmt.Errorf("read answer's head: %w", err)
-		}
-		if len(line) <= 2 {
-			break
-		}
-		const name = "content-length:"
+	const name = "content-length:"
+	for len(fields) > 0 {
+		line, fields, _ = bytes.Cut(fields, []byte("\r\n"))
 		if len(line) > len(name) && bytes.EqualFold(line[:len(name)], []byte(name)) {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(line[len(name):]))); err != nil {
-				return fmt.Errorf("read answer's length: %w", err)
+				return 0, fmt.Errorf("read answer's length: %w", err)
 			}
+			return length, nil
 		}
 	}
-	if length < 0 {
-		return errors.New("answer has no Content-Length")
-	}
-	if _, err := p.reader.Discard(length); err != nil {
-		return fmt.Errorf("read answer's body: %w", err)
-	}
-	return nil
+	return 0, errors.New("answer has no Content-Length")
 }

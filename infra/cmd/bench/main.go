@@ -67,6 +67,7 @@ func command() *cobra.Command {
 	f.IntVar(&c.Held, "held", c.Held, "webhooks held for a replay")
 	f.IntVar(&c.Bytes, "bytes", c.Bytes, "size of a body")
 	f.IntVar(&c.Lanes, "lanes", c.Lanes, "repositories that webhooks come from, each a lane")
+	f.BoolVar(&c.Fresh, "fresh", false, "hold into tables that never had a row, rather than into ones in service")
 	f.StringVar(&output, "output", "text", "text or json")
 	f.StringVar(&c.Sidecar, "sidecar", "", "the sidecar's binary (built from the workspace)")
 	f.StringVar(&c.App, "app", "", "the app's binary (built from the workspace)")
