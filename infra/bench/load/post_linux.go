@@ -130,13 +130,13 @@ func (p *poller) run(ctx context.Context, r *run, t *tally) error {
 func (p *poller) wait() (n int, err error) {
 	got, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.epoll),
 		uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), pollLimit, 0, 0)
-	switch errno {
-	case 0:
-		return int(got), nil
-	case syscall.EINTR:
+	if errno == syscall.EINTR {
 		return 0, nil
 	}
-	return 0, errno
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(got), nil
 }
 
 // serve does what can be done on a connection without waiting.
