@@ -51,8 +51,8 @@ func (in *Ingress) take(ctx context.Context, route *route, head webhook.Head, b 
 	a.lane = in.lane(a.hook.Source, b.bytes)
 	a.hook.Lane = a.lane
 	patience := now.Add(min(maxPatience, route.Budget/5))
-	for {
-		verdict, opened := a.enter(ctx.Err() == nil && time.Now().Before(patience))
+	for patient := true; ; patient = ctx.Err() == nil && time.Now().Before(patience) {
+		verdict, opened := a.enter(patient)
 		switch verdict {
 		case gate.Forward:
 			if !a.retry {

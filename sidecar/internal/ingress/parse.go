@@ -18,7 +18,10 @@ type request struct {
 // every respect: net/http decides about that, so that no two parsers have to
 // agree on anything odd.
 func (in *Ingress) parse(head []byte, peer string) (q request, plain bool) {
-	line, fields, _ := bytes.Cut(head[:len(head)-2], crlf)
+	line, fields, ok := cutLine(head[:len(head)-2])
+	if !ok {
+		return q, false
+	}
 	target, ok := bytes.CutPrefix(line, []byte("POST "))
 	if !ok {
 		return q, false
@@ -36,7 +39,7 @@ func (in *Ingress) parse(head []byte, peer string) (q request, plain bool) {
 	}
 	c := webhook.Begin("POST", string(target), string(host), nil)
 	for len(fields) > 0 {
-		line, fields, _ = bytes.Cut(fields, crlf)
+		line, fields, _ = cutLine(fields)
 		c.Line(line[:bytes.IndexByte(line, ':')], line)
 	}
 	q.head = c.Finish(peer)
@@ -48,12 +51,14 @@ func (q *request) scan(fields []byte) (host []byte, ok bool) {
 	q.length = -1
 	for len(fields) > 0 {
 		var line []byte
-		line, fields, _ = bytes.Cut(fields, crlf)
+		if line, fields, ok = cutLine(fields); !ok {
+			return nil, false
+		}
 		colon := bytes.IndexByte(line, ':')
 		if colon <= 0 || !webhook.IsToken(line[:colon]) || !plainValue(line[colon+1:]) {
 			return nil, false
 		}
-		name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
+		name, value := line[:colon], trimBlanks(line[colon+1:])
 		switch len(name) {
 		case 4:
 			if bytes.EqualFold(name, []byte("host")) {
@@ -76,7 +81,7 @@ func (q *request) scan(fields []byte) (host []byte, ok bool) {
 				}
 			}
 		case 2, 6, 7, 17: // te, expect, trailer, upgrade, transfer-encoding
-			if webhook.Stripped(string(name)) {
+			if webhook.Stripped(name) {
 				return nil, false
 			}
 		}
@@ -98,7 +103,25 @@ func (q *request) setLength(digits []byte) bool {
 	return true
 }
 
-var crlf = []byte("\r\n")
+// cutLine cuts the first line from b. It returns false when that ends in
+// anything but CRLF.
+func cutLine(b []byte) (line, rest []byte, ok bool) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 1 || b[i-1] != '\r' {
+		return nil, nil, false
+	}
+	return b[:i-1], b[i+1:], true
+}
+
+func trimBlanks(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for n := len(b); n > 0 && (b[n-1] == ' ' || b[n-1] == '\t'); n-- {
+		b = b[:n-1]
+	}
+	return b
+}
 
 // plainTarget reports whether t is an origin-form target that net/http would
 // route by the very same bytes.

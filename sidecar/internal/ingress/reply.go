@@ -79,12 +79,15 @@ func answerReply(a senders.Answer) reply {
 	return r
 }
 
+var crlf = []byte("\r\n")
+
 const writeTimeout = 30 * time.Second // for each write to the sender
 
 // writeTo writes the reply to a plain HTTP/1.1 connection.
 func (r *reply) writeTo(nc net.Conn, closing bool) error {
 	pooled := replies.Get().(*[]byte)
 	defer replies.Put(pooled)
+	now := time.Now()
 	b := append((*pooled)[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(r.status), 10)
 	b = append(b, ' ')
@@ -100,7 +103,7 @@ func (r *reply) writeTo(nc net.Conn, closing bool) error {
 	length := r.length
 	if r.exchange == nil {
 		length = int64(len(r.body))
-		b = append(time.Now().UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat), "\r\n"...)
+		b = appendDate(b, now)
 	}
 	switch {
 	case r.status == http.StatusNoContent || r.status == http.StatusNotModified:
@@ -110,7 +113,7 @@ func (r *reply) writeTo(nc net.Conn, closing bool) error {
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
 	b = append(b, "\r\n"...)
-	nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	nc.SetWriteDeadline(now.Add(writeTimeout))
 	defer func() { *pooled = b[:0] }()
 	if r.exchange == nil {
 		b = append(b, r.body...)

@@ -29,7 +29,7 @@ func Begin(method, uri, host string, connection []string) *Capture {
 // Field takes the next field; what ends at this hop or bears Sluice's own name
 // is left out.
 func (c *Capture) Field(name, value string) {
-	if Stripped(name) || len(name) == 4 && strings.EqualFold(name, "host") {
+	if Stripped(name) || equalFold(name, "host") {
 		return
 	}
 	for _, d := range c.drop {
@@ -37,31 +37,37 @@ func (c *Capture) Field(name, value string) {
 			return
 		}
 	}
-	if len(name) > 12 && (name[0] == 'X' || name[0] == 'x') && strings.EqualFold(name[:12], "x-forwarded-") {
-		switch strings.ToLower(name[12:]) {
-		case "for":
+	if forwarded(name) {
+		switch kind := name[len(forwardedPrefix):]; {
+		case equalFold(kind, "for"):
 			if c.forwarded != "" {
 				c.forwarded += ", "
 			}
 			c.forwarded += value
 			return
-		case "proto":
+		case equalFold(kind, "proto"):
 			c.proto = true
-		case "host":
+		case equalFold(kind, "host"):
 			c.host = true
 		}
 	}
 	c.head = c.head.Add(name, value)
 }
 
+const forwardedPrefix = "x-forwarded-"
+
+func forwarded[T string | []byte](name T) bool {
+	return len(name) > len(forwardedPrefix) && equalFold(name[:len(forwardedPrefix)], forwardedPrefix)
+}
+
 // Line takes the next field as the line it was received as, without its end.
 // name is the part before the colon.
 func (c *Capture) Line(name, line []byte) {
-	if len(c.drop) > 0 || len(name) > 12 && (name[0] == 'X' || name[0] == 'x') {
+	if len(c.drop) > 0 || forwarded(name) {
 		c.Field(string(name), strings.TrimSpace(string(line[len(name)+1:])))
 		return
 	}
-	if Stripped(string(name)) || len(name) == 4 && equalFold(name, "host") {
+	if Stripped(name) || equalFold(name, "host") {
 		return
 	}
 	c.head = append(append(c.head, line...), '\r', '\n')
@@ -92,12 +98,15 @@ func (c *Capture) Finish(peer string) Head {
 // URL returns the address that the sender used, as far as those before this
 // process have told it.
 func (h Head) URL() string {
-	scheme, host := h.Get("X-Forwarded-Proto"), h.Get("X-Forwarded-Host")
-	if scheme == "" {
-		scheme = "http"
+	scheme, _ := h.first("X-Forwarded-Proto")
+	if len(scheme) == 0 {
+		scheme = []byte("http")
 	}
-	if host == "" {
-		host = h.Get("Host")
+	host, _ := h.first("X-Forwarded-Host")
+	if len(host) == 0 {
+		host, _ = h.first("Host")
 	}
-	return scheme + "://" + host + h.URI()
+	u := make([]byte, 0, 256)
+	u = append(append(append(u, scheme...), "://"...), host...)
+	return string(append(u, h.uri()...))
 }

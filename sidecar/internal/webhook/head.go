@@ -54,7 +54,7 @@ func (h Head) Set(name, value string) Head {
 // Get returns the first value of the named field, "" when there is none.
 func (h Head) Get(name string) string {
 	v, _ := h.first(name)
-	return v
+	return string(v)
 }
 
 // Has reports whether the field is there, be it empty.
@@ -63,16 +63,16 @@ func (h Head) Has(name string) bool {
 	return ok
 }
 
-func (h Head) first(name string) (string, bool) {
+func (h Head) first(name string) ([]byte, bool) {
 	_, rest := cutLine(h)
 	for len(rest) > 0 {
 		var line []byte
 		line, rest = cutLine(rest)
 		if n := len(name); len(line) > n && line[n] == ':' && equalFold(line[:n], name) {
-			return string(bytes.TrimSpace(line[n+1:])), true
+			return bytes.TrimSpace(line[n+1:]), true
 		}
 	}
-	return "", false
+	return nil, false
 }
 
 // Values returns every value of the named field in the order received.
@@ -109,11 +109,13 @@ func (h Head) Method() string {
 }
 
 // URI returns the request target, "" when the head is unreadable.
-func (h Head) URI() string {
+func (h Head) URI() string { return string(h.uri()) }
+
+func (h Head) uri() []byte {
 	line, _ := cutLine(h)
 	_, rest, _ := bytes.Cut(line, space)
 	uri, _, _ := bytes.Cut(rest, space)
-	return string(uri)
+	return uri
 }
 
 // Check returns an error that wraps ErrHead unless the head can be sent as it
@@ -136,7 +138,7 @@ func (h Head) Check() error {
 		if bytes.ContainsAny(value, "\r\n\x00") {
 			return fmt.Errorf("%w: bad value of %s", ErrHead, name)
 		}
-		if Stripped(string(name)) {
+		if Stripped(name) {
 			return fmt.Errorf("%w: field %s does not belong in a stored head", ErrHead, name)
 		}
 	}
@@ -146,50 +148,56 @@ func (h Head) Check() error {
 // Stripped reports whether a field never reaches the app as received: it
 // belongs to one connection (RFC 9110, 7.6.1), is written anew (Content-Length),
 // or bears a name that only Sluice may give.
-func Stripped(name string) bool {
+func Stripped[T string | []byte](name T) bool {
 	if Reserved(name) {
 		return true
 	}
 	switch len(name) {
 	case 2:
-		return strings.EqualFold(name, "te")
+		return equalFold(name, "te")
 	case 6:
-		return strings.EqualFold(name, "expect")
+		return equalFold(name, "expect")
 	case 7:
-		return strings.EqualFold(name, "trailer") || strings.EqualFold(name, "upgrade")
+		return equalFold(name, "trailer") || equalFold(name, "upgrade")
 	case 10:
-		return strings.EqualFold(name, "connection") || strings.EqualFold(name, "keep-alive")
+		return equalFold(name, "connection") || equalFold(name, "keep-alive")
 	case 14:
-		return strings.EqualFold(name, "content-length")
+		return equalFold(name, "content-length")
 	case 16:
-		return strings.EqualFold(name, "proxy-connection")
+		return equalFold(name, "proxy-connection")
 	case 17:
-		return strings.EqualFold(name, "transfer-encoding")
+		return equalFold(name, "transfer-encoding")
 	}
 	return false
 }
 
 // Reserved reports whether only Sluice may give a field of that name to the
 // app. An underscore counts as a hyphen: CGI, WSGI and Rack make no difference.
-func Reserved(name string) bool {
-	return len(name) > 7 && strings.EqualFold(name[:6], "sluice") && (name[6] == '-' || name[6] == '_')
+func Reserved[T string | []byte](name T) bool {
+	return len(name) > 7 && equalFold(name[:6], "sluice") && (name[6] == '-' || name[6] == '_')
 }
 
 // IsToken reports whether b is a field name or a method (RFC 9110, 5.6.2).
 func IsToken(b []byte) bool {
 	for _, c := range b {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || bytes.IndexByte(tokenMarks, c) >= 0) {
+		if !tokenBytes[c] {
 			return false
 		}
 	}
 	return len(b) > 0
 }
 
+var tokenBytes = func() (in [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		in[c] = true
+	}
+	return in
+}()
+
 var (
-	crlf       = []byte("\r\n")
-	colon      = []byte(":")
-	space      = []byte(" ")
-	tokenMarks = []byte("!#$%&'*+-.^_`|~")
+	crlf  = []byte("\r\n")
+	colon = []byte(":")
+	space = []byte(" ")
 )
 
 func cutLine(b []byte) (line, rest []byte) {
@@ -204,21 +212,22 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
-func equalFold(b []byte, s string) bool {
-	if len(b) != len(s) {
+// equalFold compares names of fields, which are ASCII.
+func equalFold[T string | []byte](a T, b string) bool {
+	if len(a) != len(b) {
 		return false
 	}
 	for i := range b {
-		x, y := b[i], s[i]
-		if 'A' <= x && x <= 'Z' {
-			x += 'a' - 'A'
-		}
-		if 'A' <= y && y <= 'Z' {
-			y += 'a' - 'A'
-		}
-		if x != y {
+		if lower(a[i]) != lower(b[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
