@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"sluice/infra/postgres"
 	"sluice/sidecar/internal/webhook"
 )
@@ -385,5 +386,68 @@ func TestOpenHidesPassword(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), Config{URL: "postgres://h/d", Instance: uuid.NewString(), Keys: [][]byte{{1}}}); err == nil {
 		t.Error("a short key was taken")
+	}
+}
+
+// The first batch that meets a copy is written a second time, in the way that
+// takes one; so are the next ones at once.
+func TestABatchMeetsActiveRows(t *testing.T) {
+	t.Run("prepared", func(t *testing.T) { batchMeetsActiveRows(t, false) })
+	t.Run("described", func(t *testing.T) { batchMeetsActiveRows(t, true) })
+}
+
+func batchMeetsActiveRows(t *testing.T, off bool) {
+	url := postgres.New(t)
+	s, db := open(t, url), sqlConn(t, url)
+	s.planned.off.Store(off)
+	for n := range 3 {
+		mustAppend(t, s, hook("lane", n))
+	}
+	first := query[int64](t, db, `SELECT id FROM webhook_queue ORDER BY id`)
+	if s.copies.expected() {
+		t.Fatal("copies are expected before one was met")
+	}
+	insert := func(from, to int) (rows []stored, batch []*entry) {
+		t.Helper()
+		for n := from; n < to; n++ {
+			e, err := s.entry(hook("lane", n), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			batch = append(batch, e)
+		}
+		if err := s.pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) (err error) {
+			rows, err = s.insertBatch(t.Context(), c, batch)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return rows, batch
+	}
+	insert(3, 5)
+	if s.copies.expected() {
+		t.Error("new rows were taken for copies")
+	}
+	for _, known := range []int{4, 6} { // of webhooks 1 to 6
+		rows, batch := insert(1, 7)
+		for i, row := range rows {
+			if isCopy := row.sluiceID != batch[i].id; isCopy != (i < known) {
+				t.Errorf("webhook %d is a copy: %v", i+1, isCopy)
+			}
+		}
+		if rows[0].id != first[1] || rows[1].id != first[2] {
+			t.Errorf("copies are answered with rows %d and %d, want %v", rows[0].id, rows[1].id, first[1:])
+		}
+		if !s.copies.expected() {
+			t.Error("copies are not expected after one was met")
+		}
+	}
+	got := query[string](t, db, `SELECT concat_ws(' ', delivery_id, dup_count) FROM webhook_queue ORDER BY id`)
+	if len(got) != 7 || !strings.HasSuffix(got[0], " 0") || !strings.HasSuffix(got[1], " 2") || !strings.HasSuffix(got[6], " 1") {
+		t.Errorf("rows %q", got)
+	}
+	s.copies.until.Store(time.Now().UnixNano())
+	if s.copies.expected() {
+		t.Error("copies are expected for ever")
 	}
 }

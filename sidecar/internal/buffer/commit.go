@@ -40,6 +40,7 @@ func (s *Store) commit(ctx context.Context, batch []*entry) {
 			s.divide(ctx, batch, err)
 			return
 		}
+		s.copies.expect() // the rows themselves, when only the answer was lost
 		s.refresh(err, ctx.Err() == nil)
 		if try == 0 {
 			s.config.Log.WarnContext(ctx, "Append to PostgreSQL failed, trying again", "err", err, "rows", len(batch))

@@ -69,6 +69,7 @@ type Store struct {
 	pool, vital *pgxpool.Pool
 
 	planned  planned
+	copies   copies
 	seq      atomic.Int64
 	lastBeat atomic.Int64 // nanoseconds since opened, 0 before the first
 	noJudge  atomic.Int64 // until then nobody is declared dead
