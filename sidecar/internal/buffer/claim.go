@@ -48,7 +48,9 @@ const (
 // The lanes of the held buckets are found by one index probe each, so neither a
 // long backlog nor a skipped lane of any length is read through. Nothing behind
 // an awaited row of its lane is picked. The lease is checked by the statement
-// itself: a claim that arrives late takes nothing.
+// itself: a claim that arrives late takes nothing. The rows in hand are asked for
+// as a subquery, which is hashed once: an array that is a parameter is searched
+// from end to end for each row.
 const claimSQL = `
 WITH RECURSIVE held AS MATERIALIZED (
 	SELECT l.bucket, l.epoch FROM webhook_leases l
@@ -74,7 +76,7 @@ WITH RECURSIVE held AS MATERIALIZED (
 		SELECT q.id, CASE WHEN q.body_size <= $9 THEN q.body_size ELSE 0 END AS size
 		FROM webhook_queue q
 		WHERE q.bucket = l.bucket AND q.lane = l.lane AND q.` + active + `
-			AND q.id < awaited.id AND q.id <> ALL ($5::bigint[])
+			AND q.id < awaited.id AND q.id NOT IN (SELECT unnest($5::bigint[]))
 		ORDER BY q.id LIMIT $7) AS r
 	WHERE l.lane <> ALL ($4::text[])
 	ORDER BY r.id LIMIT $6

@@ -67,13 +67,16 @@ func (r *Replay) settle(ctx context.Context) error {
 		r.marking.Unlock()
 		return err
 	}
-	r.release(marks)
-	poke(r.look)
+	if r.release(marks) {
+		poke(r.look)
+	}
 	return nil
 }
 
-// release takes settled rows out of hand.
-func (r *Replay) release(marks []mark) {
+// release takes settled rows out of hand, and reports whether a lane may be
+// empty now. One of which there are rows in memory is not: asking the buffer
+// about those after each flush cost it as much as the claims.
+func (r *Replay) release(marks []mark) (ended bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range marks {
@@ -90,8 +93,13 @@ func (r *Replay) release(marks []mark) {
 		}
 		delete(r.hand, m.outcome.QueueID)
 		r.bytes -= m.hand.bytes
+		// A lane may not have taken the row that it has just marked from its list.
+		if l := r.lanes[m.hand.row.Webhook.Lane]; l == nil || len(l.rows) <= 1 {
+			ended = true
+		}
 	}
 	if len(r.lanes) == 0 {
 		poke(r.kick) // nothing in memory: ask whether there is more
 	}
+	return ended
 }
