@@ -45,7 +45,7 @@ func (s *stage) newHold(ctx context.Context) (*hold, error) {
 	if h.inserts, err = s.newInserters(ctx, h.queue); err != nil {
 		return nil, err
 	}
-	// Both tables are as large before a turn as after the last one.
+	// So neither table grows while it is written to, if rates are as foreseen.
 	turns := time.Duration(s.config.Rounds) * (warm + s.config.Turn)
 	for _, conn := range []*pgx.Conn{h.queue, h.inserts[0].(*inserter).conn} {
 		if err := s.makeRoom(ctx, conn, turns); err != nil {

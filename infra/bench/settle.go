@@ -11,8 +11,8 @@ import (
 // What is measured on a server and a table of a minute's age is the price of
 // growing: every page is appended to its file as zeros before it is written, and
 // so is every piece of WAL. A queue in service writes where rows and WAL of the
-// past were, so ours are given a past. Both contenders have the same one. Config.Fresh leaves
-// out that of the tables.
+// past were, so ours are given a past. Both contenders have the same one.
+// Config.Fresh leaves out that of the tables.
 
 // settled are the settings of a server that is meant to take such a load. With
 // less WAL it would be at a checkpoint all the time, of which PostgreSQL itself
@@ -64,10 +64,10 @@ FROM (SELECT * FROM webhook_queue WHERE status = 'pending' LIMIT 1) AS w, genera
 // makeRoom leaves in a queue the room of rows that were there and were deleted,
 // as retention does, for so much load.
 func (s *stage) makeRoom(ctx context.Context, queue *pgx.Conn, load time.Duration) error {
-	rows := min(int(load.Seconds()*roomEach), roomMost)
 	if s.config.Fresh {
 		return nil
 	}
+	rows := min(int(load.Seconds()*roomEach), roomMost)
 	s.config.Progress(fmt.Sprintf("making room for %d rows", rows))
 	for _, step := range []struct {
 		sql  string

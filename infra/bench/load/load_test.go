@@ -64,6 +64,18 @@ func TestPostCount(t *testing.T) {
 	}
 }
 
+// A request that is larger than the socket's buffer goes out in pieces.
+func TestPostLarge(t *testing.T) {
+	r, addr := receive(t, http.StatusOK)
+	got, err := Post(t.Context(), Spec{Count: 6}, Target{Addr: addr, Connections: 2, Requests: GitHub(2, 8<<20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Total != 6 || len(r.seen) != 6 || r.forged > 0 {
+		t.Errorf("answered %d, seen %d, forged %d", got.Total, len(r.seen), r.forged)
+	}
+}
+
 func TestPostMeasuresItsTime(t *testing.T) {
 	r, addr := receive(t, http.StatusOK)
 	var reads time.Duration
@@ -75,6 +87,9 @@ func TestPostMeasuresItsTime(t *testing.T) {
 	}
 	if got.Answered == 0 || got.Answered >= got.Total || got.Total != len(r.seen) {
 		t.Errorf("answered %d of %d, seen %d", got.Answered, got.Total, len(r.seen))
+	}
+	if got.Own <= 0 {
+		t.Errorf("own CPU time %v", got.Own)
 	}
 	if got.Elapsed < 700*time.Millisecond || got.Used[0] != 1 || reads != 2 {
 		t.Errorf("elapsed %v, used %v, meter read %d times", got.Elapsed, got.Used, reads)

@@ -161,6 +161,9 @@ func (p *poller) serve(i int, r *run, t *tally) error {
 	if !whole || err != nil {
 		return err
 	}
+	if len(s.unsent) > 0 {
+		return errors.New("answered before the request was sent whole")
+	}
 	r.count(t, time.Since(s.sent))
 	p.busy--
 	return p.send(i, r)
