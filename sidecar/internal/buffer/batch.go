@@ -37,7 +37,8 @@ const (
 type copies struct{ until atomic.Int64 } // UnixNano
 
 // expectCopies is long enough that somebody who goes on sending copies costs
-// little: one batch in so much time is written twice.
+// little: in so much time one batch is written twice, or as many as were under
+// way when the first copy was met.
 const expectCopies = 10 * time.Second
 
 func (c *copies) expect()        { c.until.Store(time.Now().Add(expectCopies).UnixNano()) }
