@@ -30,8 +30,8 @@ func (s *Store) Append(ctx context.Context, w *webhook.Webhook) (Receipt, error)
 // least, and its late answer is awaited by this replica. Nobody claims the row, and
 // nothing behind it in its lane, before SettleAwaited, FreeAwaited or this
 // replica's death. The replica must have joined. After an error the row may be
-// there all the same: leave its Sluice-Id out of the next FreeAwaited. A
-// duplicate's row belongs to its first copy: don't settle it.
+// there all the same, which FreeAwaited sets right. A duplicate's row belongs to
+// its first copy: don't settle it.
 func (s *Store) AppendAwaited(ctx context.Context, w *webhook.Webhook) (Receipt, error) {
 	return s.append(ctx, w, true)
 }

@@ -2,10 +2,10 @@ package buffer
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -105,28 +105,44 @@ func (s *Store) settleLate(ctx context.Context, batch []*lateAnswer) error {
 	})
 }
 
-const freeAwaitedSQL = `
+const (
+	awaitedSQL = `
+SELECT q.id, q.sluice_id FROM webhook_queue q
+WHERE q.` + active + ` AND q.awaited_by IS NOT NULL AND q.awaited_by = $1`
+	freeAwaitedSQL = `
 UPDATE webhook_queue q SET status = 'pending', awaited_by = NULL, claim_epoch = NULL,
 	last_error = 'nobody awaits the answer: it is not known whether the app took it'
-WHERE q.` + active + ` AND q.awaited_by IS NOT NULL AND q.awaited_by = $1 AND q.sluice_id <> ALL ($2::uuid[])`
+WHERE q.id = ANY ($2::bigint[]) AND q.awaited_by = $1 AND q.` + active
+)
 
-// FreeAwaited makes pending what is awaited in this replica's name and is not
-// among keep, the Sluice-Ids for which somebody waits, and returns how many rows
-// that were. An AppendAwaited whose answer was lost leaves such a row behind, at
-// once or later, so call it every few seconds and soon after such a failure:
-// without it the row's lane would stay shut.
-func (s *Store) FreeAwaited(ctx context.Context, keep []string) (int64, error) {
-	ids := make([]uuid.UUID, len(keep))
-	for i, id := range keep {
-		var err error
-		if ids[i], err = uuid.Parse(id); err != nil {
-			return 0, fmt.Errorf("free awaited webhooks: %w", err)
-		}
-	}
+// FreeAwaited makes pending what is awaited in this replica's name though nobody
+// waits for it, and returns how many rows that were. An AppendAwaited whose answer
+// was lost leaves such a row behind, at once or later, so call it every few
+// seconds and soon after such a failure: without it the row's lane would stay
+// shut. awaited says whether somebody waits for a webhook, by Sluice-Id. It is
+// asked after the rows were read: who registers a webhook before its row is
+// written is safe.
+func (s *Store) FreeAwaited(ctx context.Context, awaited func(id string) bool) (int64, error) {
 	var freed int64
 	err := s.do(ctx, s.vital, vitalTimeout, "free awaited webhooks", func(ctx context.Context, c *pgxpool.Conn) error {
-		tag, err := c.Exec(ctx, freeAwaitedSQL, s.instance, ids)
-		freed = tag.RowsAffected()
+		rows, err := c.Query(ctx, awaitedSQL, s.instance)
+		if err != nil {
+			return err
+		}
+		var queueID int64
+		var id uuid.UUID
+		var orphans []int64
+		_, err = pgx.ForEachRow(rows, []any{&queueID, &id}, func() error {
+			if !awaited(id.String()) {
+				orphans = append(orphans, queueID)
+			}
+			return nil
+		})
+		if err != nil || len(orphans) == 0 {
+			return err
+		}
+		tag, err := c.Exec(ctx, freeAwaitedSQL, s.instance, orphans)
+		freed += tag.RowsAffected()
 		return err
 	})
 	return freed, err

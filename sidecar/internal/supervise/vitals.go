@@ -101,7 +101,18 @@ func (r *Replica) Status() control.Status {
 	if v.database {
 		st.Database = "connected"
 	}
+	if since, status := r.replay.Breaker(); !since.IsZero() {
+		st.BreakerOpenSecs, st.BreakerStatus = time.Since(since).Seconds(), status
+	}
+	st.LockedKeys = r.replay.Locked()
 	return st
+}
+
+// OverrideBreaker lets the refusals of an app that refuses everything count, until
+// it accepts something.
+func (r *Replica) OverrideBreaker() {
+	r.log.Warn("Breaker overridden by an operator: refused webhooks become dead letters")
+	r.replay.OverrideBreaker()
 }
 
 // Started returns nil once the startup probe may pass.
