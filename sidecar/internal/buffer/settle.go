@@ -1,8 +1,10 @@
 package buffer
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -56,6 +58,10 @@ var settleSQL = [...]string{Completed: completedSQL, Failed: failedSQL, Tried: t
 // Settle records outcomes, one statement for each kind among them. It may be
 // repeated with the same outcomes when it failed.
 func (s *Store) Settle(ctx context.Context, outcomes []Outcome) error {
+	// Rows are written in the order of their ids, as an operator's UPDATE meets
+	// them: two that go different ways would deadlock.
+	outcomes = slices.Clone(outcomes)
+	slices.SortStableFunc(outcomes, func(a, b Outcome) int { return cmp.Compare(a.QueueID, b.QueueID) })
 	var errs []error
 	for result := Completed; result <= Tried; result++ {
 		var of columns
