@@ -63,6 +63,7 @@ type Config struct {
 	ReplayMaxBackoff  time.Duration `envconfig:"REPLAY_MAX_BACKOFF" default:"60s"`
 	Resign            bool          `envconfig:"RESIGN" default:"false"`
 	Retention         time.Duration `envconfig:"RETENTION" default:"168h"`
+	FailedRetention   time.Duration `envconfig:"FAILED_RETENTION" default:"0s"` // of dead letters; 0: for ever
 	BufferKey         Secrets       `envconfig:"BUFFER_KEY"`
 	SluiceSecret      Secret        `envconfig:"SLUICE_SECRET"`
 
@@ -226,6 +227,9 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 	}
 	if c.BreakerLimit < 0 {
 		bad("BREAKER_LIMIT", "%v must not be below 0", c.BreakerLimit)
+	}
+	if c.FailedRetention < 0 {
+		bad("FAILED_RETENTION", "%v must not be below 0", c.FailedRetention)
 	}
 	if c.MaxInflightBytes < c.MaxBodyBytes {
 		bad("MAX_INFLIGHT_BYTES", "%d must be at least MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)

@@ -61,7 +61,8 @@ func (r *Replica) vitalsLoop(ctx context.Context) {
 	}
 }
 
-// retainLoop deletes completed rows after RETENTION.
+// retainLoop deletes completed rows after RETENTION, and failed ones after
+// FAILED_RETENTION.
 func (r *Replica) retainLoop(ctx context.Context) {
 	for wait := time.Minute; tick(ctx, wait, nil); wait = retainEvery {
 		n, err := r.store.Retain(ctx, r.cfg.Retention)
@@ -71,6 +72,20 @@ func (r *Replica) retainLoop(ctx context.Context) {
 		case n > 0:
 			r.log.Info("Completed webhooks deleted after RETENTION", "count", n)
 		}
+		r.retainFailed(ctx)
+	}
+}
+
+func (r *Replica) retainFailed(ctx context.Context) {
+	if r.cfg.FailedRetention == 0 {
+		return
+	}
+	n, err := r.store.RetainFailed(ctx, r.cfg.FailedRetention)
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("Failed webhooks could not be deleted, retrying in an hour", "err", err)
+	}
+	if n > 0 {
+		r.log.Warn("Failed webhooks deleted after FAILED_RETENTION", "count", n)
 	}
 }
 
