@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/routes"
 )
 
 // Keeper stores webhooks. A nil error means that the webhook is durable.
@@ -110,7 +112,8 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			in.health(w)
 			return
 		}
-	case "/drain": // between the containers only
+	}
+	if asksForDrain(r) { // between the containers only
 		http.NotFound(w, r)
 		return
 	}
@@ -125,6 +128,15 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	in.general(w, r)
+}
+
+// asksForDrain looks at the target as the app would get it.
+func asksForDrain(r *http.Request) bool {
+	target, _, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(target, "/") { // in absolute form
+		target = r.URL.EscapedPath()
+	}
+	return routes.IsDrain(target) || r.URL.Opaque != "" && routes.IsDrain(r.URL.Opaque)
 }
 
 // general proxies a request that is no webhook.
