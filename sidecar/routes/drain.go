@@ -19,9 +19,12 @@ const maxEncodings = 8
 // parameters after a semicolon, dot segments before and after decoding, any
 // case, an extension.
 func IsDrain(target string) bool {
-	if plainlyNot(target) {
-		return false
-	}
+	// The copy keeps a caller's text off the heap for the usual answer.
+	return !plainlyNot(target) && atAnyStage(strings.Clone(target))
+}
+
+// atAnyStage looks at a path as it stands, decoded once, twice and so on.
+func atAnyStage(target string) bool {
 	for range maxEncodings {
 		if namesDrain(target) {
 			return true

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"bufio"
 	"errors"
 	"net"
 	"net/http"
@@ -16,12 +17,12 @@ import (
 func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *route) {
 	started := time.Now()
 	rc := http.NewResponseController(w)
-	rc.SetReadDeadline(started.Add(in.Config.BodyTimeout))
-	b, err := in.memory.read(r.Context(), r.Body, r.ContentLength, in.Config.MaxBodyBytes)
+	b, err := in.readBody(r, rc, started)
 	if err != nil {
 		refusal := in.bodyReply(route, err)
 		w.Header().Set("Connection", "close")
-		if r.ProtoMajor > 1 || r.Header.Get("Expect") != "" { // the sender can be told to stop, or has not begun
+		expects := r.Header.Get("Expect") != "" && r.ContentLength > in.Config.MaxBodyBytes
+		if r.ProtoMajor > 1 || expects { // the sender can be told to stop, or has not begun
 			refusal.writeHTTP(w)
 			return
 		}
@@ -39,6 +40,18 @@ func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *r
 	in.Metrics.Seconds.Observe(time.Since(started).Seconds())
 }
 
+// readBody reads by the same means as the fast loop.
+func (in *Ingress) readBody(r *http.Request, rc *http.ResponseController, started time.Time) (*body, error) {
+	br := readers.Get().(*bufio.Reader)
+	br.Reset(r.Body)
+	defer func() {
+		br.Reset(nil)
+		readers.Put(br)
+	}()
+	p := in.pace(rc, started)
+	return in.memory.read(r.Context(), br, &p, r.ContentLength, in.Config.MaxBodyBytes)
+}
+
 // bodyReply answers a webhook whose body could not be taken. The connection is
 // of no use after it: what is left of the body is unread.
 func (in *Ingress) bodyReply(route *route, err error) reply {
@@ -49,7 +62,7 @@ func (in *Ingress) bodyReply(route *route, err error) reply {
 	case errors.Is(err, errNoMemory):
 		return retryLater("too many webhooks at once")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return textReply(http.StatusRequestTimeout, "body did not arrive in time")
+		return textReply(http.StatusRequestTimeout, "body came too slowly; the limits are BODY_MIN_RATE and BODY_TIMEOUT")
 	}
 	return textReply(http.StatusBadRequest, "body could not be read")
 }
