@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -55,7 +56,7 @@ func TestProbes(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	r := &replica{status: Status{State: "passing", Held: 7}}
+	r := &replica{status: Status{State: "passing", Held: 7, Refused: []Refusal{{"/a*", "github", "signature_wrong", 3}}, Unrouted: []Unrouted{{"/b", "slack", "", 1}}}}
 	open, shut := API(r, ""), API(r, "right")
 	for _, c := range []struct {
 		h             http.Handler
@@ -70,7 +71,7 @@ func TestToken(t *testing.T) {
 			t.Errorf("%q: %d, want %d", c.authorization, got.Code, c.want)
 		}
 		var s Status
-		if c.want == 200 && (json.Unmarshal(got.Body.Bytes(), &s) != nil || s != r.status) {
+		if c.want == 200 && (json.Unmarshal(got.Body.Bytes(), &s) != nil || !reflect.DeepEqual(s, r.status)) {
 			t.Errorf("status is %s", got.Body)
 		}
 		if c.want == 401 && (strings.Contains(got.Body.String(), "right") || strings.Contains(got.Body.String(), "passing")) {

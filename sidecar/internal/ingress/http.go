@@ -2,10 +2,8 @@ package ingress
 
 import (
 	"bufio"
-	"errors"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
@@ -16,6 +14,13 @@ import (
 // serveWebhook reads a webhook that came through net/http.
 func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *route) {
 	started := time.Now()
+	head := capture(r)
+	if err := head.Check(); err != nil { // HTTP/2 lets a target with a space through
+		route.refused.Inc()
+		in.note(route, malformed, err.Error())
+		http.Error(w, "request could not be sent on as it is", http.StatusBadRequest)
+		return
+	}
 	rc := http.NewResponseController(w)
 	b, err := in.readBody(r, rc, started)
 	if err != nil {
@@ -34,7 +39,7 @@ func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *r
 	}
 	defer b.free()
 	rc.SetReadDeadline(time.Time{})
-	answer := in.take(r.Context(), route, capture(r), b)
+	answer := in.take(r.Context(), route, head, b)
 	defer answer.end()
 	answer.writeHTTP(w)
 	in.Metrics.Seconds.Observe(time.Since(started).Seconds())
@@ -55,13 +60,15 @@ func (in *Ingress) readBody(r *http.Request, rc *http.ResponseController, starte
 // bodyReply answers a webhook whose body could not be taken. The connection is
 // of no use after it: what is left of the body is unread.
 func (in *Ingress) bodyReply(route *route, err error) reply {
+	why := bodyReason(err)
 	route.refused.Inc()
-	switch {
-	case errors.Is(err, errTooLarge):
+	in.note(route, why, err.Error())
+	switch why {
+	case tooLarge:
 		return textReply(http.StatusRequestEntityTooLarge, "body too large; the limit is MAX_BODY_BYTES")
-	case errors.Is(err, errNoMemory):
+	case noMemory:
 		return retryLater("too many webhooks at once")
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case slow:
 		return textReply(http.StatusRequestTimeout, "body came too slowly; the limits are BODY_MIN_RATE and BODY_TIMEOUT")
 	}
 	return textReply(http.StatusBadRequest, "body could not be read")

@@ -59,11 +59,13 @@ type Deps struct {
 // Ingress is the public face of a replica. Its zero value is not usable.
 type Ingress struct {
 	Deps
+	routes   []*route // as configured
 	exact    map[string]*route
 	prefixes []*route // longest first
 	memory   *memory
 	proxy    http.Handler
 	holds    holdLog
+	unrouted unrouted
 	late     sync.WaitGroup // answers awaited after their sender was acknowledged
 	last     atomic.Int64   // when the last request came, UnixNano
 }
@@ -118,14 +120,15 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in.last.Store(time.Now().UnixNano())
-	if route := in.route(r.URL.Path); route != nil {
-		if r.Method == http.MethodPost {
-			in.serveWebhook(w, r, route)
-			return
-		}
-		if in.serveHandshake(w, r, route) {
-			return
-		}
+	route := in.route(r.URL.Path)
+	switch {
+	case route != nil && r.Method == http.MethodPost:
+		in.serveWebhook(w, r, route)
+		return
+	case route != nil && in.serveHandshake(w, r, route):
+		return
+	case r.Method == http.MethodPost:
+		in.noteUnrouted(r)
 	}
 	in.general(w, r)
 }

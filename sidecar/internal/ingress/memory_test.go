@@ -134,9 +134,9 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 // Who waits for memory in vain is told so after a second, or when it leaves.
-func TestNoMemory(t *testing.T) { synctest.Test(t, noMemory) }
+func TestNoMemory(t *testing.T) { synctest.Test(t, waitsInVain) }
 
-func noMemory(t *testing.T) {
+func waitsInVain(t *testing.T) {
 	m := newMemory(100)
 	b, err := take(t.Context(), m, strings.NewReader(strings.Repeat("x", 80)), 80, 100)
 	if err != nil {

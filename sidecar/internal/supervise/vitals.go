@@ -101,7 +101,20 @@ func (r *Replica) Status() control.Status {
 	if v.database {
 		st.Database = "connected"
 	}
+	st.Refused, st.Unrouted = r.doorStatus()
 	return st
+}
+
+// doorStatus is what ingress has turned away or not known for a webhook.
+func (r *Replica) doorStatus() (refused []control.Refusal, unrouted []control.Unrouted) {
+	refused, unrouted = []control.Refusal{}, []control.Unrouted{} // in JSON, lists also when there are none
+	for _, of := range r.ingress.Refusals() {
+		refused = append(refused, control.Refusal(of))
+	}
+	for _, of := range r.ingress.Unrouted() {
+		unrouted = append(unrouted, control.Unrouted(of))
+	}
+	return refused, unrouted
 }
 
 // Started returns nil once the startup probe may pass.
