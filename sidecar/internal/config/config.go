@@ -47,6 +47,7 @@ type Config struct {
 	MaxInflightBytes       int64         `envconfig:"MAX_INFLIGHT_BYTES" default:"67108864"`
 	HeaderTimeout          time.Duration `envconfig:"HEADER_TIMEOUT" default:"10s"` // for a request's head
 	BodyTimeout            time.Duration `envconfig:"BODY_TIMEOUT" default:"60s"`   // for a webhook's body
+	BodyMinRate            int64         `envconfig:"BODY_MIN_RATE" default:"240"`  // bytes a second of a webhook's body; 0: any
 	IdleTimeout            time.Duration `envconfig:"IDLE_TIMEOUT" default:"300s"`  // of a kept-alive connection
 	HoldMaxRows            int64         `envconfig:"HOLD_MAX_ROWS" default:"1000000"`
 	HoldMaxBytes           int64         `envconfig:"HOLD_MAX_BYTES" default:"10737418240"`
@@ -231,8 +232,12 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 	if c.FailedRetention < 0 {
 		bad("FAILED_RETENTION", "%v must not be below 0", c.FailedRetention)
 	}
-	if c.MaxInflightBytes < c.MaxBodyBytes {
-		bad("MAX_INFLIGHT_BYTES", "%d must be at least MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)
+	if c.BodyMinRate < 0 {
+		bad("BODY_MIN_RATE", "%d must not be below 0", c.BodyMinRate)
+	}
+	// Bodies that are still arriving get half of it.
+	if c.MaxInflightBytes/2 < c.MaxBodyBytes {
+		bad("MAX_INFLIGHT_BYTES", "%d must be at least twice MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)
 	}
 	if c.TerminationGraceSeconds < 15 || c.TerminationGraceSeconds > 600 {
 		bad("TERMINATION_GRACE_SECONDS", "%d is not between 15 and 600", c.TerminationGraceSeconds)
