@@ -27,23 +27,16 @@ const maxHead = 64 << 10 // bytes of an answer's head
 
 var errHead = errors.New("malformed answer")
 
-// readHead reads an answer's head, passing over interim (1xx) ones.
+// readHead reads the head of an answer that is not an interim one.
 func (e *Exchange) readHead() error {
-	for {
-		proto, err := e.readStatus()
-		if err != nil {
-			return err
-		}
-		if err := e.readFields(proto); err != nil {
-			return err
-		}
-		switch s := e.resp.Status; {
-		case s == 101:
-			return fmt.Errorf("%w: 101 to a request that asked for none", errHead)
-		case s >= 200:
-			return nil
-		}
+	proto, err := e.readStatus()
+	if err != nil {
+		return err
 	}
+	if e.resp.Status == 101 {
+		return fmt.Errorf("%w: 101 to a request that asked for none", errHead)
+	}
+	return e.readFields(proto)
 }
 
 func (e *Exchange) readStatus() (minor byte, err error) {
@@ -113,7 +106,7 @@ func (e *Exchange) readFields(minor byte) error {
 func (e *Exchange) frame(chunked bool) {
 	r := &e.resp
 	switch {
-	case r.Status < 200, r.Status == 204, r.Status == 304:
+	case r.Status == 204, r.Status == 304:
 		e.body, r.Length = nil, 0
 	case chunked:
 		r.Length = -1
