@@ -62,12 +62,14 @@ func Serve(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	a := &app{options: o, records: records}
 	server := &http.Server{Handler: a, ReadHeaderTimeout: 30 * time.Second}
 	stop := context.AfterFunc(ctx, func() { a.draining.Store(true) })
 	defer stop()
 	var work sync.WaitGroup
 	defer work.Wait()
+	defer cancel()
 	work.Go(func() { a.endWhenIdle(ctx, server) })
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
