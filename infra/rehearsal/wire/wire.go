@@ -32,10 +32,9 @@ type Fault struct {
 
 // Wire is one proxy. Its methods are safe for concurrent use.
 type Wire struct {
-	port   int
-	target string
-	fault  atomic.Pointer[Fault]
-	work   sync.WaitGroup
+	port  int
+	fault atomic.Pointer[Fault]
+	work  sync.WaitGroup
 
 	mu       sync.Mutex
 	listener net.Listener // nil while connections are refused
@@ -43,21 +42,21 @@ type Wire struct {
 	closed   bool
 }
 
-// New returns a wire to the target (host:port) that refuses connections until
-// Up. The caller ends it with Close.
-func New(target string) (*Wire, error) {
+// New returns a wire that refuses connections until Up. The caller ends it with
+// Close.
+func New() (*Wire, error) {
 	port, err := ports.Free()
 	if err != nil {
 		return nil, fmt.Errorf("open wire: %w", err)
 	}
-	return &Wire{port: port, target: target, pairs: map[*pair]struct{}{}}, nil
+	return &Wire{port: port, pairs: map[*pair]struct{}{}}, nil
 }
 
 // Addr is where the wire listens while it is up.
 func (w *Wire) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(w.port)) }
 
-// Up takes connections.
-func (w *Wire) Up() error {
+// Up takes connections to the target (host:port).
+func (w *Wire) Up(target string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.listener != nil {
@@ -68,7 +67,7 @@ func (w *Wire) Up() error {
 		return fmt.Errorf("open wire: %w", err)
 	}
 	w.listener = l
-	w.work.Go(func() { w.accept(l) })
+	w.work.Go(func() { w.accept(l, target) })
 	return nil
 }
 
@@ -115,7 +114,7 @@ func (w *Wire) Close() {
 	w.work.Wait()
 }
 
-func (w *Wire) accept(l net.Listener) {
+func (w *Wire) accept(l net.Listener, target string) {
 	for {
 		client, err := l.Accept()
 		switch {
@@ -124,13 +123,13 @@ func (w *Wire) accept(l net.Listener) {
 		case err != nil:
 			continue // of this one connection
 		}
-		w.work.Go(func() { w.serve(client.(*net.TCPConn)) })
+		w.work.Go(func() { w.serve(client.(*net.TCPConn), target) })
 	}
 }
 
 // serve connects a client to the target; without one it is reset.
-func (w *Wire) serve(client *net.TCPConn) {
-	server, err := net.DialTimeout("tcp", w.target, dialLimit)
+func (w *Wire) serve(client *net.TCPConn, target string) {
+	server, err := net.DialTimeout("tcp", target, dialLimit)
 	if err != nil {
 		reset(client)
 		return

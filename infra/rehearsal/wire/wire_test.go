@@ -63,9 +63,9 @@ func startEcho(t *testing.T) *echo {
 func open(t *testing.T) (*Wire, *echo) {
 	t.Helper()
 	e := startEcho(t)
-	w, err := New(e.listener.Addr().String())
+	w, err := New()
 	if err == nil {
-		err = w.Up()
+		err = w.Up(e.listener.Addr().String())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func TestDrop(t *testing.T) {
 }
 
 func TestDownRefuses(t *testing.T) {
-	w, _ := open(t)
+	w, e := open(t)
 	c := dial(t, w)
 	w.Down()
 	if _, err := net.Dial("tcp", w.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -183,7 +183,7 @@ func TestDownRefuses(t *testing.T) {
 	if got, err := say(c, "a"); err != nil || got != "a" {
 		t.Errorf("an open connection: %q, %v", got, err)
 	}
-	if err := w.Up(); err != nil {
+	if err := w.Up(e.listener.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := say(dial(t, w), "b"); err != nil || got != "b" {
