@@ -21,6 +21,9 @@ func TestFaultsExplain(t *testing.T) {
 	silent := sender.Webhook{ID: "a", Lane: "github", Hash: 7, Bytes: 3, Tries: []sender.Try{refused(0, 50, 0, "r1")}}
 	twice := []Record{taken("a", "s-a", "r1", 1, 20), taken("a", "s-a", "r2", 2, 9000)}
 	once := twice[:1]
+	slow := taken("a", "s-a", "r1", 2, 20) // begun first, taken last
+	slow.At = at(9900)
+	overtaken := []Record{taken("a", "s-a", "r2", 1, 9000), slow}
 	for name, c := range map[string]struct {
 		webhook sender.Webhook
 		records []Record
@@ -35,6 +38,7 @@ func TestFaultsExplain(t *testing.T) {
 		"its sidecar was killed when it was noted":  {hook("a", "r1", 0, 10), twice, []Fault{killed("r1", 8000, 8100)}, unexplained, false},
 		"the database was away":                     {hook("a", "r1", 0, 10), twice, []Fault{{Kind: "x", Begin: at(0), End: at(800), Repeats: true}}, unexplained, true},
 		"something happened that repeats nothing":   {hook("a", "r1", 0, 10), twice, []Fault{{Kind: "x", Begin: at(0), End: at(800)}}, unexplained, false},
+		"an app took last what it got first":        {hook("a", "r1", 0, 10), overtaken, []Fault{killed("r1", 21, 900)}, unexplained, true},
 		"no answer, and nothing happened":           {silent, once, nil, wrong, false},
 		"no answer from a sidecar that was killed":  {silent, once, []Fault{killed("r1", 30, 900)}, wrong, true},
 		"no answer though another one was killed":   {silent, once, []Fault{killed("r2", 30, 900)}, wrong, false},

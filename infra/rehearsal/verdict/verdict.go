@@ -226,9 +226,10 @@ func (v *Verdict) countRuns(w *sender.Webhook, id string, n int, all []Job) {
 }
 
 // countRepeats explains the deliveries of one receipt by what happened to the
-// replica that made the one before.
+// replica that began the one before. A slow app may have been given a webhook
+// first and have taken it last.
 func (v *Verdict) countRepeats(w *sender.Webhook, records []Record, faults []Fault) {
-	slices.SortFunc(records, func(a, b Record) int { return int(a.Place - b.Place) })
+	slices.SortFunc(records, func(a, b Record) int { return a.Begun.Compare(b.Begun) })
 	for i := range len(records) - 1 {
 		if f := repeated(faults, &records[i]); f != nil {
 			v.Explained["delivered again after: "+f.Kind]++
