@@ -2,8 +2,9 @@ package simulate
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -198,22 +199,31 @@ func (db *database) holds(name string) bool {
 	return slices.ContainsFunc(db.rows, func(r *row) bool { return r.name() == name })
 }
 
-// left describes the active rows.
-func (db *database) left() (names []string, text string) {
+// left describes the active rows, and names those at the heads of their lanes.
+func (db *database) left() (heads []string, text string) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	var b strings.Builder
+	behind := map[string]int{}
 	for _, r := range db.inOrder() {
-		names = append(names, r.name())
-		b.WriteString("\n    " + r.name() + " " + r.hook.Lane + " " + r.status)
+		lane := r.hook.Lane
+		if behind[lane]++; behind[lane] > 1 {
+			continue
+		}
+		heads = append(heads, r.name())
+		text += "\n    " + lane + ": " + r.name() + " is " + r.status
 		if r.awaitedBy != "" {
-			b.WriteString(", awaited by " + db.called(r.awaitedBy))
+			text += ", awaited by " + db.called(r.awaitedBy)
 		}
 		if l := db.leases[r.bucket]; l.holder != "" {
-			b.WriteString(", its bucket leased to " + db.called(l.holder))
+			text += ", leased to " + db.called(l.holder)
 		}
 	}
-	return names, b.String()
+	for _, lane := range slices.Sorted(maps.Keys(behind)) {
+		if n := behind[lane] - 1; n > 0 {
+			text += fmt.Sprintf("\n    %s: %d rows behind it", lane, n)
+		}
+	}
+	return heads, text
 }
 
 // called is an instance's name in the timeline.

@@ -16,7 +16,7 @@ var (
 	goOnFor    = flag.Duration("for", 0, "go on with further seeds for so long, whatever -seeds says")
 	again      = flag.Int("again", 3, "how often a seed that failed is tried again")
 	everything = flag.Bool("everything", false, "print the whole timeline of a seed that fails")
-	lastLines  = flag.Int("lines", 150, "how many lines of it else")
+	lastLines  = flag.Int("lines", 150, "how many lines of it at most else")
 )
 
 // result is what became of a world.

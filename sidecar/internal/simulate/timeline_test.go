@@ -37,21 +37,48 @@ func (l *timeline) tell(who, key, format string, args ...any) {
 	l.add(false, who, key, format, args...)
 }
 
-// about returns the lines about those webhooks and about the world, the last so
-// many; all of them when everything is asked for.
-func (l *timeline) about(keys map[string]bool, last int, everything bool) string {
+// near is how long before and after a line about a webhook the world's lines
+// are shown.
+const near = 500 * time.Millisecond
+
+// about returns the lines about those webhooks and what happened in the world
+// around them, at most so many lines; all of them when everything is asked for.
+func (l *timeline) about(keys map[string]bool, most int, everything bool) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []string
-	for _, n := range l.lines {
-		if everything || n.key == "" && !n.fine || keys[n.key] {
-			out = append(out, fmt.Sprintf("%10.6fs  %-8s %-10s %s", n.at.Seconds(), n.who, n.key, n.text))
+	skipped := 0
+	for i, n := range l.lines {
+		if !everything && !keys[n.key] && (n.key != "" || n.fine || !l.isNear(i, keys)) {
+			skipped++
+			continue
 		}
+		if skipped > 0 && !everything {
+			out = append(out, fmt.Sprintf("%12s(%d lines)", "", skipped))
+		}
+		skipped = 0
+		out = append(out, fmt.Sprintf("%10.6fs  %-8s %-10s %s", n.at.Seconds(), n.who, n.key, n.text))
 	}
-	if left := len(out) - last; left > 0 && !everything {
-		out = append([]string{fmt.Sprintf("(%d lines before these)", left)}, out[left:]...)
+	if left := len(out) - most; left > 0 && !everything {
+		out = append(append(out[:most/4:most/4], fmt.Sprintf("%12s(%d lines more)", "", left)), out[most/4+left:]...)
 	}
 	return strings.Join(out, "\n")
+}
+
+// isNear reports whether a line about one of the webhooks is near the i-th.
+func (l *timeline) isNear(i int, keys map[string]bool) bool {
+	at := l.lines[i].at
+	for j := i - 1; j >= 0 && at-l.lines[j].at <= near; j-- {
+		if keys[l.lines[j].key] {
+			return true
+		}
+	}
+	for j := i + 1; j < len(l.lines) && l.lines[j].at-at <= near; j++ {
+		if keys[l.lines[j].key] {
+			return true
+		}
+	}
+	return false
 }
 
 // logHandler writes a replica's log into the timeline.
@@ -74,7 +101,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 		if a.Key == "delivery_id" {
 			key = a.Value.String()
 		}
-		if a.Key != "stack" || r.Level >= slog.LevelError {
+		if a.Key != "at" {
 			fmt.Fprintf(&b, " %s=%v", a.Key, a.Value)
 		}
 		return true
