@@ -98,7 +98,7 @@ func exec[T any](ctx context.Context, s *store, o op, f func() (T, error)) (T, e
 			}
 		}
 		s.host.wait()
-		if s.dead.Load() {
+		if s.dead.Load() || ctx.Err() != nil { // it was never sent
 			done <- answer{err: errAway}
 			return
 		}
