@@ -39,11 +39,12 @@ type entry struct {
 	told      bool // that it was out of order
 }
 
-type violation struct{ key, text string }
+// violation is about one webhook, none, or two.
+type violation struct{ key, text, other string }
 
 func (l *ledger) violate(key, format string, args ...any) {
 	l.line.tell("PROMISE", key, format, args...)
-	l.violations = append(l.violations, violation{key, fmt.Sprintf(format, args...)})
+	l.violations = append(l.violations, violation{key: key, text: fmt.Sprintf(format, args...)})
 }
 
 func (l *ledger) broken(key, format string, args ...any) {
@@ -131,6 +132,7 @@ func (l *ledger) arrives(key, app, how string) {
 			continue
 		}
 		l.violate(key, "OUT OF ORDER: %s was acknowledged before this one was sent, and the app does not have it yet", a.key)
+		l.violations[len(l.violations)-1].other = a.key
 		b.told = true
 	}
 }

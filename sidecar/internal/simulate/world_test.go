@@ -299,12 +299,14 @@ func (w *world) stop() {
 	w.db.running.Wait()
 }
 
-// keys are the webhooks that violations are about.
+// keys are the webhooks that the first violations are about.
 func (l *ledger) keys() map[string]bool {
 	keys := map[string]bool{}
 	for _, v := range l.violations {
-		if v.key != "" && len(keys) < 3 {
-			keys[v.key] = true
+		for _, key := range []string{v.key, v.other} {
+			if key != "" && len(keys) < 2 {
+				keys[key] = true
+			}
 		}
 	}
 	return keys
