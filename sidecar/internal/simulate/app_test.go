@@ -153,6 +153,9 @@ func (a *app) webhook(h *host, c net.Conn, r *http.Request, key string) bool {
 		sleep(d.between(a.world.plan.budget/2, 3*a.world.plan.budget))
 	case d.chance(m.late):
 		sleep(d.between(a.world.plan.budget/2, 4*a.world.plan.budget))
+		if d.chance(0.05) {
+			sleep(d.between(0, 30*time.Second)) // beyond APP_ANSWER_TIMEOUT
+		}
 	}
 	status := 200
 	switch {
@@ -188,10 +191,10 @@ func (a *app) webhook(h *host, c net.Conn, r *http.Request, key string) bool {
 }
 
 // dial is the sidecar's way to its app; what it writes is counted as tries.
-func (a *app) dial(ctx context.Context, from *host) (net.Conn, error) {
+func (a *app) dial(ctx context.Context, r *replica) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	c, err := a.world.net.dial(ctx, from, a.addr)
+	c, err := a.world.net.dial(ctx, r.host, a.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +203,9 @@ func (a *app) dial(ctx context.Context, from *host) (net.Conn, error) {
 			_, id, _ := strings.Cut(head, "\r\nIdempotency-Key: ")
 			key, _, _ := strings.Cut(id, "\r\n")
 			a.world.ledger.tried(key)
+			if strings.Contains(head, "\r\nSluice-Replayed: true") {
+				a.world.checkHolder(key, r)
+			}
 		}
 	}
 	return c, nil

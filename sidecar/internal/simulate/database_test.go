@@ -192,6 +192,17 @@ func (db *database) jump(d time.Duration) {
 	db.offset += d
 }
 
+// operator runs the runbook's UPDATE.
+func (db *database) operator() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, r := range db.rows {
+		if r.status == "processing" {
+			r.status = "pending"
+		}
+	}
+}
+
 // holds reports whether the webhook of that name is kept, whatever became of it.
 func (db *database) holds(name string) bool {
 	db.mu.Lock()

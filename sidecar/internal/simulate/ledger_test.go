@@ -101,6 +101,12 @@ func (l *ledger) answered(key, door, what string, status int, held bool) {
 	}
 }
 
+func (l *ledger) laneOf(key string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.get(key).lane
+}
+
 // tried notes a request on its way to an app.
 func (l *ledger) tried(key string) {
 	l.mu.Lock()

@@ -22,7 +22,7 @@ type plan struct {
 	// How likely each kind of trouble is when there is to be some.
 	kill, pause, partition, deploy float64
 	appDies, mood                  float64
-	away, crash, jump              float64
+	away, crash, jump, operator    float64
 }
 
 func newPlan(seed uint64) plan {
@@ -37,7 +37,7 @@ func newPlan(seed uint64) plan {
 		},
 		kill: d.rate(1), pause: d.rate(1), partition: d.rate(1), deploy: d.rate(1),
 		appDies: d.rate(1), mood: d.rate(2),
-		away: d.rate(0.5), crash: d.rate(0.5), jump: d.rate(0.5),
+		away: d.rate(0.5), crash: d.rate(0.5), jump: d.rate(0.5), operator: d.rate(0.3),
 	}
 	return p
 }
@@ -57,7 +57,7 @@ func (p plan) String() string {
 		{"lost requests", p.faults.lostRequest}, {"lost answers", p.faults.lostAnswer}, {"slow statements", p.faults.slow},
 		{"slow commits", p.faults.slowCommit}, {"kills", p.kill}, {"pauses", p.pause}, {"partitions", p.partition},
 		{"deploys", p.deploy}, {"dying apps", p.appDies}, {"moody apps", p.mood}, {"database away", p.away},
-		{"database crashes", p.crash}, {"clock jumps", p.jump},
+		{"database crashes", p.crash}, {"clock jumps", p.jump}, {"operators", p.operator},
 	} {
 		if k.rate > 0 {
 			fmt.Fprintf(&b, " %s %.2f,", k.name, k.rate)

@@ -4,19 +4,22 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 var (
-	seedCount  = flag.Int("seeds", 20, "how many worlds TestSeeds lets live")
-	firstSeed  = flag.Uint64("seed", 0, "the first of them; 0 for a fresh one")
-	goOnFor    = flag.Duration("for", 0, "go on with further seeds for so long, whatever -seeds says")
-	again      = flag.Int("again", 3, "how often a seed that failed is tried again")
-	everything = flag.Bool("everything", false, "print the whole timeline of a seed that fails")
-	lastLines  = flag.Int("lines", 150, "how many lines of it at most else")
+	seedCount   = flag.Int("seeds", 20, "how many worlds TestSeeds lets live")
+	firstSeed   = flag.Uint64("seed", 0, "the first of them; 0 for a fresh one")
+	goOnFor     = flag.Duration("for", 0, "go on with further seeds for so long, whatever -seeds says")
+	stopAtFirst = flag.Bool("first", false, "stop at the first seed that fails")
+	again       = flag.Int("again", 3, "how often a seed that failed is tried again")
+	everything  = flag.Bool("everything", false, "print the whole timeline of a seed that fails")
+	lastLines   = flag.Int("lines", 150, "how many lines of it at most else")
 )
 
 // result is what became of a world.
@@ -56,25 +59,42 @@ func TestSeeds(t *testing.T) {
 	}
 	began := time.Now()
 	var sum tally
-	for i := 0; i < *seedCount || *goOnFor > 0; i++ {
-		if *goOnFor > 0 && time.Since(began) > *goOnFor {
-			break
+	var next atomic.Uint64
+	more := func() (uint64, bool) {
+		n := next.Add(1) - 1
+		if *goOnFor > 0 {
+			return seed + n, time.Since(began) < *goOnFor && (!*stopAtFirst || sum.failures() == 0)
 		}
-		r := live(t, seed+uint64(i))
-		sum.add(r)
-		if len(r.violations) == 0 {
-			continue
-		}
-		failed := 0
-		for range *again {
-			if len(live(t, seed+uint64(i)).violations) > 0 {
-				failed++
-			}
-		}
-		t.Errorf("%v\n%s\nIt failed again %d times of %d. Run it alone: go test ./sidecar/internal/simulate -run TestSeeds -seeds 1 -seed %d",
-			r, r.text, failed, *again, r.plan.seed)
+		return seed + n, n < uint64(*seedCount) && (!*stopAtFirst || sum.failures() == 0)
 	}
+	t.Run("worlds", func(t *testing.T) {
+		for i := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				for s, ok := more(); ok; s, ok = more() {
+					try(t, s, &sum)
+				}
+			})
+		}
+	})
 	t.Logf("seeds from %d: %s", seed, sum.report(time.Since(began)))
+}
+
+// try lets a seed's world live, and again when the promise was broken in it.
+func try(t *testing.T, seed uint64, sum *tally) {
+	r := live(t, seed)
+	sum.add(r)
+	if len(r.violations) == 0 {
+		return
+	}
+	failed := 0
+	for range *again {
+		if len(live(t, seed).violations) > 0 {
+			failed++
+		}
+	}
+	t.Errorf("%v\n%s\nIt failed again %d times of %d. Run it alone: go test ./sidecar/internal/simulate -run TestSeeds -seeds 1 -seed %d",
+		r, r.text, failed, *again, seed)
 }
 
 func (r *result) String() string {
@@ -114,6 +134,12 @@ func (s *tally) add(r *result) {
 	if len(r.violations) > 0 {
 		s.fail++
 	}
+}
+
+func (s *tally) failures() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fail
 }
 
 func (s *tally) report(took time.Duration) string {

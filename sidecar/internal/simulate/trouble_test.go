@@ -27,7 +27,6 @@ func (d *dice) pick(rates ...float64) int {
 // the end there is one that is well.
 func (s *slot) troubled(until time.Time) {
 	w, d, p := s.world, s.world.dice(fmt.Sprint("slot/", s.index)), s.world.plan
-	sleep(d.between(0, 3*time.Second))
 	s.start()
 	for time.Now().Before(until) {
 		sleep(d.between(500*time.Millisecond, 8*time.Second))
@@ -98,7 +97,7 @@ func (w *world) databaseTroubled(until time.Time) {
 	}
 	for time.Now().Before(until) {
 		sleep(d.between(2*time.Second, 20*time.Second))
-		switch d.pick(p.away, p.crash, p.jump) {
+		switch d.pick(p.away, p.crash, p.jump, p.operator) {
 		case 0:
 			w.line.note("db", "the database refuses everybody")
 			w.db.setAway(true)
@@ -110,6 +109,10 @@ func (w *world) databaseTroubled(until time.Time) {
 			w.line.note("db", "the database's clock jumps by %v", by)
 			w.db.jump(by)
 			sleep(15 * time.Second)
+			continue
+		case 3:
+			w.line.note("operator", "UPDATE webhook_queue SET status = 'pending' WHERE status = 'processing'")
+			w.db.operator()
 			continue
 		default:
 			continue

@@ -139,7 +139,7 @@ func (s *slot) start() {
 			return r.store, nil
 		},
 		Listen: func(_, addr string) (net.Listener, error) { return w.net.listen(r.host, addr) },
-		Dial:   func(ctx context.Context, _, _ string) (net.Conn, error) { return r.app.dial(ctx, r.host) },
+		Dial:   func(ctx context.Context, _, _ string) (net.Conn, error) { return r.app.dial(ctx, r) },
 	})
 	if err != nil {
 		w.t.Errorf("make replica: %v", err)
@@ -249,6 +249,17 @@ func (w *world) run() {
 	}
 	w.stop()
 	w.ledger.check()
+}
+
+// checkHolder is called when a replica sends what was held: the lease of the
+// webhook's bucket must be nobody else's by then, however the clocks run.
+func (w *world) checkHolder(key string, r *replica) {
+	w.db.mu.Lock()
+	l := w.db.leases[bucketOf(w.ledger.laneOf(key))]
+	w.db.mu.Unlock()
+	if l.holder != "" && l.holder != r.store.instance {
+		w.ledger.broken(key, "TWO HOLDERS: %s sends it, and %s has the lease", r.name, w.db.called(l.holder))
+	}
 }
 
 // patience is how long lanes may stay shut after the faults: a dead replica is
