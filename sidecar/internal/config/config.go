@@ -58,10 +58,12 @@ type Config struct {
 	ReplayConcurrency int           `envconfig:"REPLAY_CONCURRENCY" default:"8"`
 	ReplayMaxAttempts int           `envconfig:"REPLAY_MAX_ATTEMPTS" default:"10"`
 	ReplayAwayLimit   time.Duration `envconfig:"REPLAY_AWAY_LIMIT" default:"1h"` // for which a healthy app's 503 is no attempt; 0: it always is one
+	BreakerLimit      time.Duration `envconfig:"BREAKER_LIMIT" default:"1h"`     // for which an app that accepts nothing makes no dead letters; 0: they are made at once
 	ReplayMinBackoff  time.Duration `envconfig:"REPLAY_MIN_BACKOFF" default:"500ms"`
 	ReplayMaxBackoff  time.Duration `envconfig:"REPLAY_MAX_BACKOFF" default:"60s"`
 	Resign            bool          `envconfig:"RESIGN" default:"false"`
 	Retention         time.Duration `envconfig:"RETENTION" default:"168h"`
+	FailedRetention   time.Duration `envconfig:"FAILED_RETENTION" default:"0s"` // of dead letters; 0: for ever
 	BufferKey         Secrets       `envconfig:"BUFFER_KEY"`
 	SluiceSecret      Secret        `envconfig:"SLUICE_SECRET"`
 
@@ -222,6 +224,12 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 	}
 	if c.ReplayAwayLimit < 0 {
 		bad("REPLAY_AWAY_LIMIT", "%v must not be below 0", c.ReplayAwayLimit)
+	}
+	if c.BreakerLimit < 0 {
+		bad("BREAKER_LIMIT", "%v must not be below 0", c.BreakerLimit)
+	}
+	if c.FailedRetention < 0 {
+		bad("FAILED_RETENTION", "%v must not be below 0", c.FailedRetention)
 	}
 	if c.MaxInflightBytes < c.MaxBodyBytes {
 		bad("MAX_INFLIGHT_BYTES", "%d must be at least MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)

@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 		"APP_URL": {c.AppURL, "http://127.0.0.1:3000"}, "APP_HEALTH_PATH": {c.AppHealthPath, "/healthz"},
 		"MAX_BODY_BYTES": {c.MaxBodyBytes, int64(26214400)}, "MAX_INFLIGHT_BYTES": {c.MaxInflightBytes, int64(64 << 20)},
 		"ORDER": {c.GateOrder(), gate.PerLane}, "CATCHUP_LIMIT": {c.CatchupLimit, time.Minute}, "REPLAY_CONCURRENCY": {c.ReplayConcurrency, 8},
-		"REPLAY_MAX_ATTEMPTS": {c.ReplayMaxAttempts, 10}, "REPLAY_AWAY_LIMIT": {c.ReplayAwayLimit, time.Hour}, "RETENTION": {c.Retention, 168 * time.Hour},
+		"REPLAY_MAX_ATTEMPTS": {c.ReplayMaxAttempts, 10}, "REPLAY_AWAY_LIMIT": {c.ReplayAwayLimit, time.Hour}, "RETENTION": {c.Retention, 168 * time.Hour}, "FAILED_RETENTION": {c.FailedRetention, time.Duration(0)},
 		"TERMINATION_GRACE_SECONDS": {c.TerminationGraceSeconds, 330}, "STARTUP_GATE": {c.StartupGate, "app"},
 		"APP_PROBE_INTERVAL": {c.AppProbeInterval, time.Second}, "APP_PROBE_INTERVAL_DOWN": {c.AppProbeIntervalOff, 250 * time.Millisecond},
 	} {
@@ -74,6 +74,7 @@ func TestBounds(t *testing.T) {
 		{"CONTROL_ADDR", "10.0.0.1:1", false}, {"CONTROL_ADDR", "[::]:1", false}, {"CONTROL_ADDR", "localhost.example:1", false},
 		{"ORDER", "strict", true}, {"ORDER", "none", true}, {"ORDER", "Lane", false}, {"ORDER", "lane strict", false}, {"ORDER", "", false},
 		{"RETENTION", "1h", true}, {"RETENTION", "0s", false}, {"RETENTION", "7d", false}, {"CATCHUP_LIMIT", "0s", true}, {"REPLAY_AWAY_LIMIT", "0s", true}, {"REPLAY_AWAY_LIMIT", "-1s", false},
+		{"FAILED_RETENTION", "0s", true}, {"FAILED_RETENTION", "2160h", true}, {"FAILED_RETENTION", "-1h", false},
 		{"BUFFER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 32)), true}, {"BUFFER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 31)), false},
 		{"LANES", "github:repository.full_name, slack:team_id", true}, {"LANES", "github", false}, {"LANES", "github:", false}, {"LANES", ":x", false},
 		{"WEBHOOK_ROUTES", "/a=github+202+5s+sync", true}, {"WEBHOOK_ROUTES", "/a=github+201", false}, {"WEBHOOK_ROUTES", "/a=github+-5s", false},

@@ -35,6 +35,12 @@ type Status struct {
 	Holding    int     `json:"holding"` // being stored now
 	ShutLanes  int     `json:"shut_lanes"`
 	Forced     int     `json:"forced_lanes"`
+	// BreakerOpenSecs is since when the app refuses every webhook, 0 while it does
+	// not; BreakerStatus is what it answers, 0 for what is tried again in vain.
+	BreakerOpenSecs float64  `json:"breaker_open_seconds"`
+	BreakerStatus   int      `json:"breaker_status"`
+	LockedKeys      []string `json:"locked_keys"` // BUFFER_KEYs, by id, that no living replica has and lanes wait for
+
 	Order      string  `json:"order"`
 	Sealed     bool    `json:"sealed"` // ORDER=strict beside another replica: everything goes through the queue
 	Replica    string  `json:"replica"`
@@ -48,6 +54,7 @@ type Reporter interface {
 	Status() Status
 	Started() error // nil once the startup probe may pass
 	Ready() error   // nil while a webhook can be forwarded or durably held
+	OverrideBreaker()
 }
 
 // Probes returns the handler of the probe listener.
@@ -76,6 +83,10 @@ func API(r Reporter, token string) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		// An error here is the client's broken connection.
 		_ = json.NewEncoder(w).Encode(r.Status())
+	})
+	mux.HandleFunc("POST /v1/breaker/override", func(w http.ResponseWriter, _ *http.Request) {
+		r.OverrideBreaker()
+		w.WriteHeader(http.StatusNoContent)
 	})
 	if token == "" {
 		return mux

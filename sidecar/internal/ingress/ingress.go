@@ -52,6 +52,8 @@ type Deps struct {
 	Vitals   func() Vitals
 	AppDown  func(error) // a dial to the app has failed
 	Kick     func()      // a webhook is stored
+	Answered func(int)   // the app has answered a live webhook with that status
+	Orphaned func()      // a row may be awaited in this replica's name by nobody: see Awaits
 }
 
 // Ingress is the public face of a replica. Its zero value is not usable.
@@ -63,7 +65,8 @@ type Ingress struct {
 	proxy    http.Handler
 	holds    holdLog
 	late     sync.WaitGroup // answers awaited after their sender was acknowledged
-	last     atomic.Int64   // when the last request came, UnixNano
+	awaiting awaiting
+	last     atomic.Int64 // when the last request came, UnixNano
 }
 
 // New returns the ingress.

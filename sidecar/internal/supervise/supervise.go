@@ -89,6 +89,7 @@ type Replica struct {
 	sealed   atomic.Bool
 	replayed atomic.Int64 // replay's count when replaying began
 	beatNow  chan struct{}
+	orphaned chan struct{} // a row may be awaited by nobody
 
 	transitions chan transition // to be logged
 
@@ -107,7 +108,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	}
 	r := &Replica{
 		cfg: cfg, opt: opt, log: opt.Log, began: time.Now(), metrics: metrics.New(),
-		beatNow: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
+		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
 		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
@@ -137,13 +138,15 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
 		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Held() },
+		Answered: func(status int) { r.replay.Answered(status) }, Orphaned: func() { poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
 		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
 			MaxAttempts: cfg.ReplayMaxAttempts, AwayLimit: cfg.ReplayAwayLimit, Timeout: cfg.AppAnswerTimeout,
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
-		}},
+		}, BreakerLimit: cfg.BreakerLimit},
 		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log,
+		BreakerChanged: func() { poke(r.beatNow) },
 	})
 	return r, nil
 }
@@ -159,7 +162,7 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){r.membershipLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.replay.Run} {
+	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.replay.Run} {
 		r.loops.Go(func() { loop(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
