@@ -85,7 +85,7 @@ func (r *Replica) retainFailed(ctx context.Context) {
 		r.log.Warn("Failed webhooks could not be deleted, retrying in an hour", "err", err)
 	}
 	if n > 0 {
-		r.log.Warn("Failed webhooks deleted after FAILED_RETENTION", "count", n)
+		r.log.Info("Failed webhooks deleted after FAILED_RETENTION", "count", n)
 	}
 }
 
