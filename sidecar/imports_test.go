@@ -39,6 +39,7 @@ var floors = map[string]int{
 	"internal/replay":     3,
 	"internal/supervise":  4,
 	"cmd/sidecar":         5,
+	"internal/simulate":   5, // tests only
 }
 
 var pure = []string{"senders", "routes", "internal/webhook", "internal/lifecycle"}

@@ -29,8 +29,12 @@ func (cloudevents) Traits() Traits {
 		HoldStatus:    202,
 		RetriesItself: true,
 		OpenHandshake: true,
+		Marks:         cloudeventsMarks,
+		SharedMarks:   true,
 	}
 }
+
+var cloudeventsMarks = []string{"Ce-Specversion"}
 
 func (cloudevents) Verify(r Request, secrets []string, _ time.Time) error {
 	return verifyToken(r, secrets, "access_token")

@@ -36,8 +36,11 @@ func (discord) Traits() Traits {
 		SecretVar:  "DISCORD_PUBLIC_KEY",
 		Budget:     2500 * time.Millisecond,
 		HoldStatus: 204,
+		Marks:      discordMarks,
 	}
 }
+
+var discordMarks = []string{discordSignature}
 
 func (discord) Verify(r Request, secrets []string, _ time.Time) error {
 	field, at := r.Header.Get(discordSignature), r.Header.Get(discordTimestamp)

@@ -19,8 +19,11 @@ func (github) Traits() Traits {
 		SecretVar:  "GITHUB_WEBHOOK_SECRET",
 		Budget:     8 * time.Second,
 		HoldStatus: 202,
+		Marks:      githubMarks,
 	}
 }
+
+var githubMarks = []string{"X-Github-Event"}
 
 func (github) Verify(r Request, secrets []string, _ time.Time) error {
 	return verifyHub(r, secrets)

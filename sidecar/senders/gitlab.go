@@ -28,8 +28,11 @@ func (gitlab) Traits() Traits {
 		SecretVar:  "GITLAB_WEBHOOK_TOKEN",
 		Budget:     8 * time.Second,
 		HoldStatus: 200,
+		Marks:      gitlabMarks,
 	}
 }
+
+var gitlabMarks = []string{"X-Gitlab-Event", gitlabToken}
 
 func (gitlab) Verify(r Request, secrets []string, now time.Time) error {
 	var tokens, signing []string

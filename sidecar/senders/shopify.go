@@ -32,8 +32,11 @@ func (shopify) Traits() Traits {
 		Budget:        4 * time.Second,
 		HoldStatus:    200,
 		RetriesItself: true,
+		Marks:         shopifyMarks,
 	}
 }
+
+var shopifyMarks = []string{shopifySignature, shopifyEvents}
 
 func (shopify) Verify(r Request, secrets []string, _ time.Time) error {
 	signature := r.Header.Get(shopifySignature)

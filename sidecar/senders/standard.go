@@ -46,8 +46,12 @@ func (standard) Traits() Traits {
 		Budget:        12 * time.Second,
 		HoldStatus:    202,
 		RetriesItself: true,
+		Marks:         standardMarks,
+		SharedMarks:   true,
 	}
 }
+
+var standardMarks = []string{webhookFields.signature, svixFields.signature}
 
 func (standard) Verify(r Request, secrets []string, now time.Time) error {
 	return verifyStandard(r, fieldsOf(r.Header), secrets, now)

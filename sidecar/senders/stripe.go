@@ -32,8 +32,11 @@ func (stripe) Traits() Traits {
 		Budget:        8 * time.Second,
 		HoldStatus:    200,
 		RetriesItself: true,
+		Marks:         stripeMarks,
 	}
 }
+
+var stripeMarks = []string{stripeSignature}
 
 func (stripe) Verify(r Request, secrets []string, now time.Time) error {
 	list := r.Header.Get(stripeSignature)

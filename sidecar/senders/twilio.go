@@ -46,8 +46,11 @@ func (twilio) Traits() Traits {
 		Budget:        12 * time.Second,
 		HoldStatus:    204,
 		RetriesItself: true,
+		Marks:         twilioMarks,
 	}
 }
+
+var twilioMarks = []string{twilioSignature}
 
 func (twilio) Verify(r Request, secrets []string, _ time.Time) error {
 	field := r.Header.Get(twilioSignature)

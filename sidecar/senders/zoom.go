@@ -37,8 +37,11 @@ func (zoom) Traits() Traits {
 		SecretVar:  "ZOOM_SECRET_TOKEN",
 		Budget:     2500 * time.Millisecond,
 		HoldStatus: 200,
+		Marks:      zoomMarks,
 	}
 }
+
+var zoomMarks = []string{zoomSignature}
 
 func (zoom) Verify(r Request, secrets []string, now time.Time) error {
 	signature, at := r.Header.Get(zoomSignature), r.Header.Get(zoomTimestamp)

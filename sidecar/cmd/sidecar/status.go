@@ -60,6 +60,19 @@ func table(out io.Writer, s control.Status) error {
 	row("REPLAYED", "%d by this replica", s.Replayed)
 	row("IN FLIGHT", "%d to the app, %d being stored", s.InFlight, s.Holding)
 	row("LANES", "%d shut, %d opened by CATCHUP_LIMIT (ORDER=%s)", s.ShutLanes, s.Forced, s.Order)
+	for _, of := range s.Refused {
+		row("REFUSED", "%d at %s (%s): %s", of.Count, of.Route, of.Source, of.Reason)
+	}
+	for _, of := range s.Unrouted {
+		path := of.Path
+		if path == "" {
+			path = "other paths"
+		}
+		row("NO ROUTE", "%d at %s, which look like %s's", of.Count, path, of.Sender)
+		if of.Add != "" {
+			row("", "add %s", of.Add)
+		}
+	}
 	return w.Flush()
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"sluice/sidecar/internal/webhook"
 )
 
@@ -29,9 +28,10 @@ func (s *Store) Append(ctx context.Context, w *webhook.Webhook) (Receipt, error)
 
 // AppendAwaited stores w as processing: the app has it already, as attempt 1 at
 // least, and its late answer is awaited by this replica. Nobody claims the row, and
-// nothing behind it in its lane, before SettleAwaited or this replica's death.
-// The replica must have joined. A duplicate's row belongs to its first copy:
-// settle it only as completed.
+// nothing behind it in its lane, before SettleAwaited, FreeAwaited or this
+// replica's death. The replica must have joined. After an error the row may be
+// there all the same, which FreeAwaited sets right. A duplicate's row belongs to
+// its first copy: don't settle it.
 func (s *Store) AppendAwaited(ctx context.Context, w *webhook.Webhook) (Receipt, error) {
 	return s.append(ctx, w, true)
 }
@@ -81,27 +81,4 @@ func (s *Store) entry(w *webhook.Webhook, awaited bool) (*entry, error) {
 	e.grace = time.Duration(e.size>>20) * 100 * time.Millisecond
 	e.deadline = time.Now().Add(s.config.AppendTimeout + e.grace)
 	return e, nil
-}
-
-const (
-	awaitedDoneSQL = `
-UPDATE webhook_queue SET status = 'completed', processed_at = clock_timestamp(), awaited_by = NULL
-WHERE id = $1 AND status <> 'completed'`
-	awaitedBackSQL = `
-UPDATE webhook_queue SET status = 'pending', awaited_by = NULL, claim_epoch = NULL, last_error = $3
-WHERE id = $1 AND awaited_by = $2 AND ` + active
-)
-
-// SettleAwaited ends the wait for a late answer. A row that was given up
-// meanwhile (this replica was declared dead) is still completed by a success,
-// and left alone by a failure.
-func (s *Store) SettleAwaited(ctx context.Context, queueID int64, completed bool, reason string) error {
-	return s.do(ctx, s.pool, queryTimeout, "settle awaited webhook", func(ctx context.Context, c *pgxpool.Conn) error {
-		if completed {
-			_, err := c.Exec(ctx, awaitedDoneSQL, queueID)
-			return err
-		}
-		_, err := c.Exec(ctx, awaitedBackSQL, queueID, s.instance, label(reason, maxLabel))
-		return err
-	})
 }

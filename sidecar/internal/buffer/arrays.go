@@ -48,6 +48,14 @@ func (a *arrays) column(oid uint32, element func(i int)) {
 func (a *arrays) length(n int)  { a.bytes = binary.BigEndian.AppendUint32(a.bytes, uint32(n)) }
 func (a *arrays) data(b []byte) { a.length(len(b)); a.bytes = append(a.bytes, b...) }
 func (a *arrays) text(s string) { a.length(len(s)); a.bytes = append(a.bytes, s...) }
+func (a *arrays) bool(v bool) {
+	a.length(1)
+	var b byte
+	if v {
+		b = 1
+	}
+	a.bytes = append(a.bytes, b)
+}
 func (a *arrays) int2(n int16) {
 	a.length(2)
 	a.bytes = binary.BigEndian.AppendUint16(a.bytes, uint16(n))
@@ -68,7 +76,7 @@ func (a *arrays) time(t time.Time) { a.int8(int(t.UnixMicro() - epoch.UnixMicro(
 
 // params returns the arrays, which are valid until release.
 func (a *arrays) params() [][]byte {
-	params, begin := make([][]byte, len(a.ends), len(a.ends)+1), 0
+	params, begin := make([][]byte, len(a.ends), len(a.ends)+2), 0
 	for i, end := range a.ends {
 		params[i], begin = a.bytes[begin:end:end], end
 	}

@@ -28,11 +28,13 @@ func TestArraysAsPgxWritesThem(t *testing.T) {
 	var in []int16
 	var sizes []int64
 	var attempts []int32
+	var awaited []bool
 	for _, e := range batch {
 		ids, times, in = append(ids, e.id), append(times, e.webhook.ReceivedAt), append(in, e.bucket)
 		heads, bodies = append(heads, notNull(e.head)), append(bodies, notNull(e.body))
 		events = append(events, label(e.webhook.Event, maxLabel))
-		sizes, attempts = append(sizes, int64(len(e.webhook.Body))), append(attempts, int32(e.webhook.Attempts))
+		sizes, attempts = append(sizes, int64(len(e.webhook.Body))), append(attempts, int32(e.attempts()))
+		awaited = append(awaited, e.awaited)
 	}
 	for column, want := range map[int]struct {
 		oid   uint32
@@ -40,7 +42,7 @@ func TestArraysAsPgxWritesThem(t *testing.T) {
 	}{
 		0: {pgtype.UUIDArrayOID, ids}, 3: {pgtype.TextArrayOID, events}, 5: {pgtype.Int2ArrayOID, in},
 		6: {pgtype.ByteaArrayOID, heads}, 7: {pgtype.ByteaArrayOID, bodies}, 8: {pgtype.Int8ArrayOID, sizes},
-		10: {pgtype.TimestamptzArrayOID, times}, 13: {pgtype.Int4ArrayOID, attempts},
+		10: {pgtype.TimestamptzArrayOID, times}, 13: {pgtype.Int4ArrayOID, attempts}, 14: {pgtype.BoolArrayOID, awaited},
 	} {
 		encoded, err := pgtype.NewMap().Encode(want.oid, pgtype.BinaryFormatCode, want.value, nil)
 		if err != nil {
@@ -76,7 +78,7 @@ func TestBatchInEitherWay(t *testing.T) {
 			want = append(want, fmt.Sprintf("%d %s %s %q %q %s %d %x %x %d %q %s %x %d %d",
 				rows[i].id, e.id, w.Source, label(w.DeliveryID, maxLabel), w.Event, e.lane, e.bucket,
 				md5.Sum(e.head), md5.Sum(e.body), len(w.Body), w.Verified, w.ReceivedAt.Format("15:04:05.000000"),
-				e.key, len(e.copies), w.Attempts))
+				e.key, len(e.copies), e.attempts()))
 			if rows[i].sluiceID != e.id {
 				t.Errorf("row of %s is answered as %s", e.id, rows[i].sluiceID)
 			}
@@ -111,7 +113,7 @@ func oddBatch(t *testing.T, s *Store) (batch []*entry) {
 		case 4:
 			w.Lane, w.Head = strings.Repeat("x", 2*maxLane), nil
 		}
-		e, err := s.entry(w, false)
+		e, err := s.entry(w, i%2 == 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,14 +16,19 @@ import (
 
 const insertBatchSQL = `
 INSERT INTO webhook_queue AS q (sluice_id, source, delivery_id, event_name, lane, bucket,
-	headers, body, body_size, key_id, verified, received_at, dedupe_key, dup_count, attempts)
+	headers, body, body_size, key_id, verified, received_at, dedupe_key, dup_count, attempts,
+	status, claimed_at, awaited_by)
 SELECT w.sluice_id, w.source, NULLIF(w.delivery_id, ''), NULLIF(w.event_name, ''), w.lane, w.bucket,
-	w.headers, w.body, w.body_size, $15::bytea, NULLIF(w.verified, ''), w.received_at, w.dedupe_key, w.dup_count, w.attempts
+	w.headers, w.body, w.body_size, $16::bytea, NULLIF(w.verified, ''), w.received_at, w.dedupe_key, w.dup_count, w.attempts,
+	CASE WHEN w.awaited THEN 'processing' ELSE 'pending' END,
+	CASE WHEN w.awaited THEN clock_timestamp() END,
+	CASE WHEN w.awaited THEN $17::uuid END
 FROM (SELECT unnest($1::uuid[]) AS sluice_id, unnest($2::text[]) AS source, unnest($3::text[]) AS delivery_id,
 	unnest($4::text[]) AS event_name, unnest($5::text[]) AS lane, unnest($6::smallint[]) AS bucket,
 	unnest($7::bytea[]) AS headers, unnest($8::bytea[]) AS body, unnest($9::bigint[]) AS body_size,
 	unnest($10::text[]) AS verified, unnest($11::timestamptz[]) AS received_at, unnest($12::bytea[]) AS dedupe_key,
-	unnest($13::int[]) AS dup_count, unnest($14::int[]) AS attempts) AS w`
+	unnest($13::int[]) AS dup_count, unnest($14::int[]) AS attempts,
+	unnest($15::boolean[]) AS awaited) AS w`
 
 // With ON CONFLICT the server looks each key up before it inserts the row, where
 // it looks again: an eighth of what a row costs it. Almost all rows are new, so
@@ -51,7 +56,7 @@ func metCopy(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == "webhook_queue_dedupe"
 }
 
-// columns writes the parameters of insertBatchSQL but the last.
+// columns writes the parameters of insertBatchSQL but the last two.
 func (a *arrays) columns(batch []*entry) {
 	a.column(pgtype.UUIDOID, func(i int) { a.data(batch[i].id[:]) })
 	a.column(pgtype.TextOID, func(i int) { a.text(label(batch[i].webhook.Source, maxLabel)) })
@@ -66,7 +71,8 @@ func (a *arrays) columns(batch []*entry) {
 	a.column(pgtype.TimestamptzOID, func(i int) { a.time(batch[i].webhook.ReceivedAt) })
 	a.column(pgtype.ByteaOID, func(i int) { a.data(batch[i].key[:]) })
 	a.column(pgtype.Int4OID, func(i int) { a.int4(len(batch[i].copies)) })
-	a.column(pgtype.Int4OID, func(i int) { a.int4(batch[i].webhook.Attempts) })
+	a.column(pgtype.Int4OID, func(i int) { a.int4(batch[i].attempts()) })
+	a.column(pgtype.BoolOID, func(i int) { a.bool(batch[i].awaited) })
 }
 
 // insertBatch writes a batch without two equal keys in one statement, which is
@@ -75,7 +81,7 @@ func (s *Store) insertBatch(ctx context.Context, conn *pgxpool.Conn, batch []*en
 	a := newArrays(len(batch))
 	defer a.release()
 	a.columns(batch)
-	params := append(a.params(), batch[0].seal)
+	params := append(a.params(), batch[0].seal, s.instance[:])
 	sql := newBatchSQL
 	if s.copies.expected() {
 		sql = anyBatchSQL

@@ -3,6 +3,7 @@ package buffer
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,12 +19,16 @@ import (
 // Row is a claimed webhook.
 type Row struct {
 	QueueID  int64
-	Attempt  int // the number of the attempt that may now be made, from 1
+	Attempt  int // the number of the attempt that may now be made: one more than have been recorded
 	Bucket   int
 	Epoch    int64
 	BodySize int
 	Webhook  webhook.Webhook // Body is nil when BodySize is over 256 KB: LoadBody reads it
-	Err      error           // the row cannot be read: settle it as Failed
+	Err      error           // the row can never be read: settle it as Failed
+	// Locked is the id of the key that the row was sealed with and this replica
+	// lacks, in hex; "" for a row that can be opened. Its lane waits for a replica
+	// that has the key: see NeedKey.
+	Locked string
 
 	keyID []byte
 }
@@ -31,8 +36,8 @@ type Row struct {
 // ClaimFilter bounds a claim. Zero limits mean 100 rows, 32 of a lane, 8 MB.
 type ClaimFilter struct {
 	SkipLanes []string // nothing of these
-	// InHand are the rows that the caller has claimed and not yet settled with
-	// success: they are never returned again, whatever became of their status.
+	// InHand are the rows that the caller has claimed and neither settled nor
+	// forgotten: they are not returned again.
 	InHand   []int64
 	Limit    int
 	PerLane  int
@@ -48,9 +53,14 @@ const (
 // The lanes of the held buckets are found by one index probe each, so neither a
 // long backlog nor a skipped lane of any length is read through. Nothing behind
 // an awaited row of its lane is picked. The lease is checked by the statement
-// itself: a claim that arrives late takes nothing. The rows in hand are asked for
-// as a subquery, which is hashed once: an array that is a parameter is searched
-// from end to end for each row.
+// itself: a claim that arrives late takes nothing. The rows in hand and the lanes
+// to skip are asked for as subqueries, which are hashed once: an array that is a
+// parameter is searched from end to end for each row.
+//
+// A claim writes nothing. The lease makes its holder the only reader of the
+// bucket, and there is no cursor: each claim reads from the lowest id, because
+// ids commit out of order, and a row that commits late, or that an operator makes
+// pending again, has to be found.
 const claimSQL = `
 WITH RECURSIVE held AS MATERIALIZED (
 	SELECT l.bucket, l.epoch FROM webhook_leases l
@@ -78,26 +88,23 @@ WITH RECURSIVE held AS MATERIALIZED (
 		WHERE q.bucket = l.bucket AND q.lane = l.lane AND q.` + active + `
 			AND q.id < awaited.id AND q.id NOT IN (SELECT unnest($5::bigint[]))
 		ORDER BY q.id LIMIT $7) AS r
-	WHERE l.lane <> ALL ($4::text[])
+	WHERE l.lane NOT IN (SELECT unnest($4::text[]))
 	ORDER BY r.id LIMIT $6
 ), picked AS (
 	SELECT id FROM (
 		SELECT id, sum(size) OVER (ORDER BY id) AS bytes, row_number() OVER (ORDER BY id) AS n FROM heads
 	) AS h WHERE bytes <= $8 OR n = 1
 )
-UPDATE webhook_queue q
-SET status = 'processing', claimed_at = clock_timestamp(), attempts = q.attempts + 1,
-	claim_epoch = (SELECT h.epoch FROM held h WHERE h.bucket = q.bucket)
-WHERE q.id = ANY (ARRAY(SELECT id FROM picked)) AND q.` + active + ` AND q.awaited_by IS NULL
-RETURNING q.id, q.attempts, q.bucket, q.claim_epoch, q.body_size, q.key_id,
+SELECT q.id, q.attempts + 1, q.bucket, h.epoch, q.body_size, q.key_id,
 	q.sluice_id, q.source, COALESCE(q.delivery_id, ''), COALESCE(q.event_name, ''), q.lane,
 	COALESCE(q.verified, ''), q.received_at, q.headers,
-	CASE WHEN q.body_size <= $9 THEN q.body END, q.body IS NULL`
+	CASE WHEN q.body_size <= $9 THEN q.body END, q.body IS NULL
+FROM picked p JOIN webhook_queue q ON q.id = p.id JOIN held h ON h.bucket = q.bucket`
 
-// Claim takes rows of the leased buckets, lowest id first within a lane, and
-// returns them sorted by id. A row that another replica claimed before, or that
-// an earlier Claim took without its answer arriving, is taken as well; one that
-// is awaited is not, nor anything behind it in its lane.
+// Claim reads rows of the leased buckets, lowest id first within a lane, and
+// returns them sorted by id. The lease is the claim: nothing is written, and rows
+// that the caller forgets are read again. A row that is awaited is not returned,
+// nor anything behind it in its lane.
 func (s *Store) Claim(ctx context.Context, leases []Lease, f ClaimFilter) ([]Row, error) {
 	var in []int16
 	var epochs []int64
@@ -160,6 +167,8 @@ func (s *Store) scanRow(row pgx.CollectableRow) (Row, error) {
 		r.Err = errNoHeaders
 	case noBody && r.BodySize > 0:
 		r.Err = errNoBody
+	case !s.sealer.has(r.keyID):
+		r.Locked, w.Head, w.Body = hex.EncodeToString(r.keyID), nil, nil
 	default:
 		r.Err = s.unseal(&r, id)
 	}
@@ -196,6 +205,9 @@ const (
 // 1 MB. When the body is not what it was, r.Err is set and returned: settle the
 // row as Failed. Any other error is ErrUnavailable and leaves the row good.
 func (s *Store) LoadBody(ctx context.Context, r *Row) error {
+	if r.Locked != "" {
+		return fmt.Errorf("load body: %w", errNoKey)
+	}
 	if r.Err != nil || r.Webhook.Body != nil || r.BodySize == 0 {
 		return r.Err
 	}

@@ -77,7 +77,7 @@ func (s *Store) attempt(ctx context.Context, batch []*entry) ([]stored, error) {
 	limit := min(max(time.Until(until), third), 2*third) + batch[0].grace
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := acquire(ctx, s.pool)
 	if err != nil {
 		return nil, err
 	}

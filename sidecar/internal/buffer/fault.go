@@ -21,6 +21,7 @@ var (
 	errReadOnly     = errors.New("server is read-only")
 	errUnreplicated = errors.New("synchronous replication was not confirmed")
 	errClosed       = errors.New("buffer is closed")
+	errStarved      = errors.New("no connection is free")
 )
 
 // fault says what an error leaves to be done.
@@ -58,6 +59,8 @@ func (s *Store) refresh(err error, patient bool) {
 	var pg *pgconn.PgError
 	var connect *pgconn.ConnectError
 	switch {
+	case errors.Is(err, errStarved): // no server has been asked
+		return
 	case errors.Is(err, errReadOnly):
 	case errors.As(err, &connect): // there is no connection to drop
 		return
@@ -91,7 +94,7 @@ func (s *Store) do(ctx context.Context, pool *pgxpool.Pool, limit time.Duration,
 	defer cancel()
 	var err error
 	for try := range doTries {
-		if err = once(ctx, limit/2, pool, f); err == nil {
+		if err = s.once(ctx, limit/2, pool, f); err == nil {
 			return nil
 		}
 		s.refresh(err, ctx.Err() == nil)
@@ -105,15 +108,32 @@ func (s *Store) do(ctx context.Context, pool *pgxpool.Pool, limit time.Duration,
 	return unavailable(what, err)
 }
 
-func once(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, f func(context.Context, *pgxpool.Conn) error) error {
+func (s *Store) once(ctx context.Context, limit time.Duration, pool *pgxpool.Pool, f func(context.Context, *pgxpool.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, err := pool.Acquire(ctx)
+	if pool == s.pool {
+		if err := s.work.Acquire(ctx, 1); err != nil {
+			return fmt.Errorf("%w: %w", errStarved, err)
+		}
+		defer s.work.Release(1)
+	}
+	conn, err := acquire(ctx, pool)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
 	return f(ctx, conn)
+}
+
+// acquire returns a connection of the pool. A wait that ends because all of them
+// are in use says nothing about the server.
+func acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
+	conn, err := pool.Acquire(ctx)
+	var connect *pgconn.ConnectError
+	if err != nil && !errors.As(err, &connect) {
+		return nil, fmt.Errorf("%w: %w", errStarved, err)
+	}
+	return conn, err
 }
 
 // backoff is 10 ms, doubled with each try, 160 ms at most.

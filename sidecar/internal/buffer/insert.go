@@ -44,16 +44,15 @@ func (s *Store) insertOne(ctx context.Context, conn *pgxpool.Conn, e *entry) ([]
 	w := e.webhook
 	text := func(v string) []byte { return []byte(v) }
 	var awaitedBy []byte
-	attempts := w.Attempts
 	if e.awaited {
-		awaitedBy, attempts = text(s.instance.String()), max(attempts, 1)
+		awaitedBy = text(s.instance.String())
 	}
 	params := [][]byte{
 		text(e.id.String()), text(label(w.Source, maxLabel)), text(label(w.DeliveryID, maxLabel)),
 		text(label(w.Event, maxLabel)), text(e.lane), text(strconv.Itoa(int(e.bucket))),
 		notNull(e.head), notNull(e.body), text(strconv.Itoa(len(w.Body))), e.seal,
 		text(label(w.Verified, maxLabel)), text(w.ReceivedAt.UTC().Format(time.RFC3339Nano)),
-		e.key[:], text(strconv.Itoa(len(e.copies))), text(strconv.Itoa(attempts)), awaitedBy,
+		e.key[:], text(strconv.Itoa(len(e.copies))), text(strconv.Itoa(e.attempts())), awaitedBy,
 	}
 	formats := make([]int16, len(params))
 	formats[6], formats[7], formats[9], formats[12] = 1, 1, 1, 1 // bytea: binary

@@ -2,9 +2,11 @@ package buffer
 
 import (
 	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,50 +27,57 @@ type Lease struct {
 	Bucket int
 	Epoch  int64     // rises with each holder
 	Until  time.Time // monotonic: deliver nothing of the bucket after it
+	// Lapsed says that the holder before did not release the lease: it died,
+	// perhaps of what it was delivering.
+	Lapsed bool
 }
 
-type leaseRow struct {
-	bucket int16
-	holder pgtype.UUID
-	epoch  int64
-	free   bool // nobody's, or run out
-}
-
+// One statement tells of leases and of the living replicas that may hold them; a
+// replica's row has no bucket.
 const readLeasesSQL = `
-SELECT l.bucket, l.holder, l.epoch, l.holder IS NULL OR l.expires_at <= clock_timestamp(),
-	ARRAY(SELECT r.id FROM webhook_replicas r
-	      WHERE r.state IN ('replaying', 'passing') AND r.seen_at > clock_timestamp() - ` + deadSQL + `)
-FROM webhook_leases l ORDER BY l.bucket`
+SELECT l.bucket, l.holder, l.epoch, l.holder IS NULL OR l.expires_at <= clock_timestamp(), ARRAY[l.key_id]
+FROM webhook_leases l
+UNION ALL
+SELECT NULL, r.id, 0, r.breaker_open, r.key_ids
+FROM webhook_replicas r
+WHERE r.state IN ('replaying', 'passing') AND r.seen_at > clock_timestamp() - ` + deadSQL + `
+ORDER BY 1`
 
 // The epoch is compared and set, so what was read may be old; rows are locked
-// in order, so that two replicas cannot deadlock.
+// in order, so that two replicas cannot deadlock. A bucket needs its key until no
+// row of it does.
 const takeLeasesSQL = `
 WITH want AS (
-	SELECT l.bucket FROM webhook_leases l
+	SELECT l.bucket, l.holder IS NOT NULL AND l.holder <> $1 AS lapsed FROM webhook_leases l
 	JOIN unnest($2::smallint[], $3::bigint[]) AS w(bucket, epoch) ON w.bucket = l.bucket AND w.epoch = l.epoch
 	WHERE l.holder = $1 OR l.holder IS NULL OR l.expires_at <= clock_timestamp()
 	ORDER BY l.bucket FOR UPDATE OF l
 )
 UPDATE webhook_leases l
 SET holder = $1, epoch = CASE WHEN l.holder = $1 THEN l.epoch ELSE l.epoch + 1 END,
-	expires_at = clock_timestamp() + ` + leaseTTLSQL + `
+	expires_at = clock_timestamp() + ` + leaseTTLSQL + `,
+	key_id = CASE WHEN l.key_id IS NOT NULL AND EXISTS (
+		SELECT 1 FROM webhook_queue q WHERE q.bucket = l.bucket AND q.` + active + ` AND q.key_id = l.key_id
+	) THEN l.key_id END
 FROM want WHERE l.bucket = want.bucket
-RETURNING l.bucket, l.epoch`
+RETURNING l.bucket, l.epoch, want.lapsed`
 
 // RenewLeases renews this replica's leases and takes free ones up to its fair
 // share among the living replicas that are replaying or passing. excess are
-// buckets held beyond it while another replica has less than its own: hand them
-// over with ReleaseLeases once nothing of them is in hand (empty, it is not nil,
-// so it may be passed on as it is). Call it every 3 s or so, and only while
-// replaying or passing.
-func (s *Store) RenewLeases(ctx context.Context) (held []Lease, excess []int, err error) {
+// buckets held beyond it while another replica has less than its own, or which
+// another should have: its breaker is closed and this one's open, or it has the
+// key that the bucket needs. Hand them over with ReleaseLeases once nothing of
+// them is in hand (empty, it is not nil, so it may be passed on as it is). Call it
+// every 3 s or so, and only while replaying or passing.
+func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease, excess []int, err error) {
 	err = s.do(ctx, s.vital, vitalTimeout, "renew leases", func(ctx context.Context, c *pgxpool.Conn) error {
 		leases, able, err := readLeases(ctx, c)
 		if err != nil {
 			return err
 		}
+		me := candidate{id: s.instance, open: breakerOpen, keys: s.sealer.ids()}
 		var want []leaseRow
-		want, excess = share(s.instance, leases, able)
+		want, excess = share(me, leases, able)
 		held, err = s.takeLeases(ctx, c, want)
 		return err
 	})
@@ -78,14 +87,22 @@ func (s *Store) RenewLeases(ctx context.Context) (held []Lease, excess []int, er
 	return held, excess, nil
 }
 
-func readLeases(ctx context.Context, c *pgxpool.Conn) (leases []leaseRow, able []uuid.UUID, err error) {
+func readLeases(ctx context.Context, c *pgxpool.Conn) (leases []leaseRow, able []candidate, err error) {
 	rows, err := c.Query(ctx, readLeasesSQL)
 	if err != nil {
 		return nil, nil, err
 	}
-	var l leaseRow
-	_, err = pgx.ForEachRow(rows, []any{&l.bucket, &l.holder, &l.epoch, &l.free, &able}, func() error {
-		leases = append(leases, l)
+	var bucket pgtype.Int2
+	var id pgtype.UUID
+	var epoch int64
+	var flag bool
+	var keys [][]byte
+	_, err = pgx.ForEachRow(rows, []any{&bucket, &id, &epoch, &flag, &keys}, func() error {
+		if bucket.Valid {
+			leases = append(leases, leaseRow{bucket: bucket.Int16, holder: id, epoch: epoch, free: flag, key: keys[0]})
+		} else {
+			able = append(able, candidate{id: id.Bytes, open: flag, keys: slices.Clone(keys)})
+		}
 		return nil
 	})
 	return leases, able, err
@@ -106,78 +123,41 @@ func (s *Store) takeLeases(ctx context.Context, c *pgxpool.Conn, want []leaseRow
 	}
 	var held []Lease
 	lease := Lease{Until: until}
-	_, err = pgx.ForEachRow(rows, []any{&lease.Bucket, &lease.Epoch}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&lease.Bucket, &lease.Epoch, &lease.Lapsed}, func() error {
 		held = append(held, lease)
 		return nil
 	})
 	return held, err
 }
 
-// share decides what me renews and takes, and what it has too much of. With n
-// replicas everyone is due 16/n buckets, and the first 16%n to ask one more.
-func share(me uuid.UUID, leases []leaseRow, able []uuid.UUID) (want []leaseRow, excess []int) {
-	count := map[uuid.UUID]int{me: 0}
-	for _, id := range able {
-		count[id] = 0
+const needKeySQL = `
+UPDATE webhook_leases SET key_id = $4 WHERE bucket = $1 AND epoch = $2 AND holder = $3`
+
+// NeedKey says that a row of the leased bucket is sealed with a key that this
+// replica lacks (Row.Locked): the lease goes to a replica that has it, if there is
+// one.
+func (s *Store) NeedKey(ctx context.Context, l Lease, key string) error {
+	id, err := hex.DecodeString(key)
+	if err != nil {
+		return fmt.Errorf("need key: %w", err)
 	}
-	var free []leaseRow
-	for _, l := range leases {
-		holder := uuid.UUID(l.holder.Bytes)
-		switch {
-		case l.holder.Valid && holder == me: // also when it ran out and nobody took it
-			want = append(want, l)
-		case l.free:
-			free = append(free, l)
-		}
-		if _, ok := count[holder]; ok && l.holder.Valid && (!l.free || holder == me) {
-			count[holder]++
-		}
-	}
-	due, extra := len(leases)/len(count), len(leases)%len(count)
-	lacking := 0 // what the others are short of
-	for id, n := range count {
-		if id == me {
-			continue
-		}
-		lacking += max(0, due-n)
-		if n > due {
-			extra--
-		}
-	}
-	limit := due
-	if extra > 0 {
-		limit++
-	}
-	mine := len(want)
-	excess = []int{} // never nil, which ReleaseLeases takes for all
-	if take := min(len(free), limit-mine); take > 0 {
-		want, free = append(want, free[:take]...), free[take:]
-	}
-	for give := max(min(mine-due, lacking-len(free)), mine-due-1); give > 0; give-- {
-		mine--
-		excess = append(excess, int(want[mine].bucket))
-	}
-	return want, excess
+	return s.do(ctx, s.vital, vitalTimeout, "ask for key", func(ctx context.Context, c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, needKeySQL, l.Bucket, l.Epoch, s.instance, id)
+		return err
+	})
 }
 
 const releaseLeasesSQL = `
 WITH mine AS (
-	SELECT bucket, epoch FROM webhook_leases
+	SELECT bucket FROM webhook_leases
 	WHERE holder = $1 AND ($2::smallint[] IS NULL OR bucket = ANY ($2))
 	ORDER BY bucket FOR UPDATE
-), returned AS (
-	UPDATE webhook_queue q
-	SET status = 'pending', claim_epoch = NULL, attempts = GREATEST(q.attempts - 1, 0)
-	FROM mine
-	WHERE q.bucket = mine.bucket AND q.claim_epoch = mine.epoch AND q.` + active + `
-		AND q.awaited_by IS NULL
 )
 UPDATE webhook_leases l SET holder = NULL, expires_at = '-infinity'
 FROM mine WHERE l.bucket = mine.bucket`
 
-// ReleaseLeases lets go of buckets, of all when it is nil. What is claimed from
-// them and was not settled becomes pending, its attempt given back: settle
-// first what was attempted.
+// ReleaseLeases lets go of buckets, of all when it is nil: whoever takes them
+// knows that nothing of them is under way. Settle first what was attempted.
 func (s *Store) ReleaseLeases(ctx context.Context, buckets []int) error {
 	if buckets != nil && len(buckets) == 0 {
 		return nil

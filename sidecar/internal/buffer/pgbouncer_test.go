@@ -32,7 +32,7 @@ func TestThroughPgBouncer(t *testing.T) {
 	}
 	done := 0
 	eventually(t, "rows are replayed", func() bool {
-		if _, err := two.Beat(t.Context(), "passing", 0); err != nil {
+		if _, _, err := two.Beat(t.Context(), Presence{State: "passing"}); err != nil {
 			t.Fatal(err)
 		}
 		leases, _ := renew(t, two)

@@ -46,7 +46,16 @@ type answer struct {
 	err     error
 }
 
-func (e *entry) alone() bool { return e.awaited || e.size > bigBody }
+func (e *entry) alone() bool { return e.size > bigBody }
+
+// attempts is how often the app has been sent it: once at least when its answer
+// is awaited.
+func (e *entry) attempts() int {
+	if e.awaited {
+		return max(e.webhook.Attempts, 1)
+	}
+	return e.webhook.Attempts
+}
 
 // queue gathers appends while a commit is under way: the committer that comes
 // back takes all that has gathered, so batches grow with the load, and no timer

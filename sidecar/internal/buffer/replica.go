@@ -28,30 +28,32 @@ WITH older AS (
 	UPDATE webhook_replicas r SET state = 'dead'
 	FROM older WHERE r.id = older.id AND r.state NOT IN ('stopped', 'dead')
 ), freed AS (
-	UPDATE webhook_leases l SET holder = NULL, expires_at = '-infinity'
+	UPDATE webhook_leases l SET expires_at = '-infinity'
 	FROM older WHERE l.holder = older.id
 ), orphans AS (
 	UPDATE webhook_queue q SET status = 'pending', awaited_by = NULL, claim_epoch = NULL,
 		last_error = 'the replica that awaited the answer died'
 	FROM older WHERE q.awaited_by = older.id AND q.` + active + ` AND q.awaited_by IS NOT NULL
 )
-INSERT INTO webhook_replicas AS r (id, name, state, strict, seq)
-VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'))
+INSERT INTO webhook_replicas AS r (id, name, state, strict, seq, key_ids)
+VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'), $5)
 ON CONFLICT (id) DO UPDATE SET seq = EXCLUDED.seq, seen_at = clock_timestamp(),
-	state = EXCLUDED.state, strict = EXCLUDED.strict
-RETURNING seq`
+	state = EXCLUDED.state, strict = EXCLUDED.strict, key_ids = EXCLUDED.key_ids
+RETURNING seq, seen_at`
 
 // Join makes this process known with a new sequence number, also one that has
 // joined before. Earlier processes of the same name are dead by that: their
-// leases are free at once and what they awaited is pending.
+// leases have lapsed and what they awaited is pending.
 func (s *Store) Join(ctx context.Context, state string) error {
 	return s.do(ctx, s.vital, vitalTimeout, "join replicas", func(ctx context.Context, c *pgxpool.Conn) error {
 		var seq int64
-		err := c.QueryRow(ctx, joinSQL, s.instance, s.config.Name, state, s.config.Strict).Scan(&seq)
+		var seen time.Time
+		err := c.QueryRow(ctx, joinSQL, s.instance, s.config.Name, state, s.config.Strict, s.sealer.ids()).Scan(&seq, &seen)
 		if err != nil {
 			return err
 		}
 		s.seq.Store(seq)
+		s.sawAt(seen)
 		return nil
 	})
 }
@@ -61,11 +63,11 @@ func (s *Store) Seq() int64 { return s.seq.Load() }
 
 const beatSQL = `
 WITH me AS (
-	INSERT INTO webhook_replicas AS r (id, name, state, strict, seq, seen_seq)
-	VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'), $5)
+	INSERT INTO webhook_replicas AS r (id, name, state, strict, seq, seen_seq, key_ids, breaker_open)
+	VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'), $5, $7, $8)
 	ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), state = EXCLUDED.state,
-		seen_seq = EXCLUDED.seen_seq
-	RETURNING seq
+		seen_seq = EXCLUDED.seen_seq, key_ids = EXCLUDED.key_ids, breaker_open = EXCLUDED.breaker_open
+	RETURNING seq, seen_at
 ), dead AS (
 	UPDATE webhook_replicas SET state = 'dead'
 	WHERE $6 AND id <> $1 AND state NOT IN ('stopped', 'dead') AND seen_at < clock_timestamp() - ` + deadSQL + `
@@ -81,23 +83,33 @@ WITH me AS (
 			WHERE r.id = q.awaited_by AND r.state NOT IN ('stopped', 'dead')
 				AND r.seen_at >= clock_timestamp() - ` + deadSQL + `)
 )
-SELECT me.seq, COALESCE(r.id::text, ''), COALESCE(r.name, ''), COALESCE(r.state, ''), COALESCE(r.strict, false),
+SELECT me.seq, me.seen_at, COALESCE(r.id::text, ''), COALESCE(r.name, ''), COALESCE(r.state, ''), COALESCE(r.strict, false),
 	COALESCE(r.seq, 0), COALESCE(r.seen_seq, 0),
 	COALESCE(extract(epoch FROM clock_timestamp() - r.seen_at), 0)::float8
 FROM me LEFT JOIN webhook_replicas r ON r.id <> $1 AND r.state NOT IN ('stopped', 'dead')
 	AND (NOT $6 OR r.seen_at >= clock_timestamp() - ` + deadSQL + `)
 ORDER BY r.seq`
 
-// Beat says that this replica lives, in what state, and which sequence number it
-// has seen, and returns the other living ones. Who was silent for 15 s is dead:
-// what it awaited becomes pending. Call it every 5 s. After a silence of its
-// own, when the database was away for everybody, a replica judges nobody until
-// the others have had time to be heard.
-func (s *Store) Beat(ctx context.Context, state string, seenSeq int64) ([]Peer, error) {
+// Presence is what a replica says of itself with a heartbeat.
+type Presence struct {
+	State       string
+	SeenSeq     int64 // the highest sequence number of another that it has seen
+	BreakerOpen bool  // its app accepts nothing: others should have its leases
+}
+
+// Beat says that this replica lives and returns the other living ones, and the
+// gap: the time between this heartbeat, or Join, and the last one that was
+// answered, by the database's clock. The others may have taken this replica for
+// gone in a long gap, however regular its heartbeats were when they set out.
+// Who was silent for 15 s is dead: what it awaited becomes pending. Call it every
+// 5 s. After a silence of its own, when the database was away for everybody, a
+// replica judges nobody until the others have had time to be heard.
+func (s *Store) Beat(ctx context.Context, p Presence) (peers []Peer, gap time.Duration, err error) {
 	judge := s.mayJudge()
-	var peers []Peer
-	err := s.do(ctx, s.vital, vitalTimeout, "beat", func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, beatSQL, s.instance, s.config.Name, state, s.config.Strict, seenSeq, judge)
+	var seen time.Time
+	err = s.do(ctx, s.vital, vitalTimeout, "beat", func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, beatSQL, s.instance, s.config.Name, p.State, s.config.Strict, p.SeenSeq, judge,
+			s.sealer.ids(), p.BreakerOpen)
 		if err != nil {
 			return err
 		}
@@ -105,7 +117,7 @@ func (s *Store) Beat(ctx context.Context, state string, seenSeq int64) ([]Peer, 
 		var seq int64
 		var p Peer
 		var age float64
-		_, err = pgx.ForEachRow(rows, []any{&seq, &p.Instance, &p.Name, &p.State, &p.Strict, &p.Seq, &p.SeenSeq, &age}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&seq, &seen, &p.Instance, &p.Name, &p.State, &p.Strict, &p.Seq, &p.SeenSeq, &age}, func() error {
 			s.seq.Store(seq)
 			if p.Instance != "" {
 				p.Age = time.Duration(age * float64(time.Second))
@@ -116,10 +128,19 @@ func (s *Store) Beat(ctx context.Context, state string, seenSeq int64) ([]Peer, 
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s.lastBeat.Store(int64(time.Since(s.opened)))
-	return peers, nil
+	return peers, s.sawAt(seen), nil
+}
+
+// sawAt notes when the database saw this replica and returns how long that was
+// after the time before.
+func (s *Store) sawAt(seen time.Time) (gap time.Duration) {
+	if before := s.seen.Swap(&seen); before != nil {
+		gap = seen.Sub(*before)
+	}
+	return gap
 }
 
 // mayJudge is false for deadAfter after a silence of this replica.
@@ -138,8 +159,8 @@ WITH orphans AS (
 )
 UPDATE webhook_replicas SET state = 'stopped', seen_at = clock_timestamp() WHERE id = $1`
 
-// Leave returns this replica's claims, releases its leases, gives up the answers
-// it still awaits and says that it has stopped.
+// Leave releases this replica's leases, gives up the answers it still awaits and
+// says that it has stopped.
 func (s *Store) Leave(ctx context.Context) error {
 	if err := s.ReleaseLeases(ctx, nil); err != nil {
 		return err

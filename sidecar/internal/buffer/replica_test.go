@@ -13,7 +13,7 @@ import (
 
 func renew(tb testing.TB, s *Store) ([]Lease, []int) {
 	tb.Helper()
-	held, excess, err := s.RenewLeases(tb.Context())
+	held, excess, err := s.RenewLeases(tb.Context(), false)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestFairShare(t *testing.T) {
 		t.Errorf("after one left: %v", got)
 	}
 	// One that holds webhooks needs no bucket; who replays takes them over.
-	if _, err := stores[0].Beat(t.Context(), "holding", 0); err != nil {
+	if _, _, err := stores[0].Beat(t.Context(), Presence{State: "holding", SeenSeq: 0}); err != nil {
 		t.Fatal(err)
 	}
 	if err := stores[0].ReleaseLeases(t.Context(), nil); err != nil {
@@ -76,9 +76,10 @@ func TestFairShare(t *testing.T) {
 func TestShareSettles(t *testing.T) {
 	for n := 1; n <= 20; n++ {
 		for start := range 5 {
-			able := make([]uuid.UUID, n)
+			able, peers := make([]uuid.UUID, n), make([]candidate, n)
 			for i := range able {
 				able[i] = uuid.New()
+				peers[i].id = able[i]
 			}
 			leases := make([]leaseRow, buckets)
 			for b := range leases {
@@ -91,7 +92,7 @@ func TestShareSettles(t *testing.T) {
 			for range 40 {
 				quiet++
 				for _, me := range able {
-					want, excess := share(me, leases, able)
+					want, excess := share(candidate{id: me}, leases, peers)
 					for _, l := range want {
 						if l.free {
 							quiet = 0
@@ -122,6 +123,138 @@ func TestShareSettles(t *testing.T) {
 	}
 }
 
+// A replica whose app refuses everything holds no lease beside one whose app does
+// not, and a bucket that needs a key is held by whoever has it.
+func TestShareByBreakerAndKey(t *testing.T) {
+	key := []byte("key-id-1")
+	a, b, c := candidate{id: uuid.New()}, candidate{id: uuid.New()}, candidate{id: uuid.New(), keys: [][]byte{key}}
+	for _, test := range []struct {
+		name       string
+		candidates []candidate
+		locked     int // so many buckets need the key
+		want       []int
+	}{
+		{"all closed", []candidate{a, b, c}, 0, []int{5, 5, 6}},
+		{"one open", []candidate{{id: a.id, open: true}, b, c}, 0, []int{0, 8, 8}},
+		{"all open", []candidate{{id: a.id, open: true}, {id: b.id, open: true}}, 0, []int{8, 8}},
+		{"all need the key", []candidate{a, b, c}, 16, []int{0, 0, 16}},
+		{"some need the key", []candidate{a, b, c}, 4, []int{4, 4, 8}},
+		{"nobody has the key", []candidate{a, b}, 16, []int{8, 8}},
+		{"who has it is broken", []candidate{a, {id: c.id, keys: c.keys, open: true}}, 16, []int{0, 16}},
+	} {
+		for _, start := range test.candidates {
+			leases := make([]leaseRow, buckets)
+			for i := range leases { // one held all until now
+				leases[i] = leaseRow{bucket: int16(i), holder: pgtype.UUID{Bytes: start.id, Valid: true}}
+				if i < test.locked {
+					leases[i].key = key
+				}
+			}
+			for range 10 {
+				for _, me := range test.candidates {
+					want, excess := share(me, slices.Clone(leases), test.candidates)
+					for _, l := range want {
+						leases[l.bucket].holder, leases[l.bucket].free = pgtype.UUID{Bytes: me.id, Valid: true}, false
+					}
+					for _, n := range excess {
+						leases[n].holder, leases[n].free = pgtype.UUID{}, true
+					}
+				}
+			}
+			var got []int
+			for _, c := range test.candidates {
+				n := 0
+				for _, l := range leases {
+					if l.heldBy(c.id) {
+						n++
+					}
+				}
+				got = append(got, n)
+			}
+			if slices.Sort(got); !slices.Equal(got, test.want) {
+				t.Errorf("%s: %v buckets are held, want %v", test.name, got, test.want)
+			}
+		}
+	}
+}
+
+// The lease of a bucket with a row that its holder can't open goes to the replica
+// that can, and is anybody's again when no such row is left.
+func TestNeedKey(t *testing.T) {
+	url := postgres.New(t)
+	withKey := func(c *Config) { c.Keys = [][]byte{slices.Repeat([]byte{7}, 32)} }
+	plain, sealed, db := open(t, url), open(t, url, withKey), sqlConn(t, url)
+	leases := lease(t, plain)
+	mustAppend(t, sealed, hook("lane", 1))
+	mustAppend(t, plain, hook("lane", 2))
+	rows := claim(t, plain, leases, ClaimFilter{})
+	if len(rows) != 2 || rows[0].Locked == "" || rows[0].Err != nil || rows[1].Locked != "" {
+		t.Fatalf("rows %+v", rows)
+	}
+	bucket := slices.IndexFunc(leases, func(l Lease) bool { return l.Bucket == rows[0].Bucket })
+	if err := plain.NeedKey(t.Context(), leases[bucket], rows[0].Locked); err != nil {
+		t.Fatal(err)
+	}
+	if _, excess := renew(t, plain); len(excess) != 0 {
+		t.Errorf("gives away %v though nobody has the key", excess)
+	}
+	if err := sealed.Join(t.Context(), "passing"); err != nil {
+		t.Fatal(err)
+	}
+	var holds []Lease
+	for range 4 {
+		_, excess := renew(t, plain)
+		if err := plain.ReleaseLeases(t.Context(), excess); err != nil {
+			t.Fatal(err)
+		}
+		holds, _ = renew(t, sealed)
+	}
+	if !slices.ContainsFunc(holds, func(l Lease) bool { return l.Bucket == rows[0].Bucket }) || len(holds) != 8 && len(holds) != 9 {
+		t.Fatalf("who has the key holds %+v, not bucket %d", holds, rows[0].Bucket)
+	}
+	got := claim(t, sealed, holds, ClaimFilter{})
+	if len(got) != 2 || got[0].Err != nil || got[0].Locked != "" {
+		t.Fatalf("rows %+v", got)
+	}
+	settle(t, sealed, Outcome{QueueID: got[0].QueueID, Epoch: got[0].Epoch, Result: Completed, Attempt: 1})
+	renew(t, sealed)
+	if n := query[int](t, db, `SELECT count(*) FROM webhook_leases WHERE key_id IS NOT NULL`)[0]; n != 0 {
+		t.Errorf("%d buckets still need a key", n)
+	}
+}
+
+// The gap between two heartbeats is the database's: one that was on its way for
+// long tells of it, though the replica sent it in time.
+func TestBeatTellsTheGap(t *testing.T) {
+	url := postgres.New(t)
+	s, db := open(t, url), sqlConn(t, url)
+	if err := s.Join(t.Context(), "passing"); err != nil {
+		t.Fatal(err)
+	}
+	if _, gap, err := s.Beat(t.Context(), Presence{State: "passing"}); err != nil || gap <= 0 || gap > time.Minute {
+		t.Fatalf("gap after joining %v, %v", gap, err)
+	}
+	locker := sqlConn(t, url) // within a transaction pg_stat_activity stands still
+	exec(t, locker, `BEGIN; LOCK webhook_replicas IN SHARE MODE`)
+	gaps := make(chan time.Duration)
+	sent := time.Now()
+	go func() {
+		_, gap, err := s.Beat(t.Context(), Presence{State: "passing"})
+		if err != nil {
+			t.Error(err)
+		}
+		gaps <- gap
+	}()
+	eventually(t, "the heartbeat waits", func() bool {
+		return query[int](t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)[0] > 0 &&
+			time.Since(sent) > 200*time.Millisecond
+	})
+	exec(t, locker, `COMMIT`)
+	if gap := <-gaps; gap < 200*time.Millisecond {
+		t.Errorf("gap %v of a heartbeat that waited for 200 ms", gap)
+	}
+}
+
 func TestPeers(t *testing.T) {
 	url := postgres.New(t)
 	named := func(name string, strict bool) *Store {
@@ -136,11 +269,11 @@ func TestPeers(t *testing.T) {
 	if a.Seq() == 0 || b.Seq() <= a.Seq() {
 		t.Errorf("sequence numbers %d, %d", a.Seq(), b.Seq())
 	}
-	if _, err := b.Beat(t.Context(), "draining", 7); err != nil {
+	if _, _, err := b.Beat(t.Context(), Presence{State: "draining", SeenSeq: 7}); err != nil {
 		t.Fatal(err)
 	}
 	beat := func() []Peer {
-		peers, err := a.Beat(t.Context(), "passing", b.Seq())
+		peers, _, err := a.Beat(t.Context(), Presence{State: "passing", SeenSeq: b.Seq()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +308,7 @@ func TestPeers(t *testing.T) {
 	if got := status(t, db, awaited.QueueID); got != "pending" {
 		t.Errorf("what a dead replica awaited is %s", got)
 	}
-	if _, err := b.Beat(t.Context(), "passing", 0); err != nil {
+	if _, _, err := b.Beat(t.Context(), Presence{State: "passing", SeenSeq: 0}); err != nil {
 		t.Fatal(err)
 	}
 	if peers := beat(); len(peers) != 1 || peers[0].State != "passing" {
@@ -202,8 +335,8 @@ func TestPredecessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	leases = lease(t, young)
-	if len(leases) != buckets {
-		t.Fatalf("holds %d buckets", len(leases))
+	if len(leases) != buckets || !leases[0].Lapsed {
+		t.Fatalf("holds %d buckets, lapsed %v", len(leases), leases[0].Lapsed)
 	}
 	got := claim(t, young, leases, ClaimFilter{})
 	if !slices.Equal(ids(got), []int64{inHand.QueueID, awaited.QueueID}) {
@@ -222,7 +355,7 @@ func TestPredecessor(t *testing.T) {
 	}
 }
 
-func TestLeaveReturnsClaims(t *testing.T) {
+func TestLeave(t *testing.T) {
 	url := postgres.New(t)
 	s, heir, db := open(t, url), open(t, url), sqlConn(t, url)
 	leases := lease(t, s)
@@ -238,6 +371,9 @@ func TestLeaveReturnsClaims(t *testing.T) {
 		t.Errorf("rows %q", got)
 	}
 	leases = lease(t, heir)
+	if leases[0].Lapsed {
+		t.Error("released leases have lapsed")
+	}
 	if got := claim(t, heir, leases, ClaimFilter{}); len(leases) != buckets || len(got) != 2 {
 		t.Errorf("the heir holds %d buckets and claimed %v", len(leases), ids(got))
 	}

@@ -52,7 +52,7 @@ func TestScale(t *testing.T) {
 			t.Errorf("analyzed %v: 51 active lanes touch %d pages", analyzed, pages)
 		}
 		some := query[int64](t, db, `SELECT id FROM webhook_queue WHERE status = 'pending' ORDER BY id DESC LIMIT 50`)
-		pages = touched(t, db, completedSQL, some, make([]int64, 50), make([]int32, 50), make([]string, 50))
+		pages = touched(t, db, completedSQL, some, make([]int64, 50), make([]int32, 50), make([]string, 50), make([]bool, 50))
 		t.Logf("analyzed %v: settling 50 touches %d pages", analyzed, pages)
 		if pages > 3000 {
 			t.Errorf("analyzed %v: settling 50 rows touches %d pages", analyzed, pages)

@@ -53,6 +53,21 @@ func newSealer(keys [][]byte) (*sealer, error) {
 	return s, nil
 }
 
+// has reports whether what was sealed with that key can be opened here.
+func (s *sealer) has(keyID []byte) bool {
+	_, ok := s.keys[string(keyID)]
+	return keyID == nil || ok
+}
+
+// ids lists the keys that can be opened with, as in the column key_id.
+func (s *sealer) ids() [][]byte {
+	ids := make([][]byte, 0, len(s.keys))
+	for id := range s.keys {
+		ids = append(ids, []byte(id))
+	}
+	return ids
+}
+
 // keyID is the column key_id of what seal returns now.
 func (s *sealer) keyID() []byte {
 	if s.current == "" {

@@ -41,7 +41,7 @@ func TestEncryption(t *testing.T) {
 			t.Errorf("row %d: %v", i, err)
 		}
 	}
-	// Without the key, or with another row's bytes, a row is unreadable.
+	// With another row's bytes a row is unreadable; without the key it is locked.
 	exec(t, db, `UPDATE webhook_queue a SET body = b.body FROM webhook_queue b WHERE a.id = 3 AND b.id = 2`)
 	exec(t, db, `UPDATE webhook_queue SET key_id = (SELECT key_id FROM webhook_queue WHERE id = 2) WHERE id = 3`)
 	if err := rotated.Leave(t.Context()); err != nil {
@@ -49,12 +49,12 @@ func TestEncryption(t *testing.T) {
 	}
 	leases = lease(t, first)
 	rows = claim(t, first, leases, ClaimFilter{})
-	for i, readable := range []bool{true, true, false, false, false} {
-		if (rows[i].Err == nil) != readable {
-			t.Errorf("row %d: %v", i, rows[i].Err)
+	for i, readable := range []bool{true, true, false, true, true} {
+		if locked := i > 2; (rows[i].Err == nil) != readable || (rows[i].Locked != "") != locked {
+			t.Errorf("row %d: %v, locked by %q", i, rows[i].Err, rows[i].Locked)
 		}
 	}
-	if len(rows[3].Webhook.Body) > 0 || first.LoadBody(t.Context(), &rows[3]) == nil {
+	if len(rows[3].Webhook.Body) > 0 || first.LoadBody(t.Context(), &rows[3]) == nil || rows[3].Err != nil {
 		t.Error("a body was loaded without its key")
 	}
 }

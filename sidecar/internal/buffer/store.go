@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -67,12 +68,17 @@ type Store struct {
 	// vital is for leases, heartbeats and health, so that a burst of appends
 	// cannot cost a lease.
 	pool, vital *pgxpool.Pool
+	// work bounds what is done on pool beside appends, to which a connection is
+	// always left.
+	work *semaphore.Weighted
 
+	late     lateAnswers
 	planned  planned
 	copies   copies
 	seq      atomic.Int64
-	lastBeat atomic.Int64 // nanoseconds since opened, 0 before the first
-	noJudge  atomic.Int64 // until then nobody is declared dead
+	seen     atomic.Pointer[time.Time] // when the database last saw this replica, by its own clock
+	lastBeat atomic.Int64              // nanoseconds since opened, 0 before the first
+	noJudge  atomic.Int64              // until then nobody is declared dead
 	opened   time.Time
 
 	cancel    context.CancelFunc // ends the committers
@@ -102,6 +108,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open buffer: %w", err)
 	}
 	s := &Store{config: c, instance: instance, sealer: seal, queue: newQueue(), opened: time.Now()}
+	s.work = semaphore.NewWeighted(int64(c.MaxConns-vitalConns) - 1)
 	if s.pool, err = newPool(ctx, c, c.MaxConns-vitalConns, warmConns); err != nil {
 		return nil, fmt.Errorf("open buffer: %w", err)
 	}

@@ -47,6 +47,7 @@ type Config struct {
 	MaxInflightBytes       int64         `envconfig:"MAX_INFLIGHT_BYTES" default:"67108864"`
 	HeaderTimeout          time.Duration `envconfig:"HEADER_TIMEOUT" default:"10s"` // for a request's head
 	BodyTimeout            time.Duration `envconfig:"BODY_TIMEOUT" default:"60s"`   // for a webhook's body
+	BodyMinRate            int64         `envconfig:"BODY_MIN_RATE" default:"240"`  // bytes a second of a webhook's body; 0: any
 	IdleTimeout            time.Duration `envconfig:"IDLE_TIMEOUT" default:"300s"`  // of a kept-alive connection
 	HoldMaxRows            int64         `envconfig:"HOLD_MAX_ROWS" default:"1000000"`
 	HoldMaxBytes           int64         `envconfig:"HOLD_MAX_BYTES" default:"10737418240"`
@@ -58,10 +59,12 @@ type Config struct {
 	ReplayConcurrency int           `envconfig:"REPLAY_CONCURRENCY" default:"8"`
 	ReplayMaxAttempts int           `envconfig:"REPLAY_MAX_ATTEMPTS" default:"10"`
 	ReplayAwayLimit   time.Duration `envconfig:"REPLAY_AWAY_LIMIT" default:"1h"` // for which a healthy app's 503 is no attempt; 0: it always is one
+	BreakerLimit      time.Duration `envconfig:"BREAKER_LIMIT" default:"1h"`     // for which an app that accepts nothing makes no dead letters; 0: they are made at once
 	ReplayMinBackoff  time.Duration `envconfig:"REPLAY_MIN_BACKOFF" default:"500ms"`
 	ReplayMaxBackoff  time.Duration `envconfig:"REPLAY_MAX_BACKOFF" default:"60s"`
 	Resign            bool          `envconfig:"RESIGN" default:"false"`
 	Retention         time.Duration `envconfig:"RETENTION" default:"168h"`
+	FailedRetention   time.Duration `envconfig:"FAILED_RETENTION" default:"0s"` // of dead letters; 0: for ever
 	BufferKey         Secrets       `envconfig:"BUFFER_KEY"`
 	SluiceSecret      Secret        `envconfig:"SLUICE_SECRET"`
 
@@ -223,8 +226,18 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 	if c.ReplayAwayLimit < 0 {
 		bad("REPLAY_AWAY_LIMIT", "%v must not be below 0", c.ReplayAwayLimit)
 	}
-	if c.MaxInflightBytes < c.MaxBodyBytes {
-		bad("MAX_INFLIGHT_BYTES", "%d must be at least MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)
+	if c.BreakerLimit < 0 {
+		bad("BREAKER_LIMIT", "%v must not be below 0", c.BreakerLimit)
+	}
+	if c.FailedRetention < 0 {
+		bad("FAILED_RETENTION", "%v must not be below 0", c.FailedRetention)
+	}
+	if c.BodyMinRate < 0 {
+		bad("BODY_MIN_RATE", "%d must not be below 0", c.BodyMinRate)
+	}
+	// Bodies that are still arriving get half of it.
+	if c.MaxInflightBytes/2 < c.MaxBodyBytes {
+		bad("MAX_INFLIGHT_BYTES", "%d must be at least twice MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)
 	}
 	if c.TerminationGraceSeconds < 15 || c.TerminationGraceSeconds > 600 {
 		bad("TERMINATION_GRACE_SECONDS", "%d is not between 15 and 600", c.TerminationGraceSeconds)

@@ -35,12 +35,37 @@ type Status struct {
 	Holding    int     `json:"holding"` // being stored now
 	ShutLanes  int     `json:"shut_lanes"`
 	Forced     int     `json:"forced_lanes"`
+	// BreakerOpenSecs is since when the app refuses every webhook, 0 while it does
+	// not; BreakerStatus is what it answers, 0 for what is tried again in vain.
+	BreakerOpenSecs float64  `json:"breaker_open_seconds"`
+	BreakerStatus   int      `json:"breaker_status"`
+	LockedKeys      []string `json:"locked_keys"` // BUFFER_KEYs, by id, that no living replica has and lanes wait for
+
 	Order      string  `json:"order"`
 	Sealed     bool    `json:"sealed"` // ORDER=strict beside another replica: everything goes through the queue
 	Replica    string  `json:"replica"`
 	Instance   string  `json:"instance"`
 	Version    string  `json:"version"`
 	UptimeSecs float64 `json:"uptime_seconds"`
+
+	Refused  []Refusal  `json:"refused"`  // at the door, since this replica started
+	Unrouted []Unrouted `json:"unrouted"` // beside every route, since this replica started
+}
+
+// Refusal is how often a route has refused webhooks for one reason.
+type Refusal struct {
+	Route  string `json:"route"`
+	Source string `json:"source"`
+	Reason string `json:"reason"`
+	Count  int64  `json:"count"`
+}
+
+// Unrouted are requests of a known sender to a path that is no route.
+type Unrouted struct {
+	Path   string `json:"path"` // "" for all others after the first twenty paths
+	Sender string `json:"sender"`
+	Add    string `json:"add"` // the setting that would make it a route
+	Count  int64  `json:"count"`
 }
 
 // Reporter knows how the replica does.
@@ -48,6 +73,7 @@ type Reporter interface {
 	Status() Status
 	Started() error // nil once the startup probe may pass
 	Ready() error   // nil while a webhook can be forwarded or durably held
+	OverrideBreaker()
 }
 
 // Probes returns the handler of the probe listener.
@@ -76,6 +102,10 @@ func API(r Reporter, token string) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		// An error here is the client's broken connection.
 		_ = json.NewEncoder(w).Encode(r.Status())
+	})
+	mux.HandleFunc("POST /v1/breaker/override", func(w http.ResponseWriter, _ *http.Request) {
+		r.OverrideBreaker()
+		w.WriteHeader(http.StatusNoContent)
 	})
 	if token == "" {
 		return mux

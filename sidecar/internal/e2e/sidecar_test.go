@@ -134,16 +134,37 @@ func (s *sidecar) probe(path string) int {
 
 // status is what GET /v1/status says.
 type status struct {
-	State      string `json:"state"`
-	App        string `json:"app"`
-	Database   string `json:"db"`
-	Held       int64  `json:"held"`
-	Processing int64  `json:"processing"`
-	Failed     int64  `json:"failed"`
-	InFlight   int    `json:"in_flight"`
-	ShutLanes  int    `json:"shut_lanes"`
-	Sealed     bool   `json:"sealed"`
-	Replayed   int64  `json:"replayed"`
+	State           string   `json:"state"`
+	App             string   `json:"app"`
+	Database        string   `json:"db"`
+	Held            int64    `json:"held"`
+	Processing      int64    `json:"processing"`
+	Failed          int64    `json:"failed"`
+	InFlight        int      `json:"in_flight"`
+	ShutLanes       int      `json:"shut_lanes"`
+	Sealed          bool     `json:"sealed"`
+	Replayed        int64    `json:"replayed"`
+	BreakerOpenSecs float64  `json:"breaker_open_seconds"`
+	BreakerStatus   int      `json:"breaker_status"`
+	LockedKeys      []string `json:"locked_keys"`
+	Refused         []struct {
+		Route, Source, Reason string
+		Count                 int64
+	} `json:"refused"`
+	Unrouted []struct {
+		Path, Sender, Add string
+		Count             int64
+	} `json:"unrouted"`
+}
+
+// refused returns how often a route has refused for a reason.
+func (st status) refused(route, reason string) int64 {
+	for _, r := range st.Refused {
+		if r.Route == route && r.Reason == reason {
+			return r.Count
+		}
+	}
+	return 0
 }
 
 func (s *sidecar) status() (st status) {
@@ -330,6 +351,16 @@ func (s *sidecar) mustHold(path, body string, fields ...string) answer {
 	a := s.post(path, body, fields...)
 	if !a.acknowledged() || !a.held() {
 		s.t.Fatalf("%s: want it held, got %d %q (%v)", path, a.status, a.body, a.err)
+	}
+	return a
+}
+
+// mustHoldOrPass posts a webhook that has to be acknowledged either way.
+func (s *sidecar) mustHoldOrPass(path, body string, fields ...string) answer {
+	s.t.Helper()
+	a := s.post(path, body, fields...)
+	if !a.acknowledged() {
+		s.t.Fatalf("POST %s: %d %s %v", path, a.status, a.body, a.err)
 	}
 	return a
 }

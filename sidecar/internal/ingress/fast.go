@@ -123,10 +123,8 @@ func (c *fastConn) answer(q request) bool {
 	in := c.front.in
 	started := time.Now()
 	in.last.Store(started.UnixNano())
-	if int64(c.br.Buffered()) < q.length {
-		c.net.SetReadDeadline(started.Add(in.Config.BodyTimeout))
-	}
-	b, err := in.memory.read(context.Background(), c.br, q.length, in.Config.MaxBodyBytes)
+	p := in.pace(c.net, started)
+	b, err := in.memory.read(context.Background(), c.br, &p, q.length, in.Config.MaxBodyBytes)
 	if err != nil {
 		c.refuse(in.bodyReply(q.route, err))
 		return false

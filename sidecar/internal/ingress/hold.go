@@ -26,8 +26,11 @@ func (in *Ingress) hold(ctx context.Context, a *arrival) reply {
 func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchange) reply {
 	a.hook.Attempts = 1
 	a.holdBeside()
+	in.awaiting.add(a.hook.ID)
 	receipt, ok := in.store(ctx, a, in.Keeper.AppendAwaited)
 	if !ok {
+		in.awaiting.remove(a.hook.ID)
+		in.Orphaned() // the row may be there, or appear later
 		e.Close()
 		return in.refuse(a, "the app is slow and it can't be stored now")
 	}
@@ -35,14 +38,15 @@ func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchang
 	in.Log.Warn("App is late, webhook acknowledged and its answer awaited", "source", a.hook.Source,
 		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID)
 	in.late.Add(1)
-	go in.awaitLate(e, receipt, a.lend())
+	go in.awaitLate(e, a.hook.ID, receipt, a.lend())
 	return heldReply(a.route.Status, receipt.ID)
 }
 
 // awaitLate settles a webhook by the app's late answer.
-func (in *Ingress) awaitLate(e *upstream.Exchange, receipt buffer.Receipt, leave func()) {
+func (in *Ingress) awaitLate(e *upstream.Exchange, id string, receipt buffer.Receipt, leave func()) {
 	defer in.late.Done()
 	defer leave()
+	defer in.awaiting.remove(id)
 	resp, err := e.Await(time.Now().Add(in.Config.AppAnswerTimeout))
 	completed, reason := err == nil && resp.Status/100 == 2, ""
 	switch {
@@ -50,6 +54,9 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, receipt buffer.Receipt, leave
 		reason = err.Error()
 	case !completed:
 		reason = "app answered late and not with 2xx"
+	}
+	if err == nil {
+		in.Answered(resp.Status)
 	}
 	e.Close()
 	if receipt.Duplicate {

@@ -13,9 +13,12 @@ type Metrics struct {
 	Registry *prometheus.Registry
 
 	Webhooks    *prometheus.CounterVec // by source and outcome: forwarded, held, late, refused, rejected, handshake
+	Refused     *prometheus.CounterVec // those refused or rejected, by source and reason
+	Unrouted    *prometheus.CounterVec // requests like webhooks to a path that is no route, by sender
 	Seconds     prometheus.Histogram   // from a webhook's receipt to its answer
 	Replayed    *prometheus.CounterVec // by outcome: delivered, failed, retried
 	Forced      prometheus.Counter     // lanes opened by CATCHUP_LIMIT
+	BreakerOpen prometheus.Gauge       // 1 while the app accepts nothing
 	Transitions *prometheus.CounterVec // by state entered
 	Held        *prometheus.GaugeVec   // rows by status, as last counted
 	State       *prometheus.GaugeVec   // 1 for the state of now
@@ -34,19 +37,22 @@ func New() *Metrics {
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
 		Webhooks: counter("webhooks_total", "Webhooks received, by source and what became of them.", "source", "outcome"),
+		Refused:  counter("refused_total", "Webhooks refused at the door, by source and reason.", "source", "reason"),
+		Unrouted: counter("unrouted_webhooks_total", "Requests that seem to be a known sender's webhooks and came to a path that is no route.", "sender"),
 		Seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "sluice", Name: "webhook_seconds", Help: "From a webhook's receipt to its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		Replayed:    counter("replayed_total", "Held webhooks handed to the app, by outcome.", "outcome"),
 		Forced:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Name: "lanes_forced_total", Help: "Lanes opened with a backlog because it did not shrink for CATCHUP_LIMIT."}),
+		BreakerOpen: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "sluice", Name: "breaker_open", Help: "1 while the app refuses every webhook and held ones stay where they are."}),
 		Transitions: counter("transitions_total", "State transitions, by the state entered.", "state"),
 		Held:        gauge("queue_rows", "Rows of webhook_queue, by status, as last counted.", "status"),
 		State:       gauge("state", "1 for the state the replica is in.", "state"),
 		Probes:      counter("app_probes_total", "Probes of the app, by result.", "result"),
 		Database:    prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "sluice", Name: "database_up", Help: "1 while PostgreSQL is reachable and writable."}),
 	}
-	m.Registry.MustRegister(m.Webhooks, m.Seconds, m.Replayed, m.Forced, m.Transitions, m.Held, m.State, m.Probes, m.Database,
+	m.Registry.MustRegister(m.Webhooks, m.Refused, m.Unrouted, m.Seconds, m.Replayed, m.Forced, m.BreakerOpen, m.Transitions, m.Held, m.State, m.Probes, m.Database,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -2,7 +2,8 @@
 // the replica lives, and tells the gate when a lane is empty.
 //
 // It owns the leases of this replica, the rows in hand and the order in which
-// they go out. It must never deliver a row that it has not claimed, nor one
+// they go out, and the breaker, which keeps the webhooks of a broken app from
+// being given up. It must never deliver a row that it has not claimed, nor one
 // before its lane's earlier ones are settled or dead. It knows neither SQL nor
 // HTTP: buffer claims and settles, upstream delivers. supervise runs it.
 package replay
@@ -10,6 +11,7 @@ package replay
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +27,9 @@ import (
 
 // Store is what replay needs of the buffer.
 type Store interface {
-	RenewLeases(context.Context) (held []buffer.Lease, excess []int, err error)
+	RenewLeases(ctx context.Context, breakerOpen bool) (held []buffer.Lease, excess []int, err error)
 	ReleaseLeases(ctx context.Context, buckets []int) error
+	NeedKey(ctx context.Context, l buffer.Lease, key string) error
 	Claim(context.Context, []buffer.Lease, buffer.ClaimFilter) ([]buffer.Row, error)
 	LoadBody(context.Context, *buffer.Row) error
 	Settle(context.Context, []buffer.Outcome) error
@@ -45,6 +48,9 @@ type Config struct {
 	Policy      upstream.Policy
 	Freshen     map[string]func(*webhook.Webhook) // by source: signs anew what was verified at receipt
 	BlindAfter  time.Duration                     // how long the database may be away before unknown lanes pass, 5 s
+	// BreakerLimit is for how long an app that accepts nothing makes no dead
+	// letters; 0 for no breaker.
+	BreakerLimit time.Duration
 }
 
 // Deps are the rooms that replay works with.
@@ -55,29 +61,36 @@ type Deps struct {
 	App     Deliverer
 	Healthy func() bool // the app's last probe passed
 	AppDown func(error) // the app could not be reached
-	Metrics *metrics.Metrics
-	Log     *slog.Logger
+	// BreakerChanged is told when the breaker opens or closes; it must not block.
+	BreakerChanged func()
+	Metrics        *metrics.Metrics
+	Log            *slog.Logger
 }
 
 // Replay is the worker of one replica.
 type Replay struct {
 	Deps
-	turns *semaphore.Weighted // lanes that post
-	large *semaphore.Weighted // bytes of bodies loaded apart from their row
+	turns   *semaphore.Weighted // lanes that post
+	large   *semaphore.Weighted // bytes of bodies loaded apart from their row
+	breaker *breaker
 
 	delivered atomic.Int64
 	kick      chan struct{} // something may be claimable
 	look      chan struct{} // a lane may be empty
 	flush     chan struct{} // a mark is waited for
+	renew     chan struct{} // leases should go to others
 
-	mu      sync.Mutex
-	leases  map[int]buffer.Lease
-	lanes   map[string]*lane
-	hand    map[int64]*inHand
-	bytes   int            // of the bodies in hand
-	back    map[string]int // lanes with rows that are going back, and how many
-	returns int            // how often rows were given back
-	work    sync.WaitGroup
+	mu        sync.Mutex
+	leases    map[int]buffer.Lease
+	lanes     map[string]*lane
+	hand      map[int64]*inHand
+	bytes     int                     // of the bodies in hand
+	forgets   int                     // how often rows were forgotten
+	forgotten map[string]int          // by lane, when last, until a claim has begun since
+	leaving   map[int]bool            // buckets to be handed over
+	proven    map[int]map[string]bool // by bucket, lanes that need no care
+	missing   map[string]missing      // keys that lanes wait for
+	work      sync.WaitGroup
 
 	marking sync.Mutex
 	marks   []mark // outcomes to be recorded
@@ -88,18 +101,55 @@ func New(d Deps) *Replay {
 	if d.Config.BlindAfter == 0 {
 		d.Config.BlindAfter = 5 * time.Second
 	}
-	return &Replay{
-		Deps:   d,
-		turns:  semaphore.NewWeighted(int64(d.Config.Concurrency)),
-		large:  semaphore.NewWeighted(largeBytes),
-		kick:   make(chan struct{}, 1),
-		look:   make(chan struct{}, 1),
-		flush:  make(chan struct{}, 1),
-		leases: map[int]buffer.Lease{},
-		lanes:  map[string]*lane{},
-		hand:   map[int64]*inHand{},
-		back:   map[string]int{},
+	if d.BreakerChanged == nil {
+		d.BreakerChanged = func() {}
 	}
+	return &Replay{
+		Deps:    d,
+		turns:   semaphore.NewWeighted(int64(d.Config.Concurrency)),
+		large:   semaphore.NewWeighted(largeBytes),
+		breaker: newBreaker(d.Config.BreakerLimit),
+		kick:    make(chan struct{}, 1),
+		look:    make(chan struct{}, 1),
+		flush:   make(chan struct{}, 1),
+		renew:   make(chan struct{}, 1),
+		leases:  map[int]buffer.Lease{},
+		lanes:   map[string]*lane{},
+		hand:    map[int64]*inHand{},
+
+		forgotten: map[string]int{},
+		leaving:   map[int]bool{},
+		proven:    map[int]map[string]bool{},
+		missing:   map[string]missing{},
+	}
+}
+
+// missing is a key that lanes wait for.
+type missing struct{ seen, told time.Time }
+
+// Breaker returns since when the breaker is open, zero while it is closed, and
+// the status for which it opened, 0 for spent attempts.
+func (r *Replay) Breaker() (since time.Time, status int) { return r.breaker.isOpen() }
+
+// OverrideBreaker lets refusals count, though the breaker is open, until the app
+// accepts something: the webhooks that it refuses become dead letters.
+func (r *Replay) OverrideBreaker() { r.breaker.count() }
+
+// Locked lists the ids of the keys, in hex, that lanes of this replica's leases
+// wait for.
+func (r *Replay) Locked() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var keys []string
+	for key, m := range r.missing {
+		if time.Since(m.seen) < 4*lockedWait {
+			keys = append(keys, key)
+		} else if time.Since(m.told) > time.Minute {
+			delete(r.missing, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // Delivered returns how many held webhooks the app has taken from this replica.

@@ -52,7 +52,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 	}})
 	w.replay = replay.New(replay.Deps{
-		Config: replay.Config{Concurrency: 3, BlindAfter: time.Hour}, Store: w.store, Gate: w.gate, App: w,
+		Config: replay.Config{Concurrency: 3, BlindAfter: time.Hour, BreakerLimit: time.Hour}, Store: w.store, Gate: w.gate, App: w,
 		Healthy: w.healthy.Load, AppDown: w.appDown, Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler),
 	})
 	return w
@@ -119,7 +119,7 @@ func (w *world) Deliver(ctx context.Context, hook *webhook.Webhook, attempt int,
 		if !p.Healthy() {
 			return away
 		}
-		done, err := p.Turn(ctx)
+		done, err := p.Turn(ctx, attempt)
 		if err != nil {
 			return away
 		}
@@ -130,12 +130,12 @@ func (w *world) Deliver(ctx context.Context, hook *webhook.Webhook, attempt int,
 		case !posted || !time.Now().Before(p.Until()):
 			return away
 		case !w.isUp():
-			return away
+			return upstream.Result{Outcome: upstream.Away, Attempt: attempt - 1, Reason: "away", Refuses: true}
 		case w.isFussy() && w.chance(0.1): // taken, but the answer is lost
 			w.arrives(lane, n)
 			return upstream.Result{Outcome: upstream.Away, Attempt: attempt, Reason: "reset"}
 		case w.isFussy() && w.chance(0.1):
-			p.Retrying(attempt+1, "app answered 500")
+			p.Waiting(attempt, "app answered 500")
 			attempt++
 			select {
 			case <-time.After(50 * time.Millisecond):

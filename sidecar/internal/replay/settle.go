@@ -21,10 +21,10 @@ type mark struct {
 
 // mark notes an outcome. The caller may or may not hold the lock of rows, so
 // marks have one of their own.
-func (r *Replay) mark(h *inHand, result buffer.Result, attempt int, reason string) {
+func (r *Replay) mark(h *inHand, result buffer.Result, attempt int, reason string, suspect bool) {
 	r.marking.Lock()
 	r.marks = append(r.marks, mark{h, buffer.Outcome{
-		QueueID: h.row.QueueID, Epoch: h.row.Epoch, Result: result, Attempt: attempt, Reason: reason,
+		QueueID: h.row.QueueID, Epoch: h.row.Epoch, Result: result, Attempt: attempt, Reason: reason, Suspect: suspect,
 	}})
 	full := len(r.marks) >= flushRows
 	r.marking.Unlock()
@@ -36,6 +36,7 @@ func (r *Replay) mark(h *inHand, result buffer.Result, attempt int, reason strin
 // settleLoop records outcomes until ctx ends, and then what is left.
 func (r *Replay) settleLoop(ctx context.Context) {
 	for tick(ctx, flushEvery, r.flush) {
+		r.failAll(r.breaker.expired(time.Now()))
 		_ = r.settle(ctx) // logged there; the next turn tries again
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
@@ -81,18 +82,11 @@ func (r *Replay) release(marks []mark) (ended bool) {
 	defer r.mu.Unlock()
 	for _, m := range marks {
 		switch m.outcome.Result {
-		case buffer.Retried:
+		case buffer.Tried:
 			continue // still in hand
-		case buffer.Returned:
-			lane := m.hand.row.Webhook.Lane
-			if r.back[lane]--; r.back[lane] == 0 {
-				delete(r.back, lane)
-				poke(r.kick)
-			}
 		case buffer.Completed, buffer.Failed:
 		}
-		delete(r.hand, m.outcome.QueueID)
-		r.bytes -= m.hand.bytes
+		r.drop(m.hand)
 		// A lane may not have taken the row that it has just marked from its list.
 		if l := r.lanes[m.hand.row.Webhook.Lane]; l == nil || len(l.rows) <= 1 {
 			ended = true

@@ -81,7 +81,9 @@ func (s *store) append(lane string, n int) error {
 	})
 }
 
-func (s *store) RenewLeases(ctx context.Context) (held []buffer.Lease, excess []int, err error) {
+func (s *store) NeedKey(context.Context, buffer.Lease, string) error { return nil }
+
+func (s *store) RenewLeases(ctx context.Context, _ bool) (held []buffer.Lease, excess []int, err error) {
 	until := time.Now().Add(10 * time.Second)
 	err = s.call(ctx, func() {
 		s.last = time.Now()
@@ -99,11 +101,6 @@ func (s *store) RenewLeases(ctx context.Context) (held []buffer.Lease, excess []
 
 func (s *store) ReleaseLeases(ctx context.Context, buckets []int) error {
 	return s.call(ctx, func() {
-		for _, r := range s.rows {
-			if slices.Contains(buckets, bucketOf(r.lane)) && r.status == "processing" && r.epoch == s.epochs[bucketOf(r.lane)] && !s.theirs[bucketOf(r.lane)] {
-				r.status, r.epoch = "pending", 0
-			}
-		}
 		for _, b := range buckets {
 			if !s.theirs[b] {
 				s.epochs[b]++
@@ -123,9 +120,7 @@ func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.Claim
 				continue
 			}
 			perLane[r.lane]++
-			r.status, r.epoch = "processing", s.epochs[b]
-			r.attempts++
-			out = append(out, buffer.Row{QueueID: r.id, Attempt: r.attempts, Bucket: b, Epoch: r.epoch, BodySize: 1, Webhook: webhook.Webhook{
+			out = append(out, buffer.Row{QueueID: r.id, Attempt: r.attempts + 1, Bucket: b, Epoch: s.epochs[b], BodySize: 1, Webhook: webhook.Webhook{
 				ID: "id", Source: "generic", Lane: r.lane, Head: webhook.NewHead("POST", "/", "h"), Body: []byte{byte(r.n)}, Attempts: r.n,
 			}})
 		}
@@ -143,16 +138,15 @@ func (s *store) Settle(ctx context.Context, outcomes []buffer.Outcome) error {
 	return s.call(ctx, func() {
 		for _, o := range outcomes {
 			r := s.rows[o.QueueID-1]
-			ours := r.epoch == o.Epoch && r.active()
+			ours := s.epochs[bucketOf(r.lane)] == o.Epoch && !s.theirs[bucketOf(r.lane)] && r.active()
 			switch {
 			case o.Result == buffer.Completed:
 				r.status = "completed"
 			case !ours:
 			case o.Result == buffer.Failed:
 				r.status = "failed"
-			case o.Result == buffer.Returned:
-				r.status, r.epoch = "pending", 0
-			case o.Result == buffer.Retried:
+			case o.Result == buffer.Tried:
+				r.attempts = o.Attempt
 			}
 		}
 	})

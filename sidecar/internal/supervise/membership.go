@@ -43,7 +43,7 @@ func (r *Replica) membershipLoop(ctx context.Context) {
 		return
 	}
 	for wait := time.Duration(0); tick(ctx, wait, r.beatNow); {
-		if _, err := r.beat(ctx, 0); err != nil {
+		if _, _, err := r.beat(ctx, 0); err != nil {
 			wait = time.Second
 			continue
 		}
@@ -51,15 +51,37 @@ func (r *Replica) membershipLoop(ctx context.Context) {
 	}
 }
 
-func (r *Replica) beat(ctx context.Context, seen int64) ([]buffer.Peer, error) {
-	peers, err := r.store.Beat(ctx, r.gate.State().String(), seen)
+func (r *Replica) beat(ctx context.Context, seen int64) ([]buffer.Peer, time.Duration, error) {
+	since, _ := r.replay.Breaker()
+	peers, gap, err := r.store.Beat(ctx, buffer.Presence{State: r.gate.State().String(), SeenSeq: seen, BreakerOpen: !since.IsZero()})
 	switch {
 	case err == nil:
 		r.replay.Kick() // the others know that this replica may have leases
 	case ctx.Err() == nil:
 		r.log.Warn("Heartbeat failed, retrying", "err", err)
 	}
-	return peers, err
+	return peers, gap, err
+}
+
+// freeLoop frees what is awaited in this replica's name by nobody, as an insert
+// whose answer was lost leaves it.
+func (r *Replica) freeLoop(ctx context.Context) {
+	for wait := beatEvery; tick(ctx, wait, r.orphaned); {
+		wait = beatEvery
+		if !r.joined.Load() {
+			continue
+		}
+		n, err := r.store.FreeAwaited(ctx, r.ingress.Awaits)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			wait = time.Second
+			r.log.Warn("Awaited webhooks can't be looked at, retrying", "err", err)
+		case n > 0:
+			wait = time.Second // there may be more, whose commits come late
+			r.log.Warn("Webhooks stored whose sender was refused, they will be delivered", "count", n)
+			r.replay.Kick()
+		}
+	}
 }
 
 // beatStrictly is the heartbeat of ORDER=strict.
@@ -76,8 +98,14 @@ func (r *Replica) beatStrictly(ctx context.Context) {
 				continue
 			}
 		}
-		peers, err := r.beat(ctx, seen)
+		peers, gap, err := r.beat(ctx, seen)
 		if err != nil {
+			continue
+		}
+		if gap > permitFor || gap < 0 {
+			// The others may have seen a silence where this replica saw none.
+			r.gate.Seal(true, time.Time{})
+			last = time.Time{}
 			continue
 		}
 		last = began

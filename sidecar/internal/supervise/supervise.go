@@ -37,6 +37,36 @@ type Options struct {
 	Log     *slog.Logger
 	// Terminate brings SIGTERM and SIGINT.
 	Terminate <-chan os.Signal
+
+	// The outside world, for the simulator. Each is the real one when nil.
+	Store  func(buffer.Config) (Store, error)
+	Listen func(network, addr string) (net.Listener, error)
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // to the app
+}
+
+// Store is what a replica needs of the buffer.
+type Store interface {
+	ingress.Keeper
+	replay.Store
+	Migrate(context.Context) error
+	Join(ctx context.Context, state string) error
+	Seq() int64
+	Beat(context.Context, buffer.Presence) (peers []buffer.Peer, gap time.Duration, err error)
+	FreeAwaited(ctx context.Context, awaited func(id string) bool) (int64, error)
+	Leave(context.Context) error
+	Stats(context.Context) (buffer.Stats, error)
+	Ping(context.Context) error
+	Retain(ctx context.Context, keep time.Duration) (int64, error)
+	RetainFailed(ctx context.Context, keep time.Duration) (int64, error)
+	Close()
+}
+
+func openStore(c buffer.Config) (Store, error) {
+	s, err := buffer.Open(context.Background(), c)
+	if err != nil {
+		return nil, err // never a nil *buffer.Store that looks like a Store
+	}
+	return s, nil
 }
 
 // Replica is one running sidecar.
@@ -47,7 +77,7 @@ type Replica struct {
 	instance string
 	began    time.Time
 
-	store   *buffer.Store
+	store   Store
 	gate    *gate.Gate
 	app     *upstream.Client
 	prober  *upstream.Prober
@@ -61,6 +91,7 @@ type Replica struct {
 	sealed   atomic.Bool
 	replayed atomic.Int64 // replay's count when replaying began
 	beatNow  chan struct{}
+	orphaned chan struct{} // a row may be awaited by nobody
 
 	transitions chan transition // to be logged
 
@@ -71,9 +102,15 @@ type Replica struct {
 
 // New opens nothing yet but what can be wrong in the settings.
 func New(cfg *config.Config, opt Options) (*Replica, error) {
+	if opt.Store == nil {
+		opt.Store = openStore
+	}
+	if opt.Listen == nil {
+		opt.Listen = net.Listen
+	}
 	r := &Replica{
 		cfg: cfg, opt: opt, log: opt.Log, began: time.Now(), metrics: metrics.New(),
-		beatNow: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
+		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
 		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
@@ -84,7 +121,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r.instance = id.String()
 	r.gate = gate.New(gate.Config{Order: cfg.GateOrder(), CatchupLimit: cfg.CatchupLimit, Changed: r.changed})
 	r.metrics.State.WithLabelValues(lifecycle.Starting.String()).Set(1)
-	r.app, err = upstream.New(upstream.Config{URL: cfg.AppURL, HealthPath: cfg.AppHealthPath, Secret: string(cfg.SluiceSecret)})
+	r.app, err = upstream.New(upstream.Config{URL: cfg.AppURL, HealthPath: cfg.AppHealthPath, Secret: string(cfg.SluiceSecret), Dial: opt.Dial})
 	if err != nil {
 		return nil, fmt.Errorf("APP_URL: %w", err)
 	}
@@ -93,7 +130,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.store, err = buffer.Open(context.Background(), buffer.Config{
+	r.store, err = opt.Store(buffer.Config{
 		URL: string(cfg.DatabaseURL), Instance: r.instance, Name: cfg.ReplicaName, Strict: cfg.Order == "strict",
 		AppendTimeout: cfg.HoldTimeout, Keys: cfg.BufferKeys, Password: password, Log: r.log,
 	})
@@ -103,13 +140,15 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
 		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Held() },
+		Answered: func(status int) { r.replay.Answered(status) }, Orphaned: func() { poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
 		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
 			MaxAttempts: cfg.ReplayMaxAttempts, AwayLimit: cfg.ReplayAwayLimit, Timeout: cfg.AppAnswerTimeout,
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
-		}},
+		}, BreakerLimit: cfg.BreakerLimit},
 		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log,
+		BreakerChanged: func() { poke(r.beatNow) },
 	})
 	return r, nil
 }
@@ -125,7 +164,7 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){r.membershipLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.replay.Run} {
+	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.replay.Run} {
 		r.loops.Go(func() { loop(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
@@ -166,7 +205,7 @@ func (r *Replica) listen() error {
 		{r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
 		{r.cfg.ControlAddr, private(control.API(r, string(r.cfg.ControlToken)))},
 	} {
-		l, err := net.Listen("tcp", door.addr)
+		l, err := r.opt.Listen("tcp", door.addr)
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", door.addr, err)
 		}

@@ -61,7 +61,8 @@ func (r *Replica) vitalsLoop(ctx context.Context) {
 	}
 }
 
-// retainLoop deletes completed rows after RETENTION.
+// retainLoop deletes completed rows after RETENTION, and failed ones after
+// FAILED_RETENTION.
 func (r *Replica) retainLoop(ctx context.Context) {
 	for wait := time.Minute; tick(ctx, wait, nil); wait = retainEvery {
 		n, err := r.store.Retain(ctx, r.cfg.Retention)
@@ -71,6 +72,20 @@ func (r *Replica) retainLoop(ctx context.Context) {
 		case n > 0:
 			r.log.Info("Completed webhooks deleted after RETENTION", "count", n)
 		}
+		r.retainFailed(ctx)
+	}
+}
+
+func (r *Replica) retainFailed(ctx context.Context) {
+	if r.cfg.FailedRetention == 0 {
+		return
+	}
+	n, err := r.store.RetainFailed(ctx, r.cfg.FailedRetention)
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("Failed webhooks could not be deleted, retrying in an hour", "err", err)
+	}
+	if n > 0 {
+		r.log.Warn("Failed webhooks deleted after FAILED_RETENTION", "count", n)
 	}
 }
 
@@ -101,7 +116,31 @@ func (r *Replica) Status() control.Status {
 	if v.database {
 		st.Database = "connected"
 	}
+	if since, status := r.replay.Breaker(); !since.IsZero() {
+		st.BreakerOpenSecs, st.BreakerStatus = time.Since(since).Seconds(), status
+	}
+	st.LockedKeys = r.replay.Locked()
+	st.Refused, st.Unrouted = r.doorStatus()
 	return st
+}
+
+// OverrideBreaker lets the refusals of an app that refuses everything count, until
+// it accepts something.
+func (r *Replica) OverrideBreaker() {
+	r.log.Warn("Breaker overridden by an operator: refused webhooks become dead letters")
+	r.replay.OverrideBreaker()
+}
+
+// doorStatus is what ingress has turned away or not known for a webhook.
+func (r *Replica) doorStatus() (refused []control.Refusal, unrouted []control.Unrouted) {
+	refused, unrouted = []control.Refusal{}, []control.Unrouted{} // in JSON, lists also when there are none
+	for _, of := range r.ingress.Refusals() {
+		refused = append(refused, control.Refusal(of))
+	}
+	for _, of := range r.ingress.Unrouted() {
+		unrouted = append(unrouted, control.Unrouted(of))
+	}
+	return refused, unrouted
 }
 
 // Started returns nil once the startup probe may pass.

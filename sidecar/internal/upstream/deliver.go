@@ -23,14 +23,18 @@ type Policy struct {
 	MinBackoff  time.Duration // before the second try; doubled for each after it
 	MaxBackoff  time.Duration // also the longest Retry-After that is honoured
 	Healthy     func() bool   // false while nothing may be tried
-	// Turn waits for the right to try once and returns what gives it back, so
-	// that a webhook in its backoff keeps nobody from the app.
-	Turn func(context.Context) (done func(), err error)
+	// Turn waits for the right to make a try, the attempt of that number, and
+	// returns what gives it back, so that a webhook in its backoff keeps nobody
+	// from the app. The webhook's body need not be there before it.
+	Turn func(ctx context.Context, attempt int) (done func(), err error)
+	// Single reports whether the try that was made is the only one of this
+	// delivery, whatever it came to; nil for never.
+	Single func() bool
 	// Until returns when this replica must stop posting this webhook. It is
 	// asked again as the time comes, since a lease is renewed.
-	Until    func() time.Time
-	Retrying func(attempt int, reason string) // before each further try, nil for none
-	Freshen  func(*webhook.Webhook)           // signs a copy afresh before each try, nil for none
+	Until   func() time.Time
+	Waiting func(attempt int, reason string) // before the pause after a failed try: so many tries have counted, nil for none
+	Freshen func(*webhook.Webhook)           // signs a copy afresh before each try, nil for none
 }
 
 // Outcome of a delivery.
@@ -38,7 +42,7 @@ type Outcome int
 
 const (
 	Delivered Outcome = iota // the app answered 2xx
-	Refused                  // the app answered what no repetition mends, or every try is spent
+	Refused                  // the app answered with a status that retrying cannot fix, or every try is spent
 	Away                     // the app can't be reached now: the webhook stays where it is
 )
 
@@ -46,7 +50,10 @@ const (
 type Result struct {
 	Outcome Outcome
 	Attempt int    // how many tries have counted, those before this delivery included
+	Status  int    // the final answer of a refusal, 0 when every try is spent
 	Reason  string // of anything but Delivered, fit for the operator
+	// Refuses says of Away that the app's port did: it is down for everybody.
+	Refuses bool
 }
 
 var errAway = errors.New("app is away")
@@ -70,25 +77,28 @@ func (c *Client) Deliver(ctx context.Context, w *webhook.Webhook, attempt int, p
 	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, c.cfg.URL, nil)
 	if err != nil {
-		return Result{Refused, attempt, fmt.Sprintf("build request: %v", err)}
+		return Result{Outcome: Refused, Attempt: attempt, Reason: fmt.Sprintf("build request: %v", err)}
 	}
 	if !p.Healthy() {
-		return Result{Away, attempt - 1, errAway.Error()}
+		return Result{Outcome: Away, Attempt: attempt - 1, Reason: errAway.Error()}
 	}
 	resp, err := rc.Do(req)
 	if resp != nil {
 		defer resp.Body.Close()
 		if resp.StatusCode/100 == 2 {
-			return Result{Delivered, t.attempt, ""}
+			return Result{Outcome: Delivered, Attempt: t.attempt}
 		}
 	}
 	switch {
 	case ctx.Err() != nil, errors.Is(err, errAway):
-		return Result{Away, t.attempt, t.reason}
+		if ctx.Err() == nil && t.refuses {
+			return Result{Outcome: Away, Attempt: t.attempt, Reason: t.reason, Refuses: true}
+		}
+		return Result{Outcome: Away, Attempt: t.attempt, Reason: t.reason}
 	case t.retryable:
-		return Result{Refused, t.attempt, fmt.Sprintf("gave up after %d attempts: %s", t.attempt, t.reason)}
+		return Result{Outcome: Refused, Attempt: t.attempt, Reason: fmt.Sprintf("gave up after %d attempts: %s", t.attempt, t.reason)}
 	}
-	return Result{Refused, t.attempt, t.reason}
+	return Result{Outcome: Refused, Attempt: t.attempt, Status: t.status, Reason: t.reason}
 }
 
 // trip is the transport under one delivery's retries: it sends the stored
@@ -102,11 +112,13 @@ type trip struct {
 	excused   int       // those of this delivery that do not
 	away      time.Time // of the first 503
 	reason    string    // why the last try failed
+	status    int       // what it was answered
 	retryable bool
+	refuses   bool // the last try found the port closed
 }
 
 func (t *trip) RoundTrip(r *http.Request) (*http.Response, error) {
-	done, err := t.policy.Turn(r.Context())
+	done, err := t.policy.Turn(r.Context(), t.attempt+1)
 	if err != nil {
 		return nil, errAway
 	}
@@ -178,7 +190,7 @@ func (t *trip) check(ctx context.Context, resp *http.Response, err error) (bool,
 	counts := true
 	switch {
 	case err != nil:
-		t.reason = fault(err)
+		t.reason, t.refuses = fault(err), errors.Is(err, ErrDial)
 		if errors.Is(err, ErrDial) || errors.Is(err, errAway) {
 			return false, errAway
 		}
@@ -186,17 +198,22 @@ func (t *trip) check(ctx context.Context, resp *http.Response, err error) (bool,
 		t.retryable = false
 		return false, nil
 	default:
-		t.reason = fmt.Sprintf("app answered %d", resp.StatusCode)
+		t.status, t.reason = resp.StatusCode, fmt.Sprintf("app answered %d", resp.StatusCode)
 		if t.retryable = Retryable(resp.StatusCode); !t.retryable {
 			return false, nil
 		}
 		counts = !t.excuse(resp.StatusCode)
 	}
 	switch {
+	case t.policy.Single != nil && t.policy.Single():
+		return false, nil
 	case counts && t.attempt >= t.policy.MaxAttempts:
 		return false, nil
 	case !t.policy.Healthy(): // it decides whether it makes sense to go on
 		return false, errAway
+	}
+	if ctx.Err() == nil && t.policy.Waiting != nil {
+		t.policy.Waiting(t.attempt, t.reason)
 	}
 	return ctx.Err() == nil, ctx.Err()
 }
@@ -221,9 +238,6 @@ func (t *trip) excuse(status int) bool {
 func (t *trip) prepare(*http.Request) error {
 	if !t.policy.Healthy() {
 		return errAway
-	}
-	if t.policy.Retrying != nil {
-		t.policy.Retrying(t.attempt+1, t.reason)
 	}
 	return nil
 }

@@ -176,7 +176,7 @@ func policy() Policy {
 	return Policy{
 		MaxAttempts: 4, Timeout: patience, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond,
 		Healthy: func() bool { return true },
-		Turn:    func(context.Context) (func(), error) { return func() {}, nil },
+		Turn:    func(context.Context, int) (func(), error) { return func() {}, nil },
 		Until:   func() time.Time { return time.Now().Add(time.Minute) },
 	}
 }
@@ -196,31 +196,31 @@ func TestDeliver(t *testing.T) {
 		change  func(*Policy)
 		want    Result
 	}{
-		{"taken", []string{ok}, 1, nil, Result{Delivered, 1, ""}},
-		{"taken later", []string{no(500), no(429), no(408), ok}, 1, nil, Result{Delivered, 4, ""}},
-		{"425 and 503", []string{no(425), no(503), ok}, 1, nil, Result{Delivered, 3, ""}},
-		{"after a reset", []string{"", ok}, 1, nil, Result{Delivered, 2, ""}},
-		{"refused", []string{no(400)}, 1, nil, Result{Refused, 1, "app answered 400"}},
-		{"redirected", []string{"HTTP/1.1 302 X\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"}, 1, nil, Result{Refused, 1, "app answered 302"}},
-		{"refused later", []string{no(500), no(404)}, 1, nil, Result{Refused, 2, "app answered 404"}},
-		{"spent", []string{no(500)}, 1, nil, Result{Refused, 4, "gave up after 4 attempts: app answered 500"}},
-		{"spent by resets", []string{""}, 1, nil, Result{Refused, 4, "gave up after 4 attempts: " + ErrReset.Error()}},
-		{"spent before", []string{no(500)}, 9, nil, Result{Refused, 9, "gave up after 9 attempts: app answered 500"}},
-		{"away for a while", []string{no(503), no(503), no(503), no(503), no(503), no(503), ok}, 1, forever, Result{Delivered, 1, ""}},
-		{"away and faulty", []string{no(503), no(500), no(503), no(500), no(503), ok}, 1, forever, Result{Delivered, 3, ""}},
-		{"away, then spent", []string{no(503), no(503), no(500)}, 1, forever, Result{Refused, 4, "gave up after 4 attempts: app answered 500"}},
-		{"away, spent before", []string{no(503), no(503), ok}, 9, forever, Result{Delivered, 9, ""}},
-		{"away for too long", []string{no(503)}, 1, func(p *Policy) { p.AwayLimit = soon }, Result{Refused, 4, "gave up after 4 attempts: app answered 503"}},
+		{"taken", []string{ok}, 1, nil, Result{Outcome: Delivered, Attempt: 1}},
+		{"taken later", []string{no(500), no(429), no(408), ok}, 1, nil, Result{Outcome: Delivered, Attempt: 4}},
+		{"425 and 503", []string{no(425), no(503), ok}, 1, nil, Result{Outcome: Delivered, Attempt: 3}},
+		{"after a reset", []string{"", ok}, 1, nil, Result{Outcome: Delivered, Attempt: 2}},
+		{"refused", []string{no(400)}, 1, nil, Result{Outcome: Refused, Attempt: 1, Status: 400, Reason: "app answered 400"}},
+		{"redirected", []string{"HTTP/1.1 302 X\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"}, 1, nil, Result{Outcome: Refused, Attempt: 1, Status: 302, Reason: "app answered 302"}},
+		{"refused later", []string{no(500), no(404)}, 1, nil, Result{Outcome: Refused, Attempt: 2, Status: 404, Reason: "app answered 404"}},
+		{"spent", []string{no(500)}, 1, nil, Result{Outcome: Refused, Attempt: 4, Reason: "gave up after 4 attempts: app answered 500"}},
+		{"spent by resets", []string{""}, 1, nil, Result{Outcome: Refused, Attempt: 4, Reason: "gave up after 4 attempts: " + ErrReset.Error()}},
+		{"spent before", []string{no(500)}, 9, nil, Result{Outcome: Refused, Attempt: 9, Reason: "gave up after 9 attempts: app answered 500"}},
+		{"away for a while", []string{no(503), no(503), no(503), no(503), no(503), no(503), ok}, 1, forever, Result{Outcome: Delivered, Attempt: 1}},
+		{"away and faulty", []string{no(503), no(500), no(503), no(500), no(503), ok}, 1, forever, Result{Outcome: Delivered, Attempt: 3}},
+		{"away, then spent", []string{no(503), no(503), no(500)}, 1, forever, Result{Outcome: Refused, Attempt: 4, Reason: "gave up after 4 attempts: app answered 500"}},
+		{"away, spent before", []string{no(503), no(503), ok}, 9, forever, Result{Outcome: Delivered, Attempt: 9}},
+		{"away for too long", []string{no(503)}, 1, func(p *Policy) { p.AwayLimit = soon }, Result{Outcome: Refused, Attempt: 4, Reason: "gave up after 4 attempts: app answered 503"}},
 		{"away, then unhealthy", []string{no(503)}, 9, func(p *Policy) {
 			p.AwayLimit = time.Hour
 			asked := 0
 			p.Healthy = func() bool { asked++; return asked < 4 }
-		}, Result{Away, 8, "app answered 503"}},
-		{"unhealthy", []string{ok}, 3, func(p *Policy) { p.Healthy = func() bool { return false } }, Result{Away, 2, "app is away"}},
-		{"without a lease", []string{ok}, 3, func(p *Policy) { p.Until = func() time.Time { return time.Time{} } }, Result{Away, 2, "app is away"}},
+		}, Result{Outcome: Away, Attempt: 8, Reason: "app answered 503"}},
+		{"unhealthy", []string{ok}, 3, func(p *Policy) { p.Healthy = func() bool { return false } }, Result{Outcome: Away, Attempt: 2, Reason: "app is away"}},
+		{"without a lease", []string{ok}, 3, func(p *Policy) { p.Until = func() time.Time { return time.Time{} } }, Result{Outcome: Away, Attempt: 2, Reason: "app is away"}},
 		{"no turn", []string{ok}, 3, func(p *Policy) {
-			p.Turn = func(context.Context) (func(), error) { return nil, context.Canceled }
-		}, Result{Away, 2, "app is away"}},
+			p.Turn = func(context.Context, int) (func(), error) { return nil, context.Canceled }
+		}, Result{Outcome: Away, Attempt: 2, Reason: "app is away"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var n atomic.Int64
@@ -242,9 +242,9 @@ func TestDeliver(t *testing.T) {
 			}
 			turns := 0
 			if turn := p.Turn; c.change == nil {
-				p.Turn = func(ctx context.Context) (func(), error) {
+				p.Turn = func(ctx context.Context, attempt int) (func(), error) {
 					turns++
-					done, err := turn(ctx)
+					done, err := turn(ctx, attempt)
 					return func() { turns--; done() }, err
 				}
 			}
@@ -278,7 +278,7 @@ func TestTriesAreNumbered(t *testing.T) {
 	client := peer.client(t)
 	p := policy()
 	p.AwayLimit = time.Hour
-	if got := client.Deliver(t.Context(), hook("{}"), 2, p); got != (Result{Delivered, 4, ""}) {
+	if got := client.Deliver(t.Context(), hook("{}"), 2, p); got != (Result{Outcome: Delivered, Attempt: 4}) {
 		t.Errorf("got %+v, want delivered by the third try that counts, after one before", got)
 	}
 	peer.close()
@@ -342,7 +342,7 @@ func TestDeliverEnds(t *testing.T) {
 	p := policy()
 	p.MinBackoff, p.MaxBackoff = time.Hour, time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
-	p.Turn = func(context.Context) (func(), error) { return func() { cancel() }, nil }
+	p.Turn = func(context.Context, int) (func(), error) { return func() { cancel() }, nil }
 	if got := client.Deliver(ctx, hook("{}"), 1, p); got.Outcome != Away || got.Attempt != 1 {
 		t.Errorf("in its backoff: %+v, want Away after attempt 1", got)
 	}

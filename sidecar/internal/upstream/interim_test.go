@@ -128,7 +128,7 @@ func TestInterimAnswerIsNoTry(t *testing.T) {
 		}
 		return time.Now().Add(50 * time.Millisecond)
 	}
-	if got := client.Deliver(t.Context(), hook("{}"), 1, p); got != (Result{Delivered, 1, ""}) || tries.Load() != 1 {
+	if got := client.Deliver(t.Context(), hook("{}"), 1, p); got != (Result{Outcome: Delivered, Attempt: 1}) || tries.Load() != 1 {
 		t.Errorf("got %+v after %d tries, want it delivered by the first", got, tries.Load())
 	}
 }

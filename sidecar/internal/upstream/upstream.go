@@ -7,6 +7,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -29,6 +30,8 @@ type Config struct {
 	DialTimeout time.Duration // 1 s when zero
 	MaxIdle     int           // kept-alive connections, 64 when zero
 	Secret      string        // SLUICE_SECRET, signs every request; none when empty
+	// Dial opens every connection to the app; the network's own when nil.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Client is the way to one app. Close ends it.
@@ -36,7 +39,7 @@ type Client struct {
 	cfg  Config
 	base *url.URL
 	addr string
-	dial net.Dialer
+	dial dialer
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -56,6 +59,11 @@ func New(cfg Config) (*Client, error) {
 	if cfg.MaxIdle == 0 {
 		cfg.MaxIdle = 64
 	}
+	dial := cfg.Dial
+	if dial == nil {
+		d := net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 30 * time.Second}
+		dial = d.DialContext
+	}
 	port := u.Port()
 	if port == "" {
 		port = "80"
@@ -64,9 +72,22 @@ func New(cfg Config) (*Client, error) {
 		cfg:    cfg,
 		base:   u,
 		addr:   net.JoinHostPort(u.Hostname(), port),
-		dial:   net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 30 * time.Second},
+		dial:   dial,
 		active: map[*conn]struct{}{},
 	}, nil
+}
+
+// dialer opens the connections to the app.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Dial is DialContext without a context.
+func (d dialer) Dial(network, addr string) (net.Conn, error) {
+	return d(context.Background(), network, addr)
+}
+
+// DialContext opens a connection.
+func (d dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return d(ctx, network, addr)
 }
 
 // Close closes every connection; requests under way end with ErrReset.

@@ -118,6 +118,19 @@ func (h Head) uri() []byte {
 	return uri
 }
 
+// authority returns the Host field lower-cased and without a default port: the
+// forms of it that mean the same address (RFC 9110, 4.2.3).
+func (h Head) authority() []byte {
+	host, _ := h.first("Host")
+	host = bytes.ToLower(host)
+	for _, port := range [...]string{":80", ":443"} {
+		if trimmed, ok := bytes.CutSuffix(host, []byte(port)); ok {
+			return trimmed
+		}
+	}
+	return host
+}
+
 // Check returns an error that wraps ErrHead unless the head can be sent as it
 // is: a damaged row must never become a malformed or a second request.
 func (h Head) Check() error {

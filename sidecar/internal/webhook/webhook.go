@@ -26,20 +26,26 @@ type Webhook struct {
 	Attempts   int       // deliveries tried before it was stored
 }
 
-// DedupeKey returns a hash of source, delivery id and body, and true; a webhook
-// without a delivery id has none. Two webhooks with one key are copies of one
-// delivery.
+// DedupeKey returns a hash of source, Host, target, delivery id and body, and
+// true; a webhook without a delivery id has none. Two webhooks with one key are
+// copies of one delivery. Host and target are part of it because senders share
+// an id among addresses: GitHub's X-GitHub-Delivery is the same for all the
+// webhooks that subscribe to one event.
 func (w *Webhook) DedupeKey() ([32]byte, bool) {
 	if w.DeliveryID == "" {
 		return [32]byte{}, false
 	}
 	h := sha256.New()
-	var n [8]byte
-	for _, part := range []string{w.Source, w.DeliveryID} {
-		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+	part := func(b []byte) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(b)))
 		h.Write(n[:])
-		h.Write([]byte(part))
+		h.Write(b)
 	}
+	part([]byte(w.Source))
+	part(w.Head.authority())
+	part(w.Head.uri())
+	part([]byte(w.DeliveryID))
 	h.Write(w.Body)
 	return [32]byte(h.Sum(nil)), true
 }

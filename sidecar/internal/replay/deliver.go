@@ -1,0 +1,197 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/upstream"
+)
+
+const (
+	largeBytes  = 32 << 20 // bodies loaded apart from their row
+	loadTimeout = 30 * time.Second
+	lockedWait  = 5 * time.Second // before a lane that waits for a key is looked at again
+)
+
+// deliver works on the head of a lane. last says that nothing of the lane is
+// behind it in memory.
+func (r *Replay) deliver(ctx context.Context, l *lane, h *inHand, last bool) step {
+	if h.row.Locked != "" {
+		return r.locked(ctx, l, h)
+	}
+	err := h.row.Err
+	if err == nil {
+		err = h.row.Webhook.Head.Check()
+	}
+	if err != nil {
+		r.fail(h, h.row.Attempt, err.Error(), false)
+		return next
+	}
+	if spent := h.row.Attempt - 1; spent >= r.Config.Policy.MaxAttempts && r.careful(h) {
+		return r.refused(l, h, upstream.Result{Attempt: spent, Reason: fmt.Sprintf("gave up after %d attempts: the replica ended in the last one", spent)}, false)
+	}
+	t := &trying{Replay: r, lane: l, hand: h}
+	started := time.Now()
+	result := r.App.Deliver(ctx, &h.row.Webhook, h.row.Attempt, t.policy())
+	switch result.Outcome {
+	case upstream.Delivered:
+		r.delivered.Add(1)
+		r.Metrics.Replayed.WithLabelValues("delivered").Inc()
+		r.Gate.Pace(h.row.Webhook.Lane, time.Since(started))
+		r.prove(h)
+		r.accepted(l)
+		r.mark(h, buffer.Completed, result.Attempt, "", false)
+		if last {
+			poke(r.flush) // the gate may be waiting for this one
+		}
+		return next
+	case upstream.Refused:
+		return r.refused(l, h, result, t.canary)
+	case upstream.Away:
+		if h.row.Err != nil { // found out when its body was loaded
+			r.fail(h, result.Attempt, h.row.Err.Error(), false)
+			return next
+		}
+		if result.Refuses && r.holds(h) && r.may() {
+			r.AppDown(errors.New(result.Reason))
+		}
+	}
+	return leave
+}
+
+// accepted notes that the app has taken a webhook of the lane, or a live one (nil).
+func (r *Replay) accepted(l *lane) {
+	bad, wasOpen := r.breaker.accepted()
+	if l != nil {
+		r.mu.Lock()
+		bad, l.before = append(bad, l.before...), nil
+		r.mu.Unlock()
+	}
+	for _, h := range bad {
+		r.fail(h, h.attempt, h.reason, false)
+	}
+	if wasOpen {
+		r.Metrics.BreakerOpen.Set(0)
+		r.Log.Info("Breaker closed, the app accepts webhooks again")
+		r.BreakerChanged()
+		poke(r.renew)
+	}
+}
+
+// refused decides about a webhook that the app has refused for good, or whose
+// attempts are spent.
+func (r *Replay) refused(l *lane, h *inHand, result upstream.Result, canary bool) step {
+	h.attempt, h.reason = result.Attempt, result.Reason
+	ruled, decided := r.breaker.refused(h, result.Status, time.Now())
+	switch ruled {
+	case doomed:
+		r.fail(h, result.Attempt, result.Reason, r.Config.BreakerLimit > 0)
+		return next
+	case suspect:
+		r.failAll(decided)
+		return next
+	case opening:
+		r.mu.Lock()
+		r.takeBack(decided)
+		r.mu.Unlock()
+		r.tellOpen(result.Reason)
+		return leave
+	case again:
+	}
+	if !canary {
+		return leave // it was under way when the breaker opened
+	}
+	r.Log.Warn("Webhook refused while the breaker is open, it stays", "queue_id", h.row.QueueID,
+		"source", h.row.Webhook.Source, "delivery_id", h.row.Webhook.DeliveryID, "reason", result.Reason)
+	return retry
+}
+
+// Answered notes what the app has answered to a live webhook: that it accepts
+// webhooks, or does not.
+func (r *Replay) Answered(status int) {
+	switch {
+	case status/100 == 2:
+		r.accepted(nil)
+	case !upstream.Retryable(status):
+		ruled, decided := r.breaker.refused(nil, status, time.Now())
+		if ruled == opening {
+			r.mu.Lock()
+			r.takeBack(decided)
+			r.mu.Unlock()
+			r.tellOpen(fmt.Sprintf("app answered %d", status))
+			return
+		}
+		r.failAll(decided)
+	}
+}
+
+func (r *Replay) tellOpen(reason string) {
+	r.Metrics.BreakerOpen.Set(1)
+	r.Log.Error("Breaker opened: the app refuses every webhook, held ones stay where they are", "reason", reason, "limit", r.Config.BreakerLimit.String())
+	r.BreakerChanged()
+	poke(r.renew)
+}
+
+// failAll gives up suspects for which no 2xx has spoken.
+func (r *Replay) failAll(suspects []*inHand) {
+	for _, h := range suspects {
+		r.fail(h, h.attempt, h.reason, true)
+	}
+}
+
+// locked waits with a lane whose head was sealed with a key that this replica
+// lacks, and has the lease go to one that has it.
+func (r *Replay) locked(ctx context.Context, l *lane, h *inHand) step {
+	r.park(l)
+	r.needKey(ctx, h)
+	if !tick(ctx, lockedWait, nil) {
+		return leave // another replica takes over, most likely
+	}
+	if r.toldLocked(h.row.Locked) {
+		r.Log.Error("Held webhook is sealed with a key that no living replica has, its lane waits; add the key to BUFFER_KEY",
+			"key_id", h.row.Locked, "lane", l.name, "queue_id", h.row.QueueID)
+	}
+	return leave
+}
+
+// toldLocked notes that a key is missing and reports whether that is to be said,
+// once a minute.
+func (r *Replay) toldLocked(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.missing[key]
+	now := time.Now()
+	say := now.Sub(m.told) >= time.Minute
+	if say {
+		m.told = now
+	}
+	m.seen = now
+	r.missing[key] = m
+	return say
+}
+
+// holds reports whether the row's lease is still the one it was claimed under.
+func (r *Replay) holds(h *inHand) bool { return r.until(h).After(time.Now()) }
+
+// until returns the time to which the row's lease is trusted, zero when it is
+// lost: another replica may have the row.
+func (r *Replay) until(h *inHand) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l, held := r.leases[h.row.Bucket]; held && l.Epoch == h.row.Epoch {
+		return l.Until
+	}
+	return time.Time{}
+}
+
+func (r *Replay) fail(h *inHand, attempt int, reason string, suspect bool) {
+	w := &h.row.Webhook
+	r.Metrics.Replayed.WithLabelValues("failed").Inc()
+	r.Log.Error("Webhook given up, kept as failed for the operator", "queue_id", h.row.QueueID, "id", w.ID,
+		"source", w.Source, "delivery_id", w.DeliveryID, "attempt", attempt, "reason", reason)
+	r.mark(h, buffer.Failed, attempt, reason, suspect)
+	poke(r.flush)
+}

@@ -1,0 +1,139 @@
+package simulate
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/webhook"
+)
+
+// Claim is the buffer's statement: of the held buckets, the active rows that
+// are not in hand, lowest id first in a lane, none behind an awaited one.
+func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.ClaimFilter) ([]buffer.Row, error) {
+	until := map[int]time.Time{}
+	var in []buffer.Lease
+	for _, l := range leases {
+		if time.Now().Before(l.Until) {
+			in, until[l.Bucket] = append(in, l), l.Until
+		}
+	}
+	if len(in) == 0 {
+		return nil, nil
+	}
+	rows, err := query(ctx, s, queryTimeout, opClaim, "claim rows", func() []buffer.Row { return s.claim(in, f) })
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	rows = slices.DeleteFunc(rows, func(r buffer.Row) bool { return !now.Before(until[r.Bucket]) })
+	slices.SortFunc(rows, func(a, b buffer.Row) int { return cmp.Compare(a.QueueID, b.QueueID) })
+	return rows, nil
+}
+
+func (s *store) claim(leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer.Row) {
+	limit, perLane := cmp.Or(f.Limit, 100), cmp.Or(f.PerLane, 32)
+	shut, taken := map[string]bool{}, map[string]int{}
+	for _, r := range s.db.inOrder() {
+		l := s.db.leases[r.bucket]
+		asked := slices.ContainsFunc(leases, func(m buffer.Lease) bool { return m.Bucket == r.bucket && m.Epoch == l.epoch })
+		if !asked || l.holder != s.instance || !l.expires.After(s.db.now()) || shut[r.hook.Lane] {
+			continue
+		}
+		if r.awaitedBy != "" {
+			shut[r.hook.Lane] = true
+			continue
+		}
+		if slices.Contains(f.InHand, r.id) || slices.Contains(f.SkipLanes, r.hook.Lane) || taken[r.hook.Lane] == perLane || len(out) == limit {
+			continue
+		}
+		taken[r.hook.Lane]++
+		r.status, r.epoch = "processing", l.epoch
+		r.attempts++
+		out = append(out, s.rowOf(r, l.epoch))
+		s.db.line.add(true, "db", r.name(), "%s: claimed, attempt %d", s.name, r.attempts)
+	}
+	return out
+}
+
+func (s *store) rowOf(r *row, epoch int64) buffer.Row {
+	w := r.hook
+	w.Head, w.Body = append(webhook.Head(nil), w.Head...), append([]byte(nil), w.Body...)
+	w.Attempts = r.attempts - 1
+	return buffer.Row{QueueID: r.id, Attempt: r.attempts, Bucket: r.bucket, Epoch: epoch, BodySize: len(w.Body), Webhook: w}
+}
+
+func (s *store) LoadBody(context.Context, *buffer.Row) error { return nil }
+
+func (s *store) Settle(ctx context.Context, outcomes []buffer.Outcome) error {
+	var failed error
+	for _, result := range []buffer.Result{buffer.Completed, buffer.Failed, buffer.Retried, buffer.Returned} {
+		var of []buffer.Outcome
+		for _, o := range outcomes {
+			if o.Result == result {
+				of = append(of, o)
+			}
+		}
+		if len(of) == 0 {
+			continue
+		}
+		err := change(ctx, s, queryTimeout, opSettle, "settle rows", func() {
+			for _, o := range of {
+				s.settle(o)
+			}
+		})
+		failed = cmp.Or(failed, err)
+	}
+	return failed
+}
+
+func (s *store) settle(o buffer.Outcome) {
+	r := s.db.find(o.QueueID)
+	if r == nil || r.status == "completed" {
+		return
+	}
+	if o.Result == buffer.Completed {
+		r.status, r.awaitedBy, r.attempts = "completed", "", max(r.attempts, o.Attempt)
+		s.db.line.tell("db", r.name(), "%s: completed", s.name)
+		return
+	}
+	if r.epoch != o.Epoch || !r.active() {
+		return
+	}
+	switch o.Result {
+	case buffer.Failed:
+		r.status, r.awaitedBy, r.attempts, r.reason = "failed", "", o.Attempt, o.Reason
+		s.db.line.tell("db", r.name(), "%s: failed after %d attempts: %s", s.name, o.Attempt, o.Reason)
+		s.db.failed(r.name(), o.Attempt)
+	case buffer.Retried:
+		r.attempts, r.reason = o.Attempt, o.Reason
+	case buffer.Returned:
+		r.status, r.epoch, r.attempts = "pending", 0, max(o.Attempt-1, 0)
+	case buffer.Completed:
+	}
+}
+
+func (s *store) Backlog(ctx context.Context, lanes []string, limit int) (map[string]int, error) {
+	if len(lanes) == 0 {
+		return map[string]int{}, nil
+	}
+	return s.count(ctx, "count backlog", limit, func(lane string) bool { return slices.Contains(lanes, lane) })
+}
+
+func (s *store) ActiveLanes(ctx context.Context, limit int) (map[string]int, error) {
+	return s.count(ctx, "list active lanes", limit, func(string) bool { return true })
+}
+
+func (s *store) count(ctx context.Context, what string, limit int, asked func(string) bool) (map[string]int, error) {
+	return query(ctx, s, queryTimeout, opLook, what, func() map[string]int {
+		counts := map[string]int{}
+		for _, r := range s.db.rows {
+			if r.active() && asked(r.hook.Lane) && counts[r.hook.Lane] < limit {
+				counts[r.hook.Lane]++
+			}
+		}
+		return counts
+	})
+}

@@ -1,0 +1,67 @@
+package simulate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// plan is what a seed decides before the world begins. Each world has a few
+// kinds of trouble rather than all of them.
+type plan struct {
+	seed        uint64
+	strict      bool
+	doors       int           // replicas beside each other
+	lanes       int           //
+	lasts       time.Duration // how long there is trouble
+	gap         time.Duration // between two webhooks of a sender, on average
+	budget      time.Duration // of the route
+	maxAttempts int
+
+	faults faults
+	// How likely each kind of trouble is when there is to be some.
+	kill, pause, partition, deploy float64
+	appDies, mood                  float64
+	away, crash, jump, operator    float64
+}
+
+func newPlan(seed uint64) plan {
+	d := newDice(seed, "plan")
+	p := plan{
+		seed: seed, strict: d.chance(0.4), doors: 1 + d.below(3), lanes: 1 + d.below(3),
+		lasts: d.between(30*time.Second, 90*time.Second), gap: d.between(50*time.Millisecond, 600*time.Millisecond),
+		budget: d.between(300*time.Millisecond, 1500*time.Millisecond), maxAttempts: 3 + d.below(4),
+		faults: faults{
+			lostRequest: d.rate(0.05), lostAnswer: d.rate(0.1), slow: d.rate(0.05), slowCommit: d.rate(0.1),
+			slowest: d.between(100*time.Millisecond, 4*time.Second), slowestCommit: d.between(100*time.Millisecond, 6*time.Second),
+		},
+		kill: d.rate(1), pause: d.rate(1), partition: d.rate(1), deploy: d.rate(1),
+		appDies: d.rate(1), mood: d.rate(2),
+		away: d.rate(0.5), crash: d.rate(0.5), jump: d.rate(0.5), operator: d.rate(0.3),
+	}
+	return p
+}
+
+func (p plan) String() string {
+	var b strings.Builder
+	order := "lane"
+	if p.strict {
+		order = "strict"
+	}
+	fmt.Fprintf(&b, "seed %d: ORDER=%s, %d doors, %d lanes, trouble for %v, budget %v, REPLAY_MAX_ATTEMPTS=%d;", p.seed, order, p.doors,
+		p.lanes, p.lasts.Round(time.Second), p.budget.Round(time.Millisecond), p.maxAttempts)
+	for _, k := range []struct {
+		name string
+		rate float64
+	}{
+		{"lost requests", p.faults.lostRequest}, {"lost answers", p.faults.lostAnswer}, {"slow statements", p.faults.slow},
+		{"slow commits", p.faults.slowCommit}, {"kills", p.kill}, {"pauses", p.pause}, {"partitions", p.partition},
+		{"deploys", p.deploy}, {"dying apps", p.appDies}, {"moody apps", p.mood}, {"database away", p.away},
+		{"database crashes", p.crash}, {"clock jumps", p.jump}, {"operators", p.operator},
+	} {
+		if k.rate > 0 {
+			fmt.Fprintf(&b, " %s %.2f,", k.name, k.rate)
+		}
+	}
+	return strings.TrimSuffix(b.String(), ",")
+}
