@@ -130,7 +130,7 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 				a.route.forwarded.Inc()
 				return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: a.lend()}
 			}
-			e.Close()
+			e.Drop()
 		}
 	}
 	switch {

@@ -110,14 +110,14 @@ func (e *Exchange) frame(chunked bool) {
 		e.body, r.Length = nil, 0
 	case chunked:
 		r.Length = -1
-		e.body = &timed{e, &chunkedBody{br: e.conn.br, r: httputil.NewChunkedReader(e.conn.br)}}
+		e.body = &timed{e, answerTimeout, &chunkedBody{br: e.conn.br, r: httputil.NewChunkedReader(e.conn.br)}}
 	case r.Length == 0:
 		e.body = nil
 	case r.Length > 0:
-		e.body = &timed{e, &exactBody{r: e.conn.br, left: r.Length}}
+		e.body = &timed{e, answerTimeout, &exactBody{r: e.conn.br, left: r.Length}}
 	default:
 		e.reuse = false
-		e.body = &timed{e, e.conn.br}
+		e.body = &timed{e, answerTimeout, e.conn.br}
 	}
 }
 
@@ -132,13 +132,14 @@ func (e *Exchange) Body() io.Reader {
 // timed gives each read of a body a time limit of its own, so that a long
 // answer may take its time and a dead one may not.
 type timed struct {
-	e *Exchange
-	r io.Reader
+	e     *Exchange
+	limit time.Duration
+	r     io.Reader
 }
 
 func (t *timed) Read(p []byte) (int, error) {
 	if t.e.conn.br.Buffered() == 0 {
-		t.e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
+		t.e.conn.net.SetReadDeadline(time.Now().Add(t.limit))
 	}
 	return t.r.Read(p)
 }

@@ -144,6 +144,15 @@ func (e *Exchange) Close() {
 	e.client.drop(e.conn)
 }
 
+// Drop ends an exchange whose answer is of no interest. It does not wait for the
+// rest: the connection is kept when all of it has come already.
+func (e *Exchange) Drop() {
+	if t, ok := e.body.(*timed); ok {
+		t.limit = 0
+	}
+	e.Close()
+}
+
 // drained reports whether the answer's body has been read, reading a small rest.
 func (e *Exchange) drained() bool {
 	if e.body == nil {
