@@ -43,6 +43,9 @@ func (cloudevents) Verify(r Request, secrets []string, _ time.Time) error {
 // verifyToken checks a bearer token, in Authorization or in one of the named
 // query parameters.
 func verifyToken(r Request, secrets []string, parameters ...string) error {
+	if repeated(r.Header, "Authorization") {
+		return errRepeated
+	}
 	token := r.Header.Get("Authorization")
 	if scheme, value, ok := strings.Cut(token, " "); ok && strings.EqualFold(scheme, "Bearer") {
 		token = value

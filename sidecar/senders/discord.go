@@ -43,6 +43,9 @@ func (discord) Traits() Traits {
 var discordMarks = []string{discordSignature}
 
 func (discord) Verify(r Request, secrets []string, _ time.Time) error {
+	if repeated(r.Header, discordSignature, discordTimestamp) {
+		return errRepeated
+	}
 	field, at := r.Header.Get(discordSignature), r.Header.Get(discordTimestamp)
 	switch {
 	case field == "":

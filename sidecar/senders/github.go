@@ -40,6 +40,9 @@ func (github) Identify(r Request) Identity {
 // verifyHub checks the scheme that GitHub and Meta share: the HMAC-SHA256 of
 // the body, in hex, without a timestamp.
 func verifyHub(r Request, secrets []string) error {
+	if repeated(r.Header, hubSignature) {
+		return errRepeated
+	}
 	signature := r.Header.Get(hubSignature)
 	if signature == "" {
 		return errHubUnsigned

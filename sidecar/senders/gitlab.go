@@ -49,6 +49,9 @@ func (gitlab) Verify(r Request, secrets []string, now time.Time) error {
 			return err
 		}
 	}
+	if repeated(r.Header, gitlabToken) {
+		return errRepeated
+	}
 	token := r.Header.Get(gitlabToken)
 	if token == "" {
 		return errGitlabUnsigned

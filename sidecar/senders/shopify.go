@@ -39,6 +39,9 @@ func (shopify) Traits() Traits {
 var shopifyMarks = []string{shopifySignature, shopifyEvents}
 
 func (shopify) Verify(r Request, secrets []string, _ time.Time) error {
+	if repeated(r.Header, shopifySignature, shopifyEvents) {
+		return errRepeated
+	}
 	signature := r.Header.Get(shopifySignature)
 	if signature == "" {
 		signature = r.Header.Get(shopifyEvents)

@@ -45,6 +45,9 @@ func (slack) Traits() Traits {
 var slackMarks = []string{slackSignature}
 
 func (slack) Verify(r Request, secrets []string, now time.Time) error {
+	if repeated(r.Header, slackSignature, slackTimestamp) {
+		return errRepeated
+	}
 	signature, at := r.Header.Get(slackSignature), r.Header.Get(slackTimestamp)
 	switch {
 	case signature == "":

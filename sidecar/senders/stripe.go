@@ -39,6 +39,9 @@ func (stripe) Traits() Traits {
 var stripeMarks = []string{stripeSignature}
 
 func (stripe) Verify(r Request, secrets []string, now time.Time) error {
+	if repeated(r.Header, stripeSignature) {
+		return errRepeated
+	}
 	list := r.Header.Get(stripeSignature)
 	if list == "" {
 		return errStripeUnsigned

@@ -53,6 +53,9 @@ func (twilio) Traits() Traits {
 var twilioMarks = []string{twilioSignature}
 
 func (twilio) Verify(r Request, secrets []string, _ time.Time) error {
+	if repeated(r.Header, twilioSignature) {
+		return errRepeated
+	}
 	field := r.Header.Get(twilioSignature)
 	if field == "" {
 		return errTwilioUnsigned

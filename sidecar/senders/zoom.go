@@ -44,6 +44,9 @@ func (zoom) Traits() Traits {
 var zoomMarks = []string{zoomSignature}
 
 func (zoom) Verify(r Request, secrets []string, now time.Time) error {
+	if repeated(r.Header, zoomSignature, zoomTimestamp) {
+		return errRepeated
+	}
 	signature, at := r.Header.Get(zoomSignature), r.Header.Get(zoomTimestamp)
 	switch {
 	case signature == "":

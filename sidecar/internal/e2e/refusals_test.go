@@ -26,6 +26,12 @@ func TestRefusalsAreTold(t *testing.T) {
 	for range 5 {
 		s.post("/webhooks/github", "{}", "X-Hub-Signature-256", wrong)
 	}
+	right := "sha256=" + sign("right", "{}")
+	for _, path := range []string{"/webhooks/github", "/%77ebhooks/github"} { // the second is net/http's
+		if got := s.post(path, "{}", "X-Hub-Signature-256", right, "x-hub-signature-256", wrong); got.status != http.StatusUnauthorized {
+			t.Errorf("%s with two signatures: %d", path, got.status)
+		}
+	}
 	s.post("/webhooks/github", "{}")
 	old := fmt.Sprint(time.Now().Add(-time.Hour).Unix())
 	s.post("/webhooks/slack", "{}", "X-Slack-Request-Timestamp", old, "X-Slack-Signature", "v0="+sign("right", "v0:"+old+":{}"))
@@ -57,7 +63,7 @@ func TestRefusalsAreTold(t *testing.T) {
 		count                 int64 // 0: any
 		told                  bool
 	}{
-		{"/webhooks/github", "github", "signature_wrong", 5, true}, {"/webhooks/github", "github", "signature_missing", 1, true}, {"/webhooks/slack", "slack", "signature_old", 1, true},
+		{"/webhooks/github", "github", "signature_wrong", 7, true}, {"/webhooks/github", "github", "signature_missing", 1, true}, {"/webhooks/slack", "slack", "signature_old", 1, true},
 		{"/hooks/*", "generic", "body_too_large", 1, true}, {"/hooks/*", "generic", "body_slow", 1, true}, {"/hooks/*", "generic", "body_broken", 1, true},
 		{"/hooks/*", "generic", "malformed", 1, true}, {"/webhooks/commands", "slack", "app_away", 1, false}, {"/hooks/*", "generic", "queue_full", 0, false},
 	} {
@@ -80,7 +86,7 @@ func TestRefusalsAreTold(t *testing.T) {
 		}
 	}
 	out, code := runOnce(t, nil, "status", "--addr", s.control)
-	if code != 0 || !strings.Contains(out, "5 at /webhooks/github (github): signature_wrong") {
+	if code != 0 || !strings.Contains(out, "7 at /webhooks/github (github): signature_wrong") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	if strings.Contains(s.log.String(), wrong) || strings.Contains(s.log.String(), sign("wrong", "{}")) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,10 +17,15 @@ import (
 func TestReminder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m reminder
+		var mu sync.Mutex
 		var told []string
 		began := time.Now()
 		note := func() {
-			m.note(func(n int) { told = append(told, fmt.Sprint(time.Since(began), ":", n)) })
+			m.note(func(n int) {
+				mu.Lock()
+				told = append(told, fmt.Sprint(time.Since(began), ":", n))
+				mu.Unlock()
+			})
 		}
 		note()
 		time.Sleep(time.Second)
@@ -31,6 +37,8 @@ func TestReminder(t *testing.T) {
 		time.Sleep(time.Hour)
 		note()
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if want := []string{"0s:1", "1m0s:1000", "2m0s:1", "1h1m21s:1"}; !slices.Equal(told, want) {
 			t.Errorf("told %v, want %v", told, want)
 		}
