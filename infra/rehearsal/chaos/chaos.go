@@ -38,7 +38,8 @@ type stage struct {
 	log      timeline.Log
 	faults   faults
 	begin    time.Time       // of the load and of the plan
-	over     <-chan struct{} // closed when no more harm is done
+	over     <-chan struct{} // closed when the act under way is over
+	done     map[string]int  // steps, by kind
 	work     sync.WaitGroup  // goroutines of the replicas
 	strikes  sync.WaitGroup  // steps under way
 	retiring sync.WaitGroup  // replicas on their way out
@@ -50,6 +51,7 @@ type stage struct {
 	leaving  map[*node]bool
 	samples  []sample
 	problems []string
+	suspects []string // webhooks that were stuck, whose stories are told
 }
 
 // Run plays one run. An error means that it could not be played; what it showed
@@ -59,7 +61,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, fmt.Errorf("check chaos: %w", err)
 	}
 	start := time.Now()
-	s := &stage{config: c, leaving: map[*node]bool{}}
+	s := &stage{config: c, leaving: map[*node]bool{}, done: map[string]int{}}
 	r, err := s.run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("run chaos with seed %d: %w", c.Seed, err)
@@ -83,7 +85,7 @@ func (s *stage) run(ctx context.Context) (r *Report, err error) {
 		return nil, err
 	}
 	plan := NewPlan(s.config.Seed, s.config.For, s.config.Every, s.config.Old != "")
-	s.begin = s.log.Add("chaos", "begins with seed %d: %d steps", s.config.Seed, len(plan))
+	s.begin = s.log.Add("chaos", "begins with seed %d", s.config.Seed)
 	sending := s.play(ctx, plan)
 	s.settle(ctx)
 	s.closing(ctx)
@@ -98,7 +100,7 @@ func (s *stage) run(ctx context.Context) (r *Report, err error) {
 		return nil, err
 	}
 	return s.report(ctx, e, &Report{
-		Seed: s.config.Seed, Sending: sending, Planned: kindsOf(plan), Memory: memory, Goroutines: goroutines,
+		Seed: s.config.Seed, Sending: sending, Steps: s.done, Memory: memory, Goroutines: goroutines,
 	}), nil
 }
 
@@ -128,26 +130,6 @@ func (s *stage) set(ctx context.Context) (err error) {
 		}
 	}
 	return nil
-}
-
-// play sends and does harm for as long as the run is to last, and returns for
-// how long it has sent. After it everything is repaired.
-func (s *stage) play(ctx context.Context, plan []Step) time.Duration {
-	faulty, cancel := context.WithTimeout(ctx, s.config.For)
-	defer cancel()
-	s.over = faulty.Done()
-	stopProgress := s.showProgress()
-	defer stopProgress()
-	sent := make(chan time.Duration)
-	go func() {
-		s.load.run(faulty)
-		sent <- time.Since(s.begin)
-	}()
-	s.strikeLoop(ctx, plan)
-	<-faulty.Done() // the plan may be over before
-	s.retiring.Wait()
-	s.log.Add("chaos", "everything is repaired")
-	return min(<-sent, s.config.For)
 }
 
 // clear ends whatever the run started. Replicas go first: they are what starts

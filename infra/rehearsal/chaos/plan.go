@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -188,13 +187,4 @@ func (s Step) String() string {
 		return fmt.Sprintf("%s for %s", s.Kind, s.For)
 	}
 	return s.Kind.String()
-}
-
-// kindsOf counts a plan's steps by kind.
-func kindsOf(plan []Step) map[string]int {
-	n := map[string]int{}
-	for s := range slices.Values(plan) {
-		n[s.Kind.String()]++
-	}
-	return n
 }

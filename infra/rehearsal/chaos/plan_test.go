@@ -21,12 +21,14 @@ func TestPlanHasEverything(t *testing.T) {
 	const length = 10 * time.Minute
 	plan := NewPlan(1, length, 2*time.Second, true)
 	last := time.Duration(0)
+	kinds := map[Kind]bool{}
 	onWire, old, replicas, early := map[Wire]bool{}, map[bool]bool{}, map[int]bool{}, false
 	for _, s := range plan {
 		if s.At < last || s.At < calm || s.At > length-calm {
 			t.Fatalf("step at %s after %s", s.At, last)
 		}
 		last = s.At
+		kinds[s.Kind] = true
 		if s.For < 0 || s.For > 30*time.Second {
 			t.Errorf("%v lasts %s", s, s.For)
 		}
@@ -40,7 +42,7 @@ func TestPlanHasEverything(t *testing.T) {
 			replicas[s.Replicas] = true
 		}
 	}
-	if kinds := kindsOf(plan); len(kinds) != len(kindNames) {
+	if len(kinds) != len(kindNames) {
 		t.Errorf("only %v", kinds)
 	}
 	if len(onWire) != int(wires) || len(old) != 2 || len(replicas) != mostReplicas-leastReplicas+1 || !early {

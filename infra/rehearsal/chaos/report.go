@@ -25,7 +25,7 @@ type Report struct {
 	Problems []string `json:"problems"`
 	Stories  []Story  `json:"stories"`
 
-	Planned    map[string]int   `json:"planned"` // steps by kind
+	Steps      map[string]int   `json:"steps"` // by kind
 	Faults     []verdict.Fault  `json:"faults"`
 	Failed     int              `json:"failed_rows"`
 	Final      int              `json:"final_answers"` // webhooks that an app turned down for good
@@ -75,7 +75,7 @@ func Text(w io.Writer, r *Report) error {
 	row("wrong answers", len(v.Wrong), "neither 503 nor explained by a fault")
 	row("failed rows", r.Failed, "%d webhooks were turned down for good by the app", r.Final)
 	row("lanes opened by force", r.Forced, "CATCHUP_LIMIT")
-	row("faults", len(r.Faults), "%s", list(r.Planned))
+	row("faults", len(r.Faults), "%s", list(r.Steps))
 	row("memory", mebibytes(r.Memory.End), "at rest; under load at first %s, 95 %% within %s", mebibytes(r.Memory.FirstMedian), mebibytes(r.Memory.FirstHigh))
 	row("goroutines", r.Goroutines.End, "at rest; under load at first %d, 95 %% within %d", r.Goroutines.FirstMedian, r.Goroutines.FirstHigh)
 	for _, p := range r.Problems {

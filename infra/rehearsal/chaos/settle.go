@@ -43,7 +43,7 @@ func (s *stage) settle(ctx context.Context) {
 			return
 		}
 	}
-	s.problem("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem)
+	s.stuck(ctx, fmt.Sprintf("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem))
 }
 
 func (s *stage) active(ctx context.Context) (rows int64, err error) {

@@ -44,7 +44,7 @@ func (s *stage) stories(ctx context.Context, v *verdict.Verdict, e *evidence) (a
 	for i := range e.Webhooks {
 		webhooks[e.Webhooks[i].ID] = &e.Webhooks[i]
 	}
-	for _, group := range troubles(v) {
+	for _, group := range append(troubles(v), s.stuckTrouble(webhooks)) {
 		for _, f := range group.list[:min(told, len(group.list))] {
 			var lines []line
 			ids := []string{f.ID, f.Other}
@@ -74,6 +74,19 @@ func troubles(v *verdict.Verdict) []trouble {
 		{"lost", v.Lost}, {"out of order", v.OutOfOrder}, {"damaged", v.Damaged},
 		{"delivered again without a reason", v.Unexplained}, {"wrong answer", v.Wrong},
 	}
+}
+
+// stuckTrouble are the webhooks that were found at the head of a lane that did
+// not move.
+func (s *stage) stuckTrouble(webhooks map[string]*sender.Webhook) trouble {
+	t := trouble{name: "stuck"}
+	slices.Sort(s.suspects)
+	for _, id := range slices.Compact(s.suspects) {
+		if w := webhooks[id]; w != nil {
+			t.list = append(t.list, verdict.Finding{ID: id, Lane: w.Lane, Reason: "its lane did not move while nothing was done to it"})
+		}
+	}
+	return t
 }
 
 // happened is what the senders, the apps, the table and the logs say of a

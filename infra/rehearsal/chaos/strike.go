@@ -14,25 +14,6 @@ const (
 	repairLimit = time.Minute
 )
 
-// strikeLoop does the plan's steps, each at its time, until the plan is over or
-// the faults are. It returns when everything is repaired.
-func (s *stage) strikeLoop(ctx context.Context, plan []Step) {
-	steps := make(chan Step, len(plan))
-	s.strikes.Go(func() { s.platformLoop(ctx, steps) })
-	defer s.strikes.Wait()
-	defer close(steps)
-	for _, step := range plan {
-		if !s.last(ctx, time.Until(s.begin.Add(step.At))) {
-			return
-		}
-		if step.Kind == Deploy || step.Kind == Scale {
-			steps <- step
-			continue
-		}
-		s.strikes.Go(func() { s.strike(ctx, step) })
-	}
-}
-
 // last lets a fault last for d, or until the faults are over: then it returns
 // false.
 func (s *stage) last(ctx context.Context, d time.Duration) bool {

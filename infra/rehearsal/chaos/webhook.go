@@ -74,7 +74,7 @@ type wish struct {
 const (
 	largeOnce   = 800
 	hugeOnce    = 6000
-	lateOnce    = 400
+	lateOnce    = 150
 	retryOnce   = 150
 	refusedOnce = 3000
 )

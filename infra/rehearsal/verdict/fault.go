@@ -1,6 +1,10 @@
 package verdict
 
-import "time"
+import (
+	"time"
+
+	"sluice/infra/rehearsal/sender"
+)
 
 // Fault is something that was done to a replica or to the database, and what
 // the contract allows to follow from it.
@@ -42,6 +46,19 @@ func during(faults []Fault, replica string, from, to time.Time, after time.Durat
 // nil when nothing happened that allows it.
 func repeated(faults []Fault, r *Record) *Fault {
 	return during(faults, r.Replica, r.Begun, r.At.Add(settling), recovery, func(f *Fault) bool { return f.Repeats })
+}
+
+// storedAgain returns the fault for which a replica that a webhook was sent to
+// may have stored it twice, nil when nothing happened to any of them meanwhile:
+// it can't know whether a commit whose answer it lost has come about, and the
+// first row may have been delivered before it asks again.
+func storedAgain(faults []Fault, w *sender.Webhook) *Fault {
+	for _, t := range w.Tries {
+		if f := during(faults, t.Replica, t.Sent, t.Done, 0, func(f *Fault) bool { return f.Repeats }); f != nil {
+			return f
+		}
+	}
+	return nil
 }
 
 // silenced reports whether a sender may have got no answer from a replica.

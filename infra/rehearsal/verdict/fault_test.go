@@ -39,6 +39,8 @@ func TestFaultsExplain(t *testing.T) {
 		"the database was away":                     {hook("a", "r1", 0, 10), twice, []Fault{{Kind: "x", Begin: at(0), End: at(800), Repeats: true}}, unexplained, true},
 		"something happened that repeats nothing":   {hook("a", "r1", 0, 10), twice, []Fault{{Kind: "x", Begin: at(0), End: at(800)}}, unexplained, false},
 		"an app took last what it got first":        {hook("a", "r1", 0, 10), overtaken, []Fault{killed("r1", 21, 900)}, unexplained, true},
+		"the replica it was sent to was frozen":     {hook("a", "r3", 0, 10), twice, []Fault{{Kind: "sidecar frozen", Replica: "r3", Begin: at(5), End: at(9), Repeats: true}}, unexplained, true},
+		"the replica was frozen after its answer":   {hook("a", "r3", 0, 10), twice, []Fault{{Kind: "sidecar frozen", Replica: "r3", Begin: at(15), End: at(19), Repeats: true}}, unexplained, false},
 		"no answer, and nothing happened":           {silent, once, nil, wrong, false},
 		"no answer from a sidecar that was killed":  {silent, once, []Fault{killed("r1", 30, 900)}, wrong, true},
 		"no answer though another one was killed":   {silent, once, []Fault{killed("r2", 30, 900)}, wrong, false},

@@ -235,6 +235,10 @@ func (v *Verdict) countRepeats(w *sender.Webhook, records []Record, faults []Fau
 			v.Explained["delivered again after: "+f.Kind]++
 			continue
 		}
+		if f := storedAgain(faults, w); f != nil {
+			v.Explained["stored again, since the answer to the first commit was lost: "+f.Kind]++
+			continue
+		}
 		v.Unexplained = append(v.Unexplained, finding(w, "Sluice-Id %s was taken by %s at %s and again by %s at %s",
 			records[i].SluiceID, records[i].Replica, clock(records[i].At), records[i+1].Replica, clock(records[i+1].At)))
 	}
