@@ -126,7 +126,7 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 		var resp *upstream.Response
 		if resp, err = e.Await(deadline); err == nil {
 			if !awayStatus(resp.Status) {
-				in.Answered(resp.Status)
+				in.Answered(resp.Status, a.hook.Verified != "")
 				a.route.forwarded.Inc()
 				return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: a.lend()}
 			}

@@ -52,10 +52,10 @@ type Deps struct {
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
 	Vitals   func() Vitals
-	AppDown  func(error) // a dial to the app has failed
-	Kick     func()      // a webhook is stored
-	Answered func(int)   // the app has answered a live webhook with that status
-	Orphaned func()      // a row may be awaited in this replica's name by nobody: see Awaits
+	AppDown  func(error)                     // a dial to the app has failed
+	Kick     func()                          // a webhook is stored
+	Answered func(status int, verified bool) // the app has answered a live webhook, whose signature was checked or not
+	Orphaned func()                          // a row may be awaited in this replica's name by nobody: see Awaits
 }
 
 // Ingress is the public face of a replica. Its zero value is not usable.

@@ -37,7 +37,7 @@ func (in *Ingress) askNow(a *arrival, deadline time.Time) (reply, bool) {
 	if err == nil {
 		var resp *upstream.Response
 		if resp, err = e.Await(deadline); err == nil && !awayStatus(resp.Status) {
-			in.Answered(resp.Status)
+			in.Answered(resp.Status, a.hook.Verified != "")
 			a.route.forwarded.Inc()
 			return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: a.lend()}, true
 		}
