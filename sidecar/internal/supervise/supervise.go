@@ -51,11 +51,13 @@ type Store interface {
 	Migrate(context.Context) error
 	Join(ctx context.Context, state string) error
 	Seq() int64
-	Beat(ctx context.Context, state string, seenSeq int64) ([]buffer.Peer, error)
+	Beat(context.Context, buffer.Presence) (peers []buffer.Peer, gap time.Duration, err error)
+	FreeAwaited(ctx context.Context, awaited func(id string) bool) (int64, error)
 	Leave(context.Context) error
 	Stats(context.Context) (buffer.Stats, error)
 	Ping(context.Context) error
 	Retain(ctx context.Context, keep time.Duration) (int64, error)
+	RetainFailed(ctx context.Context, keep time.Duration) (int64, error)
 	Close()
 }
 
