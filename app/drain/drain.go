@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -33,6 +34,11 @@ type Config struct {
 	// 330 s. The extended window ends 15 s before it, so that what is cut off
 	// can still be put back in its queue.
 	Termination time.Duration
+	// Verify, when set, decides whether a POST /drain may begin the drain: an
+	// error is logged and answered with 401. With the secret that the program
+	// shares with Sluice's sidecar this is senders.VerifyDrain. SIGTERM asks
+	// nobody.
+	Verify func(*http.Request) error
 	// Logger receives the messages that operators search for; slog.Default().
 	Logger *slog.Logger
 }
@@ -57,6 +63,7 @@ type Counts struct {
 // Drain counts work and ends it in order. Use [New].
 type Drain struct {
 	grace, extended time.Duration
+	verify          func(*http.Request) error // nil: whoever asks may
 	log             *slog.Logger
 	cut             context.Context //nolint:containedctx // what Cut returns, of no call
 	cancelCut       context.CancelCauseFunc
@@ -94,6 +101,7 @@ func New(c Config) *Drain {
 	return &Drain{
 		grace:     min(c.Grace, ceiling),
 		extended:  min(2*c.Grace, ceiling),
+		verify:    c.Verify,
 		log:       c.Logger,
 		cut:       cut,
 		cancelCut: cancel,

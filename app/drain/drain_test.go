@@ -249,3 +249,34 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("request under way got %d", slow.Code)
 	}
 }
+
+// Who is not the sidecar does not begin a drain; SIGTERM and the count ask
+// nobody.
+func TestVerifiedHTTP(t *testing.T) {
+	log := &logged{}
+	d := drain.New(drain.Config{Logger: log.logger(), Verify: func(r *http.Request) error {
+		if r.Header.Get("Signed") == "" {
+			return errors.New("not signed")
+		}
+		return nil
+	}})
+	ask := func(method, signed string) int {
+		r := httptest.NewRequest(method, "/drain", nil)
+		r.Header.Set("Signed", signed)
+		w := httptest.NewRecorder()
+		d.Handler().ServeHTTP(w, r)
+		return w.Code
+	}
+	if code := ask(http.MethodPost, ""); code != http.StatusUnauthorized || d.Counts().Draining {
+		t.Errorf("unsigned: %d, draining %v", code, d.Counts().Draining)
+	}
+	if got := log.messages(t); !slices.Equal(got, []string{"Drain refused, the request is not the sidecar's"}) {
+		t.Errorf("logged %q", got)
+	}
+	if code := ask(http.MethodGet, ""); code != http.StatusOK {
+		t.Errorf("the count: %d", code)
+	}
+	if code := ask(http.MethodPost, "yes"); code != http.StatusAccepted || !d.Counts().Draining {
+		t.Errorf("signed: %d, draining %v", code, d.Counts().Draining)
+	}
+}

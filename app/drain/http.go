@@ -24,14 +24,20 @@ func (d *Drain) Requests(next http.Handler) http.Handler {
 }
 
 // Handler answers /drain: POST begins the drain (202, or 200 when it had begun
-// already), GET reports [Counts]. Whoever reaches it can stop the program, so
-// it must not be served to the outside; Sluice's sidecar never proxies it.
+// already; 401 when Config.Verify says no), GET reports [Counts]. Without Verify
+// whoever reaches it can stop the program, so it must not be served to the
+// outside; Sluice's sidecar never proxies it.
 func (d *Drain) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status := http.StatusOK
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
 		case http.MethodPost:
+			if err := d.verified(r); err != nil {
+				d.log.Warn("Drain refused, the request is not the sidecar's", "err", err)
+				http.Error(w, err.Error(), http.StatusUnauthorized)
+				return
+			}
 			if d.Begin("POST /drain") {
 				status = http.StatusAccepted
 			}
@@ -44,4 +50,11 @@ func (d *Drain) Handler() http.Handler {
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(d.Counts())
 	})
+}
+
+func (d *Drain) verified(r *http.Request) error {
+	if d.verify == nil {
+		return nil
+	}
+	return d.verify(r)
 }

@@ -52,6 +52,9 @@ type Options struct {
 	MaxConnections int
 	// Settings are further server settings ("log_statement": "all").
 	Settings map[string]string
+	// LogFile receives the server's log; a file in the server's own directory,
+	// which Close removes, when empty.
+	LogFile string
 	// Progress receives a line for each step that may take long; nil for none.
 	Progress io.Writer
 }
@@ -128,7 +131,7 @@ func (s *Server) setUp(ctx context.Context) error {
 // launch starts the server on s.port and waits until it answers.
 func (s *Server) launch(ctx context.Context) error {
 	s.URL = s.url()
-	proc, err := startProcess(s.owner, s.dir, filepath.Join(s.dir, "server.log"),
+	proc, err := startProcess(s.owner, s.dir, s.logFile(),
 		filepath.Join(s.bin, "postgres"), s.args()...)
 	if err != nil {
 		return err
@@ -203,7 +206,8 @@ func (s *Server) end(how shutdown) error {
 	if s.proc == nil {
 		return nil
 	}
-	err := s.proc.end(how, stopLimit)
+	err := s.Thaw() // a frozen server hears no signal
+	err = errors.Join(err, s.proc.end(how, stopLimit))
 	s.proc = nil
 	return err
 }
@@ -228,6 +232,13 @@ func (s *Server) Close() error {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
+func (s *Server) logFile() string {
+	if s.options.LogFile != "" {
+		return s.options.LogFile
+	}
+	return filepath.Join(s.dir, "server.log")
+}
+
 func (s *Server) url() string {
 	u := url.URL{
 		Scheme:   "postgres",
@@ -250,7 +261,7 @@ func (s *Server) progress(line string) {
 
 // lastLog returns the end of the server's log for an error message.
 func (s *Server) lastLog() string {
-	log, err := os.ReadFile(filepath.Join(s.dir, "server.log"))
+	log, err := os.ReadFile(s.logFile())
 	if err != nil {
 		return ""
 	}

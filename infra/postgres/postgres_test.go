@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -59,7 +60,7 @@ func TestServerKeepsDataOverKillAndRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := s.URL
-	for name, end := range map[string]func() error{"kill": s.Kill, "stop": s.Stop} {
+	for name, end := range map[string]func() error{"kill": s.Kill, "stop": s.Stop, "crash": s.Crash} {
 		if err := end(); err != nil {
 			t.Fatal(name, err)
 		}
@@ -87,6 +88,43 @@ func TestServerKeepsDataOverKillAndRestart(t *testing.T) {
 	}
 	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Close left %s: %v", s.dir, err)
+	}
+}
+
+func TestFrozenServerAnswersNobodyUntilItIsThawed(t *testing.T) {
+	s, err := Start(t.Context(), Options{LogFile: filepath.Join(t.TempDir(), "server.log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	conn := connect(t, s.URL)
+	if err := s.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(context.Background(), "SELECT 1")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Fatal("a frozen server answered", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := s.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	if err := s.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil { // thaws it first
+		t.Error(err)
+	}
+	if log, err := os.ReadFile(s.options.LogFile); err != nil || len(log) == 0 {
+		t.Errorf("the log has %d bytes, %v", len(log), err)
 	}
 }
 

@@ -76,7 +76,7 @@ func parse(item string, env func(string) string) (Route, error) {
 	switch {
 	case !ok || !strings.HasPrefix(path, "/"):
 		return Route{}, errors.New("want /path=sender")
-	case path == "/drain":
+	case IsDrain(path):
 		return Route{}, errors.New("/drain is between the containers only")
 	}
 	options := strings.Split(rest, "+")

@@ -29,8 +29,12 @@ func (cloudevents) Traits() Traits {
 		HoldStatus:    202,
 		RetriesItself: true,
 		OpenHandshake: true,
+		Marks:         cloudeventsMarks,
+		SharedMarks:   true,
 	}
 }
+
+var cloudeventsMarks = []string{"Ce-Specversion"}
 
 func (cloudevents) Verify(r Request, secrets []string, _ time.Time) error {
 	return verifyToken(r, secrets, "access_token")
@@ -39,6 +43,9 @@ func (cloudevents) Verify(r Request, secrets []string, _ time.Time) error {
 // verifyToken checks a bearer token, in Authorization or in one of the named
 // query parameters.
 func verifyToken(r Request, secrets []string, parameters ...string) error {
+	if repeated(r.Header, "Authorization") {
+		return errRepeated
+	}
 	token := r.Header.Get("Authorization")
 	if scheme, value, ok := strings.Cut(token, " "); ok && strings.EqualFold(scheme, "Bearer") {
 		token = value

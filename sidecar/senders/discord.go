@@ -36,10 +36,16 @@ func (discord) Traits() Traits {
 		SecretVar:  "DISCORD_PUBLIC_KEY",
 		Budget:     2500 * time.Millisecond,
 		HoldStatus: 204,
+		Marks:      discordMarks,
 	}
 }
 
+var discordMarks = []string{discordSignature}
+
 func (discord) Verify(r Request, secrets []string, _ time.Time) error {
+	if repeated(r.Header, discordSignature, discordTimestamp) {
+		return errRepeated
+	}
 	field, at := r.Header.Get(discordSignature), r.Header.Get(discordTimestamp)
 	switch {
 	case field == "":

@@ -26,8 +26,11 @@ func (eventgrid) Traits() Traits {
 		HoldStatus:    202,
 		RetriesItself: true,
 		OpenHandshake: true,
+		Marks:         eventgridMarks,
 	}
 }
+
+var eventgridMarks = []string{"Aeg-Event-Type"}
 
 func (eventgrid) Verify(r Request, secrets []string, _ time.Time) error {
 	return verifyToken(r, secrets, "token", "code")

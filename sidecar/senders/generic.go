@@ -43,6 +43,9 @@ func (g generic) Verify(r Request, secrets []string, _ time.Time) error {
 	if g.header == "" {
 		return errNothingToVerify
 	}
+	if repeated(r.Header, g.header) {
+		return errRepeated
+	}
 	signature := r.Header.Get(g.header)
 	if signature == "" {
 		return g.unsigned

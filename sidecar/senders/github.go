@@ -19,8 +19,11 @@ func (github) Traits() Traits {
 		SecretVar:  "GITHUB_WEBHOOK_SECRET",
 		Budget:     8 * time.Second,
 		HoldStatus: 202,
+		Marks:      githubMarks,
 	}
 }
+
+var githubMarks = []string{"X-Github-Event"}
 
 func (github) Verify(r Request, secrets []string, _ time.Time) error {
 	return verifyHub(r, secrets)
@@ -37,6 +40,9 @@ func (github) Identify(r Request) Identity {
 // verifyHub checks the scheme that GitHub and Meta share: the HMAC-SHA256 of
 // the body, in hex, without a timestamp.
 func verifyHub(r Request, secrets []string) error {
+	if repeated(r.Header, hubSignature) {
+		return errRepeated
+	}
 	signature := r.Header.Get(hubSignature)
 	if signature == "" {
 		return errHubUnsigned

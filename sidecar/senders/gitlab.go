@@ -28,8 +28,11 @@ func (gitlab) Traits() Traits {
 		SecretVar:  "GITLAB_WEBHOOK_TOKEN",
 		Budget:     8 * time.Second,
 		HoldStatus: 200,
+		Marks:      gitlabMarks,
 	}
 }
+
+var gitlabMarks = []string{"X-Gitlab-Event", gitlabToken}
 
 func (gitlab) Verify(r Request, secrets []string, now time.Time) error {
 	var tokens, signing []string
@@ -45,6 +48,9 @@ func (gitlab) Verify(r Request, secrets []string, now time.Time) error {
 		if err == nil || len(tokens) == 0 {
 			return err
 		}
+	}
+	if repeated(r.Header, gitlabToken) {
+		return errRepeated
 	}
 	token := r.Header.Get(gitlabToken)
 	if token == "" {

@@ -25,8 +25,12 @@ func (meta) Traits() Traits {
 		RetriesItself: true,
 		HandshakeVar:  "META_VERIFY_TOKEN",
 		OpenHandshake: true,
+		Marks:         metaMarks,
+		SharedMarks:   true,
 	}
 }
+
+var metaMarks = []string{hubSignature}
 
 func (meta) Verify(r Request, secrets []string, _ time.Time) error {
 	return verifyHub(r, secrets)

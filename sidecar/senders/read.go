@@ -54,9 +54,30 @@ func checkAge(seconds string, now time.Time) error {
 	return nil
 }
 
+// repeated reports whether one of the fields is there more than once. No sender
+// here signs with several fields of one name: where one needs several signatures
+// (Stripe, Standard Webhooks) they are a list in one field. What verifies the
+// first value would let through a request whose last one an app's library reads.
+func repeated(h Header, fields ...string) bool {
+	counts, quick := h.(interface{ Count(name string) int })
+	for _, field := range fields {
+		n := 0
+		if quick {
+			n = counts.Count(field)
+		} else {
+			n = len(h.Values(field))
+		}
+		if n > 1 {
+			return true
+		}
+	}
+	return false
+}
+
 // The verdicts are made once: a flood of forged requests should cost no more
 // than the hash.
 var (
+	errRepeated  = fmt.Errorf("%w: a header field that belongs to it is there more than once", ErrSignature)
 	errTimestamp = fmt.Errorf("%w: unreadable timestamp", ErrSignature)
 	errStale     = fmt.Errorf("%w: its timestamp is more than %v from the time of receipt", ErrStale, tolerance)
 )

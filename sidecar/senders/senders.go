@@ -75,6 +75,13 @@ type Traits struct {
 	// asks Handshake before Verify, and what is one is never held, never called
 	// verified, and goes to the app unverified while the app is there.
 	OpenHandshake bool
+	// Marks are header fields by any of which its requests are known, nil where
+	// it has none. A variable of the package holds them: Traits is asked for
+	// every request.
+	Marks []string
+	// SharedMarks is true for a scheme whose fields other senders use as well:
+	// one that has marks of its own goes first.
+	SharedMarks bool
 }
 
 // Sender is one kind of webhook sender.

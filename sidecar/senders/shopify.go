@@ -32,10 +32,16 @@ func (shopify) Traits() Traits {
 		Budget:        4 * time.Second,
 		HoldStatus:    200,
 		RetriesItself: true,
+		Marks:         shopifyMarks,
 	}
 }
 
+var shopifyMarks = []string{shopifySignature, shopifyEvents}
+
 func (shopify) Verify(r Request, secrets []string, _ time.Time) error {
+	if repeated(r.Header, shopifySignature, shopifyEvents) {
+		return errRepeated
+	}
 	signature := r.Header.Get(shopifySignature)
 	if signature == "" {
 		signature = r.Header.Get(shopifyEvents)

@@ -38,10 +38,16 @@ func (slack) Traits() Traits {
 		Budget:        2500 * time.Millisecond,
 		HoldStatus:    200,
 		RetriesItself: true,
+		Marks:         slackMarks,
 	}
 }
 
+var slackMarks = []string{slackSignature}
+
 func (slack) Verify(r Request, secrets []string, now time.Time) error {
+	if repeated(r.Header, slackSignature, slackTimestamp) {
+		return errRepeated
+	}
 	signature, at := r.Header.Get(slackSignature), r.Header.Get(slackTimestamp)
 	switch {
 	case signature == "":

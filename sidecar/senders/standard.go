@@ -46,8 +46,12 @@ func (standard) Traits() Traits {
 		Budget:        12 * time.Second,
 		HoldStatus:    202,
 		RetriesItself: true,
+		Marks:         standardMarks,
+		SharedMarks:   true,
 	}
 }
+
+var standardMarks = []string{webhookFields.signature, svixFields.signature}
 
 func (standard) Verify(r Request, secrets []string, now time.Time) error {
 	return verifyStandard(r, fieldsOf(r.Header), secrets, now)
@@ -65,6 +69,9 @@ func (standard) Identify(r Request) Identity {
 }
 
 func verifyStandard(r Request, f standardFields, secrets []string, now time.Time) error {
+	if repeated(r.Header, f.id, f.at, f.signature) {
+		return errRepeated
+	}
 	id, at, list := r.Header.Get(f.id), r.Header.Get(f.at), r.Header.Get(f.signature)
 	if id == "" || at == "" || list == "" {
 		return errStandardUnsigned

@@ -32,10 +32,16 @@ func (stripe) Traits() Traits {
 		Budget:        8 * time.Second,
 		HoldStatus:    200,
 		RetriesItself: true,
+		Marks:         stripeMarks,
 	}
 }
 
+var stripeMarks = []string{stripeSignature}
+
 func (stripe) Verify(r Request, secrets []string, now time.Time) error {
+	if repeated(r.Header, stripeSignature) {
+		return errRepeated
+	}
 	list := r.Header.Get(stripeSignature)
 	if list == "" {
 		return errStripeUnsigned

@@ -46,10 +46,16 @@ func (twilio) Traits() Traits {
 		Budget:        12 * time.Second,
 		HoldStatus:    204,
 		RetriesItself: true,
+		Marks:         twilioMarks,
 	}
 }
 
+var twilioMarks = []string{twilioSignature}
+
 func (twilio) Verify(r Request, secrets []string, _ time.Time) error {
+	if repeated(r.Header, twilioSignature) {
+		return errRepeated
+	}
 	field := r.Header.Get(twilioSignature)
 	if field == "" {
 		return errTwilioUnsigned

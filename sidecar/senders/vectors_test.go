@@ -107,6 +107,8 @@ func TestVectorsRejected(t *testing.T) {
 		{name: "truncated", change: func(v vector, r *Request) {
 			set(r, v.Signature, r.Header.Get(v.Signature)[:len(r.Header.Get(v.Signature))/2])
 		}, want: ErrSignature, skip: func(v vector) bool { return v.Signature == "Authorization" }},
+		{name: "signature twice", change: func(v vector, r *Request) { repeat(r, v.Signature) }, want: ErrSignature},
+		{name: "time twice", change: func(v vector, r *Request) { repeat(r, v.Timestamp) }, want: ErrSignature, skip: undated},
 		{name: "junk", change: func(v vector, r *Request) { set(r, v.Signature, "\x00,=v1,v0=sha256=") }, want: ErrSignature},
 		{
 			name: "another's", change: func(v vector, r *Request) {
@@ -165,6 +167,11 @@ func set(r *Request, field, value string) {
 	if value != "" {
 		h.Set(field, value)
 	}
+}
+
+// repeat adds a field of that name with the same value.
+func repeat(r *Request, field string) {
+	r.Header.(http.Header).Add(field, r.Header.Get(field))
 }
 
 // checkReason holds a reason to one line that gives nothing away.

@@ -37,10 +37,16 @@ func (zoom) Traits() Traits {
 		SecretVar:  "ZOOM_SECRET_TOKEN",
 		Budget:     2500 * time.Millisecond,
 		HoldStatus: 200,
+		Marks:      zoomMarks,
 	}
 }
 
+var zoomMarks = []string{zoomSignature}
+
 func (zoom) Verify(r Request, secrets []string, now time.Time) error {
+	if repeated(r.Header, zoomSignature, zoomTimestamp) {
+		return errRepeated
+	}
 	signature, at := r.Header.Get(zoomSignature), r.Header.Get(zoomTimestamp)
 	switch {
 	case signature == "":

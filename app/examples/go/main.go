@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"time"
 
 	"sluice/app/drain"
 	"sluice/sidecar/senders"
@@ -31,7 +32,7 @@ func main() {
 		os.Exit(1)
 	}
 
-	d := drain.New(drain.Config{Logger: log})
+	d := drain.New(drain.Config{Logger: log, Verify: fromSidecar})
 	routes := http.NewServeMux()
 	routes.Handle("POST /webhooks/", d.Requests(webhook(book)))
 	routes.Handle("POST /hooks/", d.Requests(webhook(book)))
@@ -46,6 +47,14 @@ func main() {
 	d.OnStop("http", server.Shutdown)
 
 	os.Exit(d.Wait(context.Background())) // SIGTERM or POST /drain ends it
+}
+
+// fromSidecar tells the sidecar's POST /drain from anybody else's.
+func fromSidecar(r *http.Request) error {
+	if secret := os.Getenv("SLUICE_SECRET"); secret != "" {
+		return senders.VerifyDrain(r.Header, []string{secret}, time.Now())
+	}
+	return nil
 }
 
 func webhook(book *ledger) http.Handler {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/sidecar/senders"
 )
 
 func (p *proc) begin(how string) {
@@ -24,6 +26,52 @@ func (p *proc) begin(how string) {
 	}
 	_ = resp.Body.Close()
 	p.signal(syscall.SIGTERM) // the platform's own, right behind
+}
+
+// postDrain asks for the drain with a signature by secret, "" for none.
+func (p *proc) postDrain(secret string, at time.Time) int {
+	p.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, p.url+"/drain", nil) //nolint:noctx // bounded by the test
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if secret != "" {
+		for _, f := range senders.SignDrain(secret, at) {
+			req.Header.Set(f.Name, f.Value)
+		}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// With SLUICE_SECRET only the sidecar begins the drain.
+func TestDrainIsTheSidecars(t *testing.T) {
+	p := start(t, "DATABASE_URL="+newDatabase(t), "SLUICE_SECRET=new,old")
+	for name, code := range map[string]int{
+		"unsigned":       p.postDrain("", time.Time{}),
+		"another secret": p.postDrain("other", time.Now()),
+		"too old":        p.postDrain("new", time.Now().Add(-2*time.Minute)),
+	} {
+		if code != http.StatusUnauthorized {
+			t.Errorf("%s: %d", name, code)
+		}
+	}
+	if _, body := p.get("/drain"); body != `{"draining":false,"activeRequests":0,"activeJobs":0}` {
+		t.Errorf("after the refusals: %s", body)
+	}
+	if line, ok := p.logged("Drain refused, the request is not the sidecar's"); !ok {
+		t.Errorf("no refusal is logged: %s", line)
+	}
+	if code := p.postDrain("old", time.Now()); code != http.StatusAccepted {
+		t.Errorf("signed: %d", code)
+	}
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
 }
 
 // While a job runs, the drain refuses webhooks, leaves queued jobs alone, and

@@ -24,6 +24,7 @@ import (
 	"sluice/app/internal/server"
 	"sluice/app/internal/tracing"
 	"sluice/sidecar/routes"
+	"sluice/sidecar/senders"
 )
 
 // Service is the whole app.
@@ -60,7 +61,8 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 	if s.rules, err = loadRules(c.HooksFile, set, log); err != nil {
 		return nil, err
 	}
-	s.drain = drain.New(drain.Config{Grace: c.Grace(), Termination: c.Termination(), Logger: log})
+	secrets := routes.Secrets(string(c.SluiceSecret))
+	s.drain = drain.New(drain.Config{Grace: c.Grace(), Termination: c.Termination(), Verify: verifyDrain(secrets), Logger: log})
 	if s.pool, err = database.Open(c.Database()); err != nil {
 		return nil, err
 	}
@@ -75,10 +77,19 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 	s.intake = intake.New(s.pool, s.runner, log)
 	s.server = server.New(server.Config{
 		Drain: s.drain, Store: s.intake, Rules: s.rules.inForce, Ping: ping(s.pool),
-		GitHubAPIURL: c.GitHubAPIURL, Routes: c.Routes, SluiceSecrets: routes.Secrets(string(c.SluiceSecret)),
+		GitHubAPIURL: c.GitHubAPIURL, Routes: c.Routes, SluiceSecrets: secrets,
 		MaxBodyBytes: c.MaxBodyBytes, MaxInflightBytes: c.MaxInflightBytes, Tracer: s.tracer, Logger: log,
 	})
 	return s, nil
+}
+
+// verifyDrain lets only the sidecar begin the drain over HTTP, when it has a
+// secret in common with the app.
+func verifyDrain(secrets []string) func(*http.Request) error {
+	if len(secrets) == 0 {
+		return nil
+	}
+	return func(r *http.Request) error { return senders.VerifyDrain(r.Header, secrets, time.Now()) }
 }
 
 // Run serves until a drain, begun by a signal, by POST /drain or by ctx's end,

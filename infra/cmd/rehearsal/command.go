@@ -58,6 +58,8 @@ func command() *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	in.addFlags(cmd)
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.AddCommand(chaosCommand(), receiverCommand())
 	return cmd
 }
 

@@ -22,7 +22,7 @@ func (in *invocation) run(ctx context.Context, out, progress io.Writer) (err err
 	show := newTicker(progress)
 	c := &in.config
 	c.Progress = show.line
-	if c.Dir, err = in.directory(); err != nil {
+	if c.Dir, err = logDirectory(c.Dir); err != nil {
 		return err
 	}
 	// Only an empty one goes: what a failed run left is kept.
@@ -55,18 +55,19 @@ func (in *invocation) run(ctx context.Context, out, progress io.Writer) (err err
 	return nil
 }
 
-func (in *invocation) directory() (string, error) {
-	if in.config.Dir == "" {
+// logDirectory makes the directory for logs, a temporary one without a name.
+func logDirectory(name string) (string, error) {
+	if name == "" {
 		dir, err := os.MkdirTemp("", "sluice-rehearsal-")
 		if err != nil {
 			return "", fmt.Errorf("make directory for logs: %w", err)
 		}
 		return dir, nil
 	}
-	if err := os.MkdirAll(in.config.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(name, 0o755); err != nil {
 		return "", fmt.Errorf("make directory for logs: %w", err)
 	}
-	return in.config.Dir, nil
+	return name, nil
 }
 
 func (in *invocation) play(ctx context.Context, out io.Writer, show *ticker) ([]*report.Report, error) {

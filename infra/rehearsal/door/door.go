@@ -245,6 +245,15 @@ func (d *Door) next() *backend {
 	return nil
 }
 
+// Route returns the replica whose turn it is and the address of its ingress, for
+// a sender that connects to it by itself; false when none is ready.
+func (d *Door) Route() (replica, ingress string, ok bool) {
+	if b := d.next(); b != nil {
+		return b.name, b.target.Host, true
+	}
+	return "", "", false
+}
+
 // ServeHTTP routes one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.options.Retries > 0 {

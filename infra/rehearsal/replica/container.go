@@ -29,6 +29,7 @@ type container struct {
 	backoff time.Duration
 	say     func(format string, args ...any) time.Time
 	started func(at time.Time) // called after each start of the process
+	ended   func()             // called after each end of the process, nil for none
 	died    func(how string)   // called when it ends though nobody asked it to
 
 	mu       sync.Mutex
@@ -97,6 +98,9 @@ func (c *container) run() error {
 	c.process, c.code = nil, cmd.ProcessState.ExitCode()
 	asked := c.stopping || c.crashed
 	c.mu.Unlock()
+	if c.ended != nil {
+		c.ended()
+	}
 	c.say("%s ended: %s", c.name, ended(err))
 	if !asked {
 		c.died(c.name + " ended by itself: " + ended(err))
@@ -153,6 +157,13 @@ func (c *container) crash() {
 		c.crashed = true
 		_ = c.process.Kill()
 	}
+}
+
+// signal sends a signal to the process and reports whether there was one.
+func (c *container) signal(s syscall.Signal) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.process != nil && c.process.Signal(s) == nil
 }
 
 // kill ends the container at once and waits for it.

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"sluice/infra/ports"
@@ -33,6 +34,9 @@ type Spec struct {
 	// SidecarStarted and AppStarted are called after each start of a process;
 	// they must not wait.
 	SidecarStarted, AppStarted func(p Ports, at time.Time)
+	// AppEnded is called after each end of the app's process; nil for none. It
+	// must not wait.
+	AppEnded func()
 	// Died is called when a process ends that was neither signalled nor
 	// crashed; it starts again after the back-off.
 	Died func(how string)
@@ -80,6 +84,7 @@ func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) 
 	}
 	r.sidecar = contain("sidecar", spec.Sidecar(at), spec.SidecarStarted)
 	r.app = contain("app", spec.App(at), spec.AppStarted)
+	r.app.ended = spec.AppEnded
 	r.sidecar.start(ctx)
 	r.app.start(ctx)
 	return r, nil
@@ -134,6 +139,19 @@ func (r *Replica) CrashApp() {
 func (r *Replica) CrashSidecar() {
 	r.log.Add(r.Name, "SIGKILL to the sidecar (crash)")
 	r.sidecar.crash()
+}
+
+// FreezeSidecar stops the sidecar's process where it is (SIGSTOP), and reports
+// whether there was one. ThawSidecar lets it go on.
+func (r *Replica) FreezeSidecar() bool {
+	r.log.Add(r.Name, "SIGSTOP to the sidecar")
+	return r.sidecar.signal(syscall.SIGSTOP)
+}
+
+// ThawSidecar lets a frozen sidecar go on (SIGCONT).
+func (r *Replica) ThawSidecar() {
+	r.log.Add(r.Name, "SIGCONT to the sidecar")
+	r.sidecar.signal(syscall.SIGCONT)
 }
 
 // Close kills whatever still runs and waits for it.

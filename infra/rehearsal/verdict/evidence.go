@@ -22,15 +22,34 @@ type Evidence struct {
 	AcrossReplicas bool
 	// DoorRetries is how often the ingress may have repeated a request by itself.
 	DoorRetries int
+	// Faults are what was done to the replicas and the database in the run.
+	// They explain repeated deliveries and answers that never came.
+	Faults []Fault
+	// Forced are the lanes that a replica opened beside their backlog.
+	Forced []Forced
 }
 
-// Record is one line of the recorder: a job that ran to its end.
+// Forced is a lane that a replica opened although it did not catch up
+// (CATCHUP_LIMIT): from then on its order is not promised there.
+type Forced struct {
+	At            time.Time
+	Replica, Lane string
+}
+
+// Record is one line of the recorder: a job that ran to its end, or, where there
+// are no jobs, a webhook that an app took.
 type Record struct {
 	At       time.Time
 	SluiceID string
 	ID       string // of the rehearsal, from the body
 	Hash     uint64 // of the body
 	Bytes    int
+
+	// The rest is known only where the app itself writes the records.
+	Place    int64     // in the order of all records, from 1
+	Begun    time.Time // when the app was given it
+	Replica  string    // whose app took it
+	Replayed bool      // it came from the queue
 }
 
 // Job is one row of the app's job table.

@@ -13,36 +13,52 @@ type place struct {
 	webhook *sender.Webhook
 	sent    time.Time // of the first try: from then on it may be delivered
 	acked   time.Time
-	job     int64 // its place in the order in which the app stored its jobs
+	first   int64   // its place in the order of deliveries, by its first copy
+	bound   int64   // the same, by the first copy that has to come after others
+	judged  bool    // there is such a copy
+	record  *Record // it, nil where jobs tell the order
 }
 
-// outOfOrder finds, lane by lane, each webhook that the app stored before
-// another one which had been acknowledged before it was sent. Order holds at
-// one replica's door, or across replicas when the evidence asks for it; at one
-// door, a webhook whose tries went to several is left out and counted, because
-// the copy that was delivered may be another door's.
-func outOfOrder(e Evidence, received map[string]known) (found []Finding, left int) {
-	lanes := map[[2]string][]place{}
+// lane is where order holds: across replicas the door is "".
+type lane struct{ name, door string }
+
+// outOfOrder finds, lane by lane, each webhook that the app took before another
+// one which had been acknowledged before it was sent. Order holds at one
+// replica's door, or across replicas when the evidence asks for it. Where the
+// contract promises no order it counts the reason in excused.
+func outOfOrder(e Evidence, received map[string]known, excused map[string]int) (found []Finding, left int) {
+	lanes := map[lane][]place{}
 	for i := range e.Webhooks {
 		w := &e.Webhooks[i]
 		ack := w.Acknowledged()
-		jobs := received[w.ID].jobs
-		if ack == nil || len(jobs) == 0 {
+		k := received[w.ID]
+		if ack == nil || len(k.jobs)+len(k.records) == 0 {
 			continue
 		}
-		if !e.AcrossReplicas && severalDoors(w) {
+		p, known := placeOf(e, w, k)
+		if !p.judged {
 			left++
+		}
+		if !known {
 			continue
 		}
-		first := slices.MinFunc(jobs, func(a, b Job) int { return int(a.ID - b.ID) })
-		key := [2]string{w.Lane, ack.Replica}
+		key := lane{w.Lane, ack.Replica}
 		if e.AcrossReplicas {
-			key[1] = ""
+			key.door = ""
 		}
-		lanes[key] = append(lanes[key], place{w, w.Tries[0].Sent, ack.Done, first.ID})
+		lanes[key] = append(lanes[key], p)
 	}
 	for key, places := range lanes {
-		found = append(found, misplaced(key, places)...)
+		for _, m := range misplaced(places) {
+			if reason := allowed(e, key, m); reason != "" {
+				excused[reason]++
+				continue
+			}
+			f := finding(m.late.webhook, "delivery %d at %s, but %s, acknowledged %s before this was sent, is delivery %d",
+				m.late.bound, key.door, m.early.webhook.ID, m.late.sent.Sub(m.early.acked).Round(time.Microsecond), m.early.first)
+			f.Other = m.early.webhook.ID
+			found = append(found, f)
+		}
 	}
 	slices.SortFunc(found, func(a, b Finding) int {
 		if a.Lane != b.Lane {
@@ -51,6 +67,37 @@ func outOfOrder(e Evidence, received map[string]known) (found []Finding, left in
 		return strings.Compare(a.ID, b.ID)
 	})
 	return found, left
+}
+
+// placeOf says where a webhook stands. At one replica's door a webhook whose
+// tries went to several may have been delivered by way of another door, in an
+// order that was not promised. Where the records tell the replica, only the copy
+// that this door acknowledged is bound to come after others; otherwise the
+// webhook is left out.
+func placeOf(e Evidence, w *sender.Webhook, k known) (p place, known bool) {
+	ack := w.Acknowledged()
+	several := !e.AcrossReplicas && severalDoors(w)
+	p = place{webhook: w, sent: w.Tries[0].Sent, acked: ack.Done}
+	if !e.placed() {
+		p.judged = !several
+		if len(k.jobs) == 0 || several {
+			return p, false
+		}
+		p.first = slices.MinFunc(k.jobs, func(a, b Job) int { return int(a.ID - b.ID) }).ID
+		p.bound = p.first
+		return p, true
+	}
+	for i := range k.records {
+		r := &k.records[i]
+		if p.first == 0 || r.Place < p.first {
+			p.first = r.Place
+		}
+		elsewhere := several && (r.SluiceID != ack.SluiceID || !r.Replayed && r.Replica != ack.Replica)
+		if !elsewhere && (p.record == nil || r.Place < p.record.Place) {
+			p.record, p.bound, p.judged = r, r.Place, true
+		}
+	}
+	return p, p.first > 0
 }
 
 func severalDoors(w *sender.Webhook) bool {
@@ -62,28 +109,57 @@ func severalDoors(w *sender.Webhook) bool {
 	return false
 }
 
-// misplaced goes through a lane by time of sending, keeping the latest job
+// swap is a webhook that was delivered before another one which had been
+// acknowledged before it was sent.
+type swap struct{ early, late *place }
+
+// misplaced goes through a lane by time of sending, keeping the latest delivery
 // among the webhooks acknowledged by then: whoever is sent now must come after.
-func misplaced(key [2]string, places []place) []Finding {
+func misplaced(places []place) (found []swap) {
 	bySent := slices.Clone(places)
 	slices.SortFunc(bySent, func(a, b place) int { return a.sent.Compare(b.sent) })
 	byAck := slices.Clone(places)
 	slices.SortFunc(byAck, func(a, b place) int { return a.acked.Compare(b.acked) })
 
-	var found []Finding
 	var latest *place
 	next := 0
-	for _, p := range bySent {
+	for i := range bySent {
+		p := &bySent[i]
 		for next < len(byAck) && byAck[next].acked.Before(p.sent) {
-			if latest == nil || byAck[next].job > latest.job {
+			if latest == nil || byAck[next].first > latest.first {
 				latest = &byAck[next]
 			}
 			next++
 		}
-		if latest != nil && latest.job > p.job {
-			found = append(found, finding(p.webhook, "job %d at %s, but %s, acknowledged %s before this was sent, is job %d",
-				p.job, key[1], latest.webhook.ID, p.sent.Sub(latest.acked).Round(time.Microsecond), latest.job))
+		if latest != nil && p.judged && latest.first > p.bound {
+			found = append(found, swap{latest, p})
 		}
 	}
 	return found
+}
+
+// Reasons for which the contract promises no order.
+const (
+	forcedOpen  = "the lane was opened by force, after CATCHUP_LIMIT without progress"
+	passedBlind = "the sidecar had started again while the database was away, and lanes of unknown backlog pass then"
+)
+
+// allowed returns the reason for which a webhook may have been forwarded past
+// what was stored, "" when there is none. What comes from the queue never may.
+func allowed(e Evidence, l lane, m swap) string {
+	r := m.late.record
+	if r == nil || e.AcrossReplicas || r.Replayed {
+		return ""
+	}
+	for _, f := range e.Forced {
+		if f.Replica == l.door && f.Lane == l.name && f.At.Before(r.At) {
+			return forcedOpen
+		}
+	}
+	restarted := during(e.Faults, l.door, m.early.acked, r.At, recovery, func(f *Fault) bool { return f.Forgets })
+	blind := during(e.Faults, l.door, m.late.sent, r.At, recovery, func(f *Fault) bool { return f.Blinds })
+	if restarted != nil && blind != nil {
+		return passedBlind
+	}
+	return ""
 }

@@ -22,13 +22,16 @@ type Verdict struct {
 	Held         int `json:"held"`         // webhooks that the sidecar acknowledged for the app
 	Delivered    int `json:"delivered"`    // webhooks whose job ran to its end
 
-	Lost        []Finding `json:"lost"`         // acknowledged and never delivered
-	OutOfOrder  []Finding `json:"out_of_order"` // delivered before one that was acknowledged before it was sent
-	Unordered   int       `json:"unordered"`    // webhooks whose order cannot be judged: tried at several doors
-	Damaged     []Finding `json:"damaged"`      // delivered with another body
-	Unexplained []Finding `json:"unexplained"`  // delivered more than once without a reason
-	Wrong       []Finding `json:"wrong"`        // refused with anything but a 503
-	Duplicated  int       `json:"duplicated"`   // webhooks delivered more than once, for whatever reason
+	Lost       []Finding `json:"lost"`         // acknowledged and never delivered
+	OutOfOrder []Finding `json:"out_of_order"` // delivered before one that was acknowledged before it was sent
+	Unordered  int       `json:"unordered"`    // webhooks whose order cannot be judged: tried at several doors
+	// Excused counts webhooks out of order where the contract promises none, by
+	// the reason.
+	Excused     map[string]int `json:"excused"`
+	Damaged     []Finding      `json:"damaged"`     // delivered with another body
+	Unexplained []Finding      `json:"unexplained"` // delivered more than once without a reason
+	Wrong       []Finding      `json:"wrong"`       // refused with anything but a 503
+	Duplicated  int            `json:"duplicated"`  // webhooks delivered more than once, for whatever reason
 	// Explained counts deliveries beyond the first by the reason that allows them.
 	Explained map[string]int `json:"explained"`
 	// Unasked counts webhooks that were delivered though their sender got no
@@ -47,7 +50,13 @@ type Finding struct {
 	ID     string `json:"rehearsal_id"`
 	Lane   string `json:"lane"`
 	Reason string `json:"reason"`
+	// Other is the webhook that this one overtook.
+	Other string `json:"other_rehearsal_id,omitempty"`
 }
+
+// placed reports whether the records themselves say in which order the webhooks
+// were taken; otherwise the jobs do.
+func (e *Evidence) placed() bool { return len(e.Records) > 0 && e.Records[0].Place > 0 }
 
 // Good reports whether nothing was found that must not be.
 func (v *Verdict) Good() bool {
@@ -62,7 +71,7 @@ type known struct {
 
 // Judge weighs the evidence.
 func Judge(e Evidence) *Verdict {
-	v := &Verdict{Explained: map[string]int{}, Answers: map[string]int{}}
+	v := &Verdict{Explained: map[string]int{}, Answers: map[string]int{}, Excused: map[string]int{}}
 	received := receivedBy(e)
 	var acks []time.Duration
 	for i := range e.Webhooks {
@@ -71,7 +80,7 @@ func Judge(e Evidence) *Verdict {
 			continue // a knock at a door that was not open yet
 		}
 		v.Sent++
-		v.countTries(w)
+		v.countTries(w, e.Faults)
 		k := received[w.ID]
 		ack := w.Acknowledged()
 		switch {
@@ -82,7 +91,7 @@ func Judge(e Evidence) *Verdict {
 				v.Held++
 			}
 			if len(k.records) == 0 {
-				v.Lost = append(v.Lost, finding(w, "%s", lostReason(k, ack)))
+				v.Lost = append(v.Lost, finding(w, "%s", lostReason(k, ack, e)))
 			}
 		case len(k.records) > 0:
 			v.Unasked++
@@ -90,9 +99,9 @@ func Judge(e Evidence) *Verdict {
 		default:
 			v.GivenUp++
 		}
-		v.countDeliveries(w, k, e.DoorRetries)
+		v.countDeliveries(w, k, e)
 	}
-	v.OutOfOrder, v.Unordered = outOfOrder(e, received)
+	v.OutOfOrder, v.Unordered = outOfOrder(e, received, v.Excused)
 	if len(acks) > 0 {
 		slices.Sort(acks)
 		v.LongestAck = acks[len(acks)-1]
@@ -133,7 +142,7 @@ func receivedBy(e Evidence) map[string]known {
 	return received
 }
 
-func (v *Verdict) countTries(w *sender.Webhook) {
+func (v *Verdict) countTries(w *sender.Webhook, faults []Fault) {
 	for _, t := range w.Tries {
 		answer := "none"
 		if t.Status != 0 {
@@ -144,14 +153,20 @@ func (v *Verdict) countTries(w *sender.Webhook) {
 			continue
 		}
 		v.Refused++
+		if t.Status == 0 && silenced(faults, t.Replica, t.Sent, t.Done) {
+			continue
+		}
 		if t.Status != 503 {
 			v.Wrong = append(v.Wrong, finding(w, "answered %s by %q instead of 503 %s", answer, t.Replica, t.Err))
 		}
 	}
 }
 
-func lostReason(k known, ack *sender.Try) string {
+func lostReason(k known, ack *sender.Try, e Evidence) string {
 	where := fmt.Sprintf("acknowledged %d by %s, Sluice-Id %s, held %v", ack.Status, ack.Replica, ack.SluiceID, ack.Held)
+	if e.placed() {
+		return where + ": no app has taken it"
+	}
 	if len(k.jobs) == 0 {
 		return where + ": the app has no job for it"
 	}
@@ -166,12 +181,14 @@ const (
 )
 
 // countDeliveries explains every delivery of w beyond the first.
-func (v *Verdict) countDeliveries(w *sender.Webhook, k known, doorRetries int) {
+func (v *Verdict) countDeliveries(w *sender.Webhook, k known, e Evidence) {
 	if len(k.records) == 0 {
 		return
 	}
 	v.Delivered++
+	runs := map[string][]Record{}
 	for _, r := range k.records {
+		runs[r.SluiceID] = append(runs[r.SluiceID], r)
 		if r.Hash != w.Hash || r.Bytes != w.Bytes {
 			v.Damaged = append(v.Damaged, finding(w, "sent %d bytes, hash %016x; delivered %d bytes, hash %016x",
 				w.Bytes, w.Hash, r.Bytes, r.Hash))
@@ -180,25 +197,57 @@ func (v *Verdict) countDeliveries(w *sender.Webhook, k known, doorRetries int) {
 	if len(k.records) > 1 {
 		v.Duplicated++
 	}
-	runs, jobs, attempts := map[string]int{}, map[string]int{}, map[string]int{}
-	for _, r := range k.records {
-		runs[r.SluiceID]++
-	}
-	for _, j := range k.jobs {
-		jobs[j.SluiceID]++
-		attempts[j.SluiceID] = max(attempts[j.SluiceID], j.Attempt)
-	}
-	for id, n := range runs {
+	for id, records := range runs {
 		switch {
-		case n == 1:
-		case jobs[id] <= 1 && attempts[id] >= n:
-			v.Explained[ranAgain] += n - 1
+		case len(records) == 1:
+		case e.placed():
+			v.countRepeats(w, records, e.Faults)
 		default:
-			v.Unexplained = append(v.Unexplained, finding(w, "Sluice-Id %s ran %d times, as %d jobs of %d attempts",
-				id, n, jobs[id], attempts[id]))
+			v.countRuns(w, id, len(records), k.jobs)
 		}
 	}
-	more := len(runs) - 1
+	v.countCopies(w, len(runs)-1, e.DoorRetries)
+}
+
+// countRuns explains that the job of one receipt ran n times.
+func (v *Verdict) countRuns(w *sender.Webhook, id string, n int, all []Job) {
+	jobs, attempts := 0, 0
+	for _, j := range all {
+		if j.SluiceID == id {
+			jobs++
+			attempts = max(attempts, j.Attempt)
+		}
+	}
+	if jobs <= 1 && attempts >= n {
+		v.Explained[ranAgain] += n - 1
+		return
+	}
+	v.Unexplained = append(v.Unexplained, finding(w, "Sluice-Id %s ran %d times, as %d jobs of %d attempts", id, n, jobs, attempts))
+}
+
+// countRepeats explains the deliveries of one receipt by what happened to the
+// replica that began the one before. A slow app may have been given a webhook
+// first and have taken it last.
+func (v *Verdict) countRepeats(w *sender.Webhook, records []Record, faults []Fault) {
+	slices.SortFunc(records, func(a, b Record) int { return a.Begun.Compare(b.Begun) })
+	for i := range len(records) - 1 {
+		if f := repeated(faults, &records[i]); f != nil {
+			v.Explained["delivered again after: "+f.Kind]++
+			continue
+		}
+		if f := storedAgain(faults, w); f != nil {
+			v.Explained["stored again, since the answer to the first commit was lost: "+f.Kind]++
+			continue
+		}
+		v.Unexplained = append(v.Unexplained, finding(w, "Sluice-Id %s was taken by %s at %s and again by %s at %s",
+			records[i].SluiceID, records[i].Replica, clock(records[i].At), records[i+1].Replica, clock(records[i+1].At)))
+	}
+}
+
+func clock(at time.Time) string { return at.UTC().Format("15:04:05.000") }
+
+// countCopies explains that more receipts than one of a webhook were delivered.
+func (v *Verdict) countCopies(w *sender.Webhook, more, doorRetries int) {
 	unacknowledged := len(w.Tries)
 	if w.Acknowledged() != nil {
 		unacknowledged--
@@ -210,7 +259,7 @@ func (v *Verdict) countDeliveries(w *sender.Webhook, k known, doorRetries int) {
 	case more <= unacknowledged+doorRetries*len(w.Tries):
 		v.Explained[doorAgain] += more
 	default:
-		v.Unexplained = append(v.Unexplained, finding(w, "%d Sluice-Ids for %d tries", len(runs), len(w.Tries)))
+		v.Unexplained = append(v.Unexplained, finding(w, "%d Sluice-Ids for %d tries", more+1, len(w.Tries)))
 	}
 }
 

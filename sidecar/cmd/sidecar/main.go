@@ -36,7 +36,7 @@ func run(args []string) int {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCmd(), execCmd(), statusCmd(), migrateCmd(), probeCmd(), versionCmd())
+	root.AddCommand(serveCmd(), execCmd(), statusCmd(), queueCmd(), breakerCmd(), migrateCmd(), probeCmd(), versionCmd())
 	root.SetArgs(args)
 	err := root.Execute()
 	var code exit

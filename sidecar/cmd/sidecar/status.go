@@ -59,8 +59,34 @@ func table(out io.Writer, s control.Status) error {
 	row("FAILED", "%d", s.Failed)
 	row("REPLAYED", "%d by this replica", s.Replayed)
 	row("IN FLIGHT", "%d to the app, %d being stored", s.InFlight, s.Holding)
+	if s.BreakerOpenSecs > 0 {
+		row("BREAKER", "open for %.0f s: the app refuses everything (%s), held webhooks stay where they are", s.BreakerOpenSecs, refusal(s.BreakerStatus))
+	}
+	for _, key := range s.LockedKeys {
+		row("KEY MISSING", "%s: lanes wait for a replica that has it in BUFFER_KEY", key)
+	}
 	row("LANES", "%d shut, %d opened by CATCHUP_LIMIT (ORDER=%s)", s.ShutLanes, s.Forced, s.Order)
+	for _, of := range s.Refused {
+		row("REFUSED", "%d at %s (%s): %s", of.Count, of.Route, of.Source, of.Reason)
+	}
+	for _, of := range s.Unrouted {
+		path := of.Path
+		if path == "" {
+			path = "other paths"
+		}
+		row("NO ROUTE", "%d at %s, which look like %s's", of.Count, path, of.Sender)
+		if of.Add != "" {
+			row("", "add %s", of.Add)
+		}
+	}
 	return w.Flush()
+}
+
+func refusal(status int) string {
+	if status == 0 {
+		return "each attempt fails"
+	}
+	return fmt.Sprintf("status %d", status)
 }
 
 func probeCmd() *cobra.Command {
@@ -94,8 +120,10 @@ func dialable(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-func get(url string, limit time.Duration) ([]byte, error) {
-	req, err := http.NewRequest(http.MethodGet, url, nil)
+func get(url string, limit time.Duration) ([]byte, error) { return ask(http.MethodGet, url, limit) }
+
+func ask(method, url string, limit time.Duration) ([]byte, error) {
+	req, err := http.NewRequest(method, url, nil)
 	if err != nil {
 		return nil, err
 	}

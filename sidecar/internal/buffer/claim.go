@@ -211,6 +211,11 @@ func (s *Store) LoadBody(ctx context.Context, r *Row) error {
 	if r.Err != nil || r.Webhook.Body != nil || r.BodySize == 0 {
 		return r.Err
 	}
+	// A body takes a connection for long: claims and settles need one, too.
+	if err := s.loads.Acquire(ctx, 1); err != nil {
+		return unavailable("load body", err)
+	}
+	defer s.loads.Release(1)
 	var buf []byte
 	err := s.do(ctx, s.pool, loadTimeout, "load body", func(ctx context.Context, c *pgxpool.Conn) error {
 		var err error

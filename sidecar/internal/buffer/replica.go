@@ -61,6 +61,9 @@ func (s *Store) Join(ctx context.Context, state string) error {
 // Seq returns this process's sequence number, 0 before it has joined.
 func (s *Store) Seq() int64 { return s.seq.Load() }
 
+// The others' rows are read as of the statement's begin, which may have waited
+// for its own row since: so their ages are taken at the begin too (now()), or
+// living ones would seem to be silent.
 const beatSQL = `
 WITH me AS (
 	INSERT INTO webhook_replicas AS r (id, name, state, strict, seq, seen_seq, key_ids, breaker_open)
@@ -85,7 +88,7 @@ WITH me AS (
 )
 SELECT me.seq, me.seen_at, COALESCE(r.id::text, ''), COALESCE(r.name, ''), COALESCE(r.state, ''), COALESCE(r.strict, false),
 	COALESCE(r.seq, 0), COALESCE(r.seen_seq, 0),
-	COALESCE(extract(epoch FROM clock_timestamp() - r.seen_at), 0)::float8
+	COALESCE(extract(epoch FROM now() - r.seen_at), 0)::float8
 FROM me LEFT JOIN webhook_replicas r ON r.id <> $1 AND r.state NOT IN ('stopped', 'dead')
 	AND (NOT $6 OR r.seen_at >= clock_timestamp() - ` + deadSQL + `)
 ORDER BY r.seq`

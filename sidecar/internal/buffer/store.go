@@ -70,7 +70,8 @@ type Store struct {
 	pool, vital *pgxpool.Pool
 	// work bounds what is done on pool beside appends, to which a connection is
 	// always left.
-	work *semaphore.Weighted
+	work  *semaphore.Weighted
+	loads *semaphore.Weighted // bodies being loaded
 
 	late     lateAnswers
 	planned  planned
@@ -108,7 +109,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open buffer: %w", err)
 	}
 	s := &Store{config: c, instance: instance, sealer: seal, queue: newQueue(), opened: time.Now()}
-	s.work = semaphore.NewWeighted(int64(c.MaxConns-vitalConns) - 1)
+	work := int64(c.MaxConns-vitalConns) - 1
+	s.work, s.loads = semaphore.NewWeighted(work), semaphore.NewWeighted(max(1, work-1))
 	if s.pool, err = newPool(ctx, c, c.MaxConns-vitalConns, warmConns); err != nil {
 		return nil, fmt.Errorf("open buffer: %w", err)
 	}

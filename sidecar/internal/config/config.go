@@ -45,9 +45,11 @@ type Config struct {
 
 	MaxBodyBytes           int64         `envconfig:"MAX_BODY_BYTES" default:"26214400"`
 	MaxInflightBytes       int64         `envconfig:"MAX_INFLIGHT_BYTES" default:"67108864"`
-	HeaderTimeout          time.Duration `envconfig:"HEADER_TIMEOUT" default:"10s"` // for a request's head
-	BodyTimeout            time.Duration `envconfig:"BODY_TIMEOUT" default:"60s"`   // for a webhook's body
-	IdleTimeout            time.Duration `envconfig:"IDLE_TIMEOUT" default:"300s"`  // of a kept-alive connection
+	HeaderTimeout          time.Duration `envconfig:"HEADER_TIMEOUT" default:"10s"`    // for a request's head
+	BodyTimeout            time.Duration `envconfig:"BODY_TIMEOUT" default:"60s"`      // for a webhook's body
+	BodyMinRate            int64         `envconfig:"BODY_MIN_RATE" default:"240"`     // bytes a second of a webhook's body; 0: any
+	IdleTimeout            time.Duration `envconfig:"IDLE_TIMEOUT" default:"300s"`     // of a kept-alive connection
+	MaxConnections         int64         `envconfig:"MAX_CONNECTIONS" default:"10000"` // of the public listener; 0: any number
 	HoldMaxRows            int64         `envconfig:"HOLD_MAX_ROWS" default:"1000000"`
 	HoldMaxBytes           int64         `envconfig:"HOLD_MAX_BYTES" default:"10737418240"`
 	HoldMaxUnverifiedBytes int64         `envconfig:"HOLD_MAX_UNVERIFIED_BYTES" default:"1073741824"`
@@ -231,8 +233,14 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 	if c.FailedRetention < 0 {
 		bad("FAILED_RETENTION", "%v must not be below 0", c.FailedRetention)
 	}
-	if c.MaxInflightBytes < c.MaxBodyBytes {
-		bad("MAX_INFLIGHT_BYTES", "%d must be at least MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)
+	for name, n := range map[string]int64{"BODY_MIN_RATE": c.BodyMinRate, "MAX_CONNECTIONS": c.MaxConnections} {
+		if n < 0 {
+			bad(name, "%d must not be below 0", n)
+		}
+	}
+	// Bodies that are still arriving get half of it.
+	if c.MaxInflightBytes/2 < c.MaxBodyBytes {
+		bad("MAX_INFLIGHT_BYTES", "%d must be at least twice MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)
 	}
 	if c.TerminationGraceSeconds < 15 || c.TerminationGraceSeconds > 600 {
 		bad("TERMINATION_GRACE_SECONDS", "%d is not between 15 and 600", c.TerminationGraceSeconds)

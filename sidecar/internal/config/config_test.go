@@ -39,7 +39,7 @@ func TestDefaults(t *testing.T) {
 	for what, pair := range map[string][2]any{
 		"LISTEN_ADDR": {c.ListenAddr, ":8080"}, "PROBE_ADDR": {c.ProbeAddr, ":8081"}, "CONTROL_ADDR": {c.ControlAddr, "127.0.0.1:9090"},
 		"APP_URL": {c.AppURL, "http://127.0.0.1:3000"}, "APP_HEALTH_PATH": {c.AppHealthPath, "/healthz"},
-		"MAX_BODY_BYTES": {c.MaxBodyBytes, int64(26214400)}, "MAX_INFLIGHT_BYTES": {c.MaxInflightBytes, int64(64 << 20)},
+		"MAX_BODY_BYTES": {c.MaxBodyBytes, int64(26214400)}, "MAX_INFLIGHT_BYTES": {c.MaxInflightBytes, int64(64 << 20)}, "BODY_MIN_RATE": {c.BodyMinRate, int64(240)}, "MAX_CONNECTIONS": {c.MaxConnections, int64(10000)},
 		"ORDER": {c.GateOrder(), gate.PerLane}, "CATCHUP_LIMIT": {c.CatchupLimit, time.Minute}, "REPLAY_CONCURRENCY": {c.ReplayConcurrency, 8},
 		"REPLAY_MAX_ATTEMPTS": {c.ReplayMaxAttempts, 10}, "REPLAY_AWAY_LIMIT": {c.ReplayAwayLimit, time.Hour}, "RETENTION": {c.Retention, 168 * time.Hour}, "FAILED_RETENTION": {c.FailedRetention, time.Duration(0)},
 		"TERMINATION_GRACE_SECONDS": {c.TerminationGraceSeconds, 330}, "STARTUP_GATE": {c.StartupGate, "app"},
@@ -69,7 +69,7 @@ func TestBounds(t *testing.T) {
 		ok          bool
 	}{
 		{"TERMINATION_GRACE_SECONDS", "15", true}, {"TERMINATION_GRACE_SECONDS", "14", false}, {"TERMINATION_GRACE_SECONDS", "600", true}, {"TERMINATION_GRACE_SECONDS", "601", false},
-		{"MAX_INFLIGHT_BYTES", "26214400", true}, {"MAX_INFLIGHT_BYTES", "26214399", false}, {"MAX_BODY_BYTES", "1", true}, {"MAX_BODY_BYTES", "0", false},
+		{"MAX_INFLIGHT_BYTES", "52428800", true}, {"MAX_INFLIGHT_BYTES", "52428799", false}, {"BODY_MIN_RATE", "0", true}, {"BODY_MIN_RATE", "-1", false}, {"MAX_CONNECTIONS", "0", true}, {"MAX_CONNECTIONS", "-1", false}, {"MAX_BODY_BYTES", "1", true}, {"MAX_BODY_BYTES", "0", false},
 		{"CONTROL_ADDR", "localhost:1", true}, {"CONTROL_ADDR", "[::1]:1", true}, {"CONTROL_ADDR", "127.9.9.9:1", true}, {"CONTROL_ADDR", ":9090", false},
 		{"CONTROL_ADDR", "10.0.0.1:1", false}, {"CONTROL_ADDR", "[::]:1", false}, {"CONTROL_ADDR", "localhost.example:1", false},
 		{"ORDER", "strict", true}, {"ORDER", "none", true}, {"ORDER", "Lane", false}, {"ORDER", "lane strict", false}, {"ORDER", "", false},

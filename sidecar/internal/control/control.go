@@ -47,6 +47,25 @@ type Status struct {
 	Instance   string  `json:"instance"`
 	Version    string  `json:"version"`
 	UptimeSecs float64 `json:"uptime_seconds"`
+
+	Refused  []Refusal  `json:"refused"`  // at the door, since this replica started
+	Unrouted []Unrouted `json:"unrouted"` // beside every route, since this replica started
+}
+
+// Refusal is how often a route has refused webhooks for one reason.
+type Refusal struct {
+	Route  string `json:"route"`
+	Source string `json:"source"`
+	Reason string `json:"reason"`
+	Count  int64  `json:"count"`
+}
+
+// Unrouted are requests of a known sender to a path that is no route.
+type Unrouted struct {
+	Path   string `json:"path"` // "" for all others after the first twenty paths
+	Sender string `json:"sender"`
+	Add    string `json:"add"` // the setting that would make it a route
+	Count  int64  `json:"count"`
 }
 
 // Reporter knows how the replica does.

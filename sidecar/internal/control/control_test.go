@@ -59,7 +59,7 @@ func TestProbes(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	r := &replica{status: Status{State: "passing", Held: 7}}
+	r := &replica{status: Status{State: "passing", Held: 7, Refused: []Refusal{{"/a*", "github", "signature_wrong", 3}}, Unrouted: []Unrouted{{"/b", "slack", "", 1}}}}
 	open, shut := API(r, ""), API(r, "right")
 	for _, c := range []struct {
 		h             http.Handler

@@ -64,9 +64,10 @@ func breakOff(w http.ResponseWriter) {
 type app struct {
 	t       testing.TB
 	addr    string
-	health  atomic.Int32 // status of /healthz
-	drains  atomic.Int32 // POST /drain
-	busy    atomic.Int32 // webhooks that have arrived and are not noted yet
+	health  atomic.Int32        // status of /healthz
+	drains  atomic.Int32        // POST /drain
+	drained func(*http.Request) // is told of each, nil for nobody
+	busy    atomic.Int32        // webhooks that have arrived and are not noted yet
 	general atomic.Pointer[http.Handler]
 
 	mu     sync.Mutex
@@ -135,6 +136,9 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.URL.Path == "/drain":
 		a.drains.Add(1)
+		if a.drained != nil {
+			a.drained(r)
+		}
 		return
 	case r.Header.Get("Sluice-Id") == "":
 		if h := a.general.Load(); h != nil {

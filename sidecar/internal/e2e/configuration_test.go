@@ -11,7 +11,7 @@ func TestBadConfiguration(t *testing.T) {
 	secrets := []string{"hunter2", "topsecret", "shortkey"}
 	bad := env{
 		"DATABASE_AUTH": "magic", "LISTEN_ADDR": "8080", "PROBE_ADDR": "x", "CONTROL_ADDR": "0.0.0.0:9090",
-		"APP_PROBE_INTERVAL": "often", "APP_PROBE_TIMEOUT": "-1s", "MAX_BODY_BYTES": "25MB", "MAX_INFLIGHT_BYTES": "0",
+		"APP_PROBE_INTERVAL": "often", "APP_PROBE_TIMEOUT": "-1s", "MAX_BODY_BYTES": "25MB", "MAX_INFLIGHT_BYTES": "0", "BODY_MIN_RATE": "fast", "MAX_CONNECTIONS": "many",
 		"ORDER": "random", "REPLAY_CONCURRENCY": "0", "REPLAY_MAX_ATTEMPTS": "-1", "RESIGN": "perhaps", "RETENTION": "7d",
 		"STARTUP_GATE": "never", "TERMINATION_GRACE_SECONDS": "5", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml",
 		"BUFFER_KEY": "shortkey", "LANES": "nobody:x,github",

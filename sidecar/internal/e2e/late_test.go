@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -162,5 +165,53 @@ func TestCopyOfAwaitedWebhook(t *testing.T) {
 	eventually(t, "one row is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
 	if got := a.deliveries(); len(got) != 1 {
 		t.Errorf("delivered %d times", len(got))
+	}
+}
+
+// An app that says 103 in time and answers late is late: the webhook is
+// acknowledged as held, its one delivery completes it, and one that is replayed
+// is waited for just as well.
+func TestLateAfterInterimAnswer(t *testing.T) {
+	t.Parallel()
+	for _, interim := range []string{
+		"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n",
+		"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: <",
+	} {
+		t.Run(interim[9:12], func(t *testing.T) {
+			t.Parallel()
+			db, a := newDatabase(t), newApp(t)
+			raw := newRawApp(t, a)
+			s := passing(t, db, a)
+			release := make(chan struct{})
+			var once sync.Once
+			free := func() { once.Do(func() { close(release) }) }
+			defer free()
+			var deliveries atomic.Int64
+			before := func(w io.Writer) {
+				deliveries.Add(1)
+				io.WriteString(w, interim)
+				<-release
+				if !strings.HasSuffix(interim, "\r\n\r\n") {
+					io.WriteString(w, "/late>\r\n\r\n")
+				}
+			}
+			raw.before.Store(&before)
+			s.mustHold("/hooks/late", "{}")
+			eventually(t, "its answer is awaited", func() bool {
+				return db.number(`SELECT count(*) FROM webhook_queue WHERE awaited_by IS NOT NULL AND status IN ('pending', 'processing')`) == 1
+			})
+			throughout(t, time.Second, "it is not sent again", func() bool { return deliveries.Load() == 1 })
+			free()
+			eventually(t, "it is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
+			if n := deliveries.Load(); n != 1 {
+				t.Errorf("delivered %d times", n)
+			}
+			raw.ln.Close()
+			s.mustHold("/hooks/x", "{}")
+			raw.listen(t)
+			raw.next(t)
+			raw.next(t)
+			eventually(t, "what is replayed is completed", func() bool { return db.count("completed") == 2 && db.active() == 0 })
+		})
 	}
 }

@@ -147,6 +147,24 @@ type status struct {
 	BreakerOpenSecs float64  `json:"breaker_open_seconds"`
 	BreakerStatus   int      `json:"breaker_status"`
 	LockedKeys      []string `json:"locked_keys"`
+	Refused         []struct {
+		Route, Source, Reason string
+		Count                 int64
+	} `json:"refused"`
+	Unrouted []struct {
+		Path, Sender, Add string
+		Count             int64
+	} `json:"unrouted"`
+}
+
+// refused returns how often a route has refused for a reason.
+func (st status) refused(route, reason string) int64 {
+	for _, r := range st.Refused {
+		if r.Route == route && r.Reason == reason {
+			return r.Count
+		}
+	}
+	return 0
 }
 
 func (s *sidecar) status() (st status) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -18,6 +19,8 @@ type rawApp struct {
 	app  *app
 	ln   net.Listener
 	seen chan rawRequest
+	// before is called with each webhook before it is answered, nil for nothing.
+	before atomic.Pointer[func(io.Writer)]
 }
 
 type rawRequest struct{ head, body string }
@@ -72,8 +75,12 @@ func (r *rawApp) serve(c net.Conn) {
 	if _, err := io.ReadFull(br, body); err != nil {
 		return
 	}
+	webhook := strings.HasPrefix(head.String(), "POST /hooks/")
+	if before := r.before.Load(); webhook && before != nil {
+		(*before)(c)
+	}
 	io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-	if strings.HasPrefix(head.String(), "POST /hooks/") {
+	if webhook {
 		r.seen <- rawRequest{head.String(), string(body)}
 	}
 }

@@ -52,6 +52,7 @@ type Gate struct {
 	inFlight int              // forwards under way
 	holds    int              // appends under way
 	looked   bool             // every lane with a backlog has a leaf
+	era      uint64           // counts the times that others may have written unseen: an older look is void
 	blind    bool             // the database is away: lanes of unknown backlog pass
 	sealed   bool             // Strict: another replica lives, everything goes through the queue
 	permit   time.Time        // Strict: until then this replica may acknowledge
@@ -99,13 +100,19 @@ func (g *Gate) fire(e lifecycle.Event) {
 		return
 	}
 	if g.state == lifecycle.Replaying {
-		// Other replicas may have written while the app was away.
-		g.looked = false
+		g.forget() // other replicas may have written while the app was away
 	}
 	for _, l := range g.leaves {
 		l.stir()
 	}
 	g.cfg.Changed(from, g.state)
+}
+
+// forget says that other replicas may have written what this one does not know
+// of. Nothing is forwarded before a look over all lanes that begins after it.
+func (g *Gate) forget() {
+	g.looked = false
+	g.era++
 }
 
 // Enter decides about one webhook of a lane. After Forward the caller calls

@@ -332,3 +332,96 @@ func passing(t *testing.T, cfg Config) *Gate {
 	}
 	return g
 }
+
+// A look over all lanes that was begun before something that makes it void
+// proves nothing, whatever else happens before it is applied.
+func TestALookThatBecameVoidOpensNothing(t *testing.T) {
+	later := func() time.Time { return time.Now().Add(time.Hour) }
+	for name, c := range map[string]struct {
+		order Order
+		set   func(*Gate) // before the look
+		void  func(*Gate) // during it
+	}{
+		"the app went and came": {PerLane, func(*Gate) {}, func(g *Gate) {
+			g.Fire(lifecycle.AppDown)
+			g.Fire(lifecycle.AppUp)
+		}},
+		"the other replica has left": {Strict, func(g *Gate) { g.Seal(true, later()) }, func(g *Gate) {
+			g.Seal(false, later())
+		}},
+		"another replica came and left": {Strict, func(g *Gate) { g.Seal(false, later()) }, func(g *Gate) {
+			g.Seal(true, later())
+			g.Seal(false, later())
+		}},
+		"others may have come and left unseen": {Strict, func(g *Gate) { g.Seal(false, later()) }, func(g *Gate) {
+			g.Seal(false, time.Time{})
+			g.Seal(false, later())
+		}},
+		"the permit had run out": {Strict, func(g *Gate) { g.Seal(false, time.Now()) }, func(g *Gate) {
+			g.Seal(false, later())
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := New(Config{Order: c.order})
+			g.Fire(lifecycle.AppUp)
+			c.set(g)
+			k, ok := g.Look()
+			if !ok || !k.All {
+				t.Fatalf("the look is %+v, want one over all lanes", k)
+			}
+			c.void(g)
+			g.Apply(k, nil, true, time.Now())
+			if g.State() != lifecycle.Replaying {
+				t.Errorf("state %v, want replaying", g.State())
+			}
+			enter(t, g, "a", Hold)
+			g.Dropped("a")
+			look(g, nil)
+			enter(t, g, "a", Forward)
+			if g.State() != lifecycle.Passing {
+				t.Errorf("state %v after a look that counts, want passing", g.State())
+			}
+		})
+	}
+}
+
+// Nor does a look at the shut lanes alone end the replay when every lane has to
+// be looked at again.
+func TestALookAtSomeLanesDoesNotEndTheReplay(t *testing.T) {
+	g := New(Config{})
+	g.Fire(lifecycle.AppUp)
+	look(g, map[string]int{"a": 1})
+	k, _ := g.Look()
+	if k.All {
+		t.Fatal("all lanes are looked at again")
+	}
+	g.Fire(lifecycle.AppDown)
+	g.Fire(lifecycle.AppUp)
+	g.Apply(k, nil, true, time.Now())
+	if g.State() != lifecycle.Replaying {
+		t.Errorf("state %v, want replaying", g.State())
+	}
+	enter(t, g, "b", Hold)
+}
+
+// A replica that may not acknowledge for a moment may have missed another one's
+// whole life: it looks before it forwards again.
+func TestStrictLooksAfterItsPermitRanOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{Order: Strict})
+		g.Seal(false, time.Now().Add(2*time.Second))
+		g.Fire(lifecycle.AppUp)
+		look(g, nil)
+		enter(t, g, "a", Forward)
+		g.Seal(false, time.Now().Add(2*time.Second)) // in time: nothing can have happened
+		enter(t, g, "a", Forward)
+		<-time.After(2 * time.Second)
+		enter(t, g, "a", Refuse)
+		g.Seal(false, time.Now().Add(2*time.Second))
+		enter(t, g, "a", Hold)
+		g.Dropped("a")
+		look(g, map[string]int{"b": 1})
+		enter(t, g, "a", Forward)
+		enter(t, g, "b", Hold)
+	})
+}

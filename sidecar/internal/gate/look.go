@@ -15,6 +15,7 @@ type Look struct {
 	All   bool     // ask about every lane there is
 	Lanes []string // else about these, at least one
 	seqs  map[string]uint64
+	era   uint64
 }
 
 // inconclusive marks a lane with an append under way when the look began.
@@ -27,7 +28,7 @@ func (g *Gate) Look() (Look, bool) {
 	if !g.state.Replays() {
 		return Look{}, false
 	}
-	k := Look{All: !g.looked, seqs: make(map[string]uint64, len(g.leaves))}
+	k := Look{All: !g.looked, era: g.era, seqs: make(map[string]uint64, len(g.leaves))}
 	for lane, l := range g.leaves {
 		k.seqs[lane] = l.seq
 		if l.holds > 0 {
@@ -51,7 +52,7 @@ func (g *Gate) Apply(k Look, backlog map[string]int, exact bool, now time.Time) 
 				g.leaves[lane] = &leaf{low: -1, moved: make(chan struct{})}
 			}
 		}
-		g.looked = true
+		g.looked = g.looked || k.era == g.era
 	}
 	for lane, l := range g.leaves {
 		seq, asked := k.seqs[lane]
@@ -72,7 +73,7 @@ func (g *Gate) Apply(k Look, backlog map[string]int, exact bool, now time.Time) 
 			forced = append(forced, lane)
 		}
 	}
-	if g.state == lifecycle.Replaying && !g.sealed && g.holds == 0 && !g.anyShut() {
+	if g.state == lifecycle.Replaying && g.looked && !g.sealed && g.holds == 0 && !g.anyShut() {
 		g.fire(lifecycle.BacklogEmpty)
 	}
 	return forced
@@ -136,8 +137,8 @@ func (g *Gate) Blind(blind bool) bool {
 func (g *Gate) Seal(sealed bool, permit time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.sealed && !sealed {
-		g.looked = false // the other one's rows go first
+	if !sealed && (g.sealed || !g.permitted()) {
+		g.forget() // the rows of another one go first, also of one that came and went unseen
 	}
 	g.sealed, g.permit = sealed, permit
 }

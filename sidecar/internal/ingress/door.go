@@ -93,6 +93,7 @@ func (in *Ingress) recognise(a *arrival, now time.Time) (reply, bool) {
 	if len(a.route.Secrets) > 0 && a.shake == nil {
 		if err := sender.Verify(r, a.route.Secrets, now); err != nil {
 			a.route.rejected.Inc()
+			in.note(a.route, signatureReason(err), err.Error())
 			return textReply(401, err.Error()), false
 		}
 		a.hook.Verified = a.route.Source
@@ -125,11 +126,11 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 		var resp *upstream.Response
 		if resp, err = e.Await(deadline); err == nil {
 			if !awayStatus(resp.Status) {
-				in.Answered(resp.Status)
+				in.Answered(resp.Status, a.hook.Verified != "")
 				a.route.forwarded.Inc()
 				return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: a.lend()}
 			}
-			e.Close()
+			e.Drop()
 		}
 	}
 	switch {
@@ -147,7 +148,20 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 // awayStatus reports whether an app that answers so is taken to be away.
 func awayStatus(status int) bool { return status == 502 || status == 503 || status == 504 }
 
+// refuse answers a webhook that can neither be forwarded nor held.
 func (in *Ingress) refuse(a *arrival, why string) reply {
+	v := in.Vitals()
+	switch {
+	case in.Gate.State() == stopped || !in.Gate.Permitted():
+		return in.refuseFor(a, closed, why)
+	case v.Full || v.FullUnverified && a.hook.Verified == "":
+		return in.refuseFor(a, full, why)
+	}
+	return in.refuseFor(a, notStored, why)
+}
+
+func (in *Ingress) refuseFor(a *arrival, r reason, why string) reply {
 	a.route.refused.Inc()
+	in.note(a.route, r, why)
 	return retryLater(why)
 }

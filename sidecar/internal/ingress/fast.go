@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +23,7 @@ type fastConn struct {
 	net   net.Conn
 	peer  string
 	br    *bufio.Reader
-	busy  atomic.Bool // a request has begun to arrive and is not answered yet
+	idle  // ends when a request has begun to arrive, until it is answered
 	stop  atomic.Bool
 }
 
@@ -31,7 +33,9 @@ func newFastConn(f *Front, nc net.Conn) *fastConn {
 	peer, _, _ := net.SplitHostPort(nc.RemoteAddr().String())
 	br := readers.Get().(*bufio.Reader)
 	br.Reset(nc)
-	return &fastConn{front: f, net: nc, peer: peer, br: br}
+	c := &fastConn{front: f, net: nc, peer: peer, br: br}
+	c.idleFrom(time.Now())
+	return c
 }
 
 // serve answers plain webhooks until the connection ends (false) or brings
@@ -44,14 +48,16 @@ func (c *fastConn) serve() (handover bool) {
 	}()
 	in := c.front.in
 	for {
-		c.net.SetReadDeadline(time.Now().Add(in.Config.IdleTimeout))
+		now := time.Now()
+		c.idleFrom(now)
+		c.net.SetReadDeadline(now.Add(in.Config.IdleTimeout))
 		if c.stop.Load() { // set before Shutdown's deadline, which this one may have undone
 			return false
 		}
 		if _, err := c.br.Peek(1); err != nil {
 			return false
 		}
-		c.busy.Store(true)
+		c.busy()
 		head, whole := c.head()
 		if head == nil {
 			return whole
@@ -68,7 +74,6 @@ func (c *fastConn) serve() (handover bool) {
 		if !c.answer(q) {
 			return false
 		}
-		c.busy.Store(false)
 	}
 }
 
@@ -123,10 +128,8 @@ func (c *fastConn) answer(q request) bool {
 	in := c.front.in
 	started := time.Now()
 	in.last.Store(started.UnixNano())
-	if int64(c.br.Buffered()) < q.length {
-		c.net.SetReadDeadline(started.Add(in.Config.BodyTimeout))
-	}
-	b, err := in.memory.read(context.Background(), c.br, q.length, in.Config.MaxBodyBytes)
+	p := in.pace(c.net, started)
+	b, err := in.memory.read(context.Background(), c.br, &p, q.length, in.Config.MaxBodyBytes)
 	if err != nil {
 		c.refuse(in.bodyReply(q.route, err))
 		return false
@@ -145,8 +148,8 @@ func (c *fastConn) refuse(r reply) {
 	if r.writeTo(c.net, true) != nil {
 		return
 	}
-	if tcp, ok := c.net.(*net.TCPConn); ok {
-		_ = tcp.CloseWrite() // a sender that is gone ends the reading, too
+	if half, ok := c.net.(closeWriter); ok {
+		_ = half.CloseWrite() // a sender that is gone ends the reading, too
 	}
 	c.front.in.linger(c.net, c.net.SetReadDeadline)
 }
@@ -154,21 +157,54 @@ func (c *fastConn) refuse(r reply) {
 // stopWhenIdle ends the connection once it is between two requests.
 func (c *fastConn) stopWhenIdle() {
 	c.stop.Store(true)
-	if !c.busy.Load() {
+	if c.isIdle() {
 		c.net.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
+func (c *fastConn) evict() { c.stopWhenIdle() }
+
 // rest returns the connection with what has been read of it and not consumed.
-func (c *fastConn) rest() net.Conn {
+func (c *fastConn) rest() *restConn {
 	c.net.SetReadDeadline(time.Time{})
-	return &restConn{Conn: c.net, br: c.br}
+	return &restConn{Conn: c.net, front: c.front, br: c.br}
 }
 
+// restConn is a connection that net/http has for the rest of its life.
 type restConn struct {
 	net.Conn
+	front   *Front
+	idle    // as net/http tells
 	br      *bufio.Reader
 	framing framing
+}
+
+// noteIdle is told by net/http of every change of a connection.
+func noteIdle(c net.Conn, state http.ConnState) {
+	r, ok := c.(*restConn)
+	switch {
+	case !ok:
+	case state == http.StateIdle:
+		r.idleFrom(time.Now())
+	default:
+		r.busy()
+	}
+}
+
+func (r *restConn) evict() { r.Conn.Close() } // net/http sees its reading end
+
+func (r *restConn) Close() error {
+	r.front.forget(r)
+	return r.Conn.Close()
+}
+
+// CloseWrite ends the sending alone. net/http does that first where it closes
+// with bytes unread, so that the sender sees its answer.
+func (r *restConn) CloseWrite() error {
+	if half, ok := r.Conn.(closeWriter); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 func (r *restConn) Read(p []byte) (int, error) {

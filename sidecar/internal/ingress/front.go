@@ -18,8 +18,11 @@ type Front struct {
 	in   *Ingress
 	http *http.Server
 
+	crowded    reminder
+	turnedAway chan struct{} // holds one for each connection that is being told 503
+
 	mu      sync.Mutex
-	conns   map[*fastConn]struct{}
+	conns   map[connection]struct{}
 	closing bool
 	serving sync.WaitGroup
 }
@@ -27,7 +30,8 @@ type Front struct {
 // NewFront returns a front of in. rest takes what is not a plain webhook.
 func NewFront(in *Ingress, rest *http.Server) *Front {
 	rest.ConnContext = withFraming
-	return &Front{in: in, http: rest, conns: map[*fastConn]struct{}{}}
+	rest.ConnState = noteIdle
+	return &Front{in: in, http: rest, conns: map[connection]struct{}{}, turnedAway: make(chan struct{}, maxTurnedAway)}
 }
 
 // Serve accepts connections until Shutdown or Close, and then returns
@@ -80,17 +84,25 @@ func (f *Front) start(nc net.Conn, rest *handover) {
 		nc.Close()
 		return
 	}
-	f.conns[c] = struct{}{}
+	admitted := f.admit(c)
 	f.serving.Add(1)
 	f.mu.Unlock()
 	go func() {
 		defer f.serving.Done()
-		handed := f.serve(c)
-		f.mu.Lock()
-		delete(f.conns, c)
-		f.mu.Unlock()
-		if !handed || !rest.take(c.rest()) {
+		if !admitted {
+			readers.Put(c.br)
+			f.turnAway(nc)
+			return
+		}
+		if !f.serve(c) {
+			f.forget(c)
 			nc.Close()
+			return
+		}
+		other := c.rest()
+		f.replace(c, other)
+		if !rest.take(other) {
+			other.Close()
 		}
 	}()
 }
@@ -117,7 +129,9 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	f.mu.Lock()
 	f.closing = true
 	for c := range f.conns {
-		c.stopWhenIdle()
+		if c, fast := c.(*fastConn); fast {
+			c.stopWhenIdle()
+		}
 	}
 	f.mu.Unlock()
 	err := f.http.Shutdown(ctx)
@@ -136,7 +150,9 @@ func (f *Front) Close() error {
 	f.mu.Lock()
 	f.closing = true
 	for c := range f.conns {
-		c.net.Close()
+		if c, fast := c.(*fastConn); fast {
+			c.net.Close()
+		}
 	}
 	f.mu.Unlock()
 	return f.http.Close()

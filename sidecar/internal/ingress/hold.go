@@ -38,12 +38,12 @@ func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchang
 	in.Log.Warn("App is late, webhook acknowledged and its answer awaited", "source", a.hook.Source,
 		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID)
 	in.late.Add(1)
-	go in.awaitLate(e, a.hook.ID, receipt, a.lend())
+	go in.awaitLate(e, a.hook.ID, a.hook.Verified != "", receipt, a.lend())
 	return heldReply(a.route.Status, receipt.ID)
 }
 
 // awaitLate settles a webhook by the app's late answer.
-func (in *Ingress) awaitLate(e *upstream.Exchange, id string, receipt buffer.Receipt, leave func()) {
+func (in *Ingress) awaitLate(e *upstream.Exchange, id string, verified bool, receipt buffer.Receipt, leave func()) {
 	defer in.late.Done()
 	defer leave()
 	defer in.awaiting.remove(id)
@@ -56,7 +56,7 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, id string, receipt buffer.Rec
 		reason = "app answered late and not with 2xx"
 	}
 	if err == nil {
-		in.Answered(resp.Status)
+		in.Answered(resp.Status, verified)
 	}
 	e.Close()
 	if receipt.Duplicate {

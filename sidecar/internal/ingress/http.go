@@ -1,10 +1,9 @@
 package ingress
 
 import (
-	"errors"
+	"bufio"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
@@ -15,13 +14,20 @@ import (
 // serveWebhook reads a webhook that came through net/http.
 func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *route) {
 	started := time.Now()
+	head := capture(r)
+	if err := head.Check(); err != nil { // HTTP/2 lets a target with a space through
+		route.refused.Inc()
+		in.note(route, malformed, err.Error())
+		http.Error(w, "request could not be sent on as it is", http.StatusBadRequest)
+		return
+	}
 	rc := http.NewResponseController(w)
-	rc.SetReadDeadline(started.Add(in.Config.BodyTimeout))
-	b, err := in.memory.read(r.Context(), r.Body, r.ContentLength, in.Config.MaxBodyBytes)
+	b, err := in.readBody(r, rc, started)
 	if err != nil {
 		refusal := in.bodyReply(route, err)
 		w.Header().Set("Connection", "close")
-		if r.ProtoMajor > 1 || r.Header.Get("Expect") != "" { // the sender can be told to stop, or has not begun
+		expects := r.Header.Get("Expect") != "" && r.ContentLength > in.Config.MaxBodyBytes
+		if r.ProtoMajor > 1 || expects { // the sender can be told to stop, or has not begun
 			refusal.writeHTTP(w)
 			return
 		}
@@ -33,23 +39,37 @@ func (in *Ingress) serveWebhook(w http.ResponseWriter, r *http.Request, route *r
 	}
 	defer b.free()
 	rc.SetReadDeadline(time.Time{})
-	answer := in.take(r.Context(), route, capture(r), b)
+	answer := in.take(r.Context(), route, head, b)
 	defer answer.end()
 	answer.writeHTTP(w)
 	in.Metrics.Seconds.Observe(time.Since(started).Seconds())
 }
 
+// readBody reads by the same means as the fast loop.
+func (in *Ingress) readBody(r *http.Request, rc *http.ResponseController, started time.Time) (*body, error) {
+	br := readers.Get().(*bufio.Reader)
+	br.Reset(r.Body)
+	defer func() {
+		br.Reset(nil)
+		readers.Put(br)
+	}()
+	p := in.pace(rc, started)
+	return in.memory.read(r.Context(), br, &p, r.ContentLength, in.Config.MaxBodyBytes)
+}
+
 // bodyReply answers a webhook whose body could not be taken. The connection is
 // of no use after it: what is left of the body is unread.
 func (in *Ingress) bodyReply(route *route, err error) reply {
+	why := bodyReason(err)
 	route.refused.Inc()
-	switch {
-	case errors.Is(err, errTooLarge):
+	in.note(route, why, err.Error())
+	switch why {
+	case tooLarge:
 		return textReply(http.StatusRequestEntityTooLarge, "body too large; the limit is MAX_BODY_BYTES")
-	case errors.Is(err, errNoMemory):
+	case noMemory:
 		return retryLater("too many webhooks at once")
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return textReply(http.StatusRequestTimeout, "body did not arrive in time")
+	case slow:
+		return textReply(http.StatusRequestTimeout, "body came too slowly; the limits are BODY_MIN_RATE and BODY_TIMEOUT")
 	}
 	return textReply(http.StatusBadRequest, "body could not be read")
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/routes"
 )
 
 // Keeper stores webhooks. A nil error means that the webhook is durable.
@@ -50,20 +52,22 @@ type Deps struct {
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
 	Vitals   func() Vitals
-	AppDown  func(error) // a dial to the app has failed
-	Kick     func()      // a webhook is stored
-	Answered func(int)   // the app has answered a live webhook with that status
-	Orphaned func()      // a row may be awaited in this replica's name by nobody: see Awaits
+	AppDown  func(error)                     // a dial to the app has failed
+	Kick     func()                          // a webhook is stored
+	Answered func(status int, verified bool) // the app has answered a live webhook, whose signature was checked or not
+	Orphaned func()                          // a row may be awaited in this replica's name by nobody: see Awaits
 }
 
 // Ingress is the public face of a replica. Its zero value is not usable.
 type Ingress struct {
 	Deps
+	routes   []*route // as configured
 	exact    map[string]*route
 	prefixes []*route // longest first
 	memory   *memory
 	proxy    http.Handler
 	holds    holdLog
+	unrouted unrouted
 	late     sync.WaitGroup // answers awaited after their sender was acknowledged
 	awaiting awaiting
 	last     atomic.Int64 // when the last request came, UnixNano
@@ -113,21 +117,32 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			in.health(w)
 			return
 		}
-	case "/drain": // between the containers only
+	}
+	if asksForDrain(r) { // between the containers only
 		http.NotFound(w, r)
 		return
 	}
 	in.last.Store(time.Now().UnixNano())
-	if route := in.route(r.URL.Path); route != nil {
-		if r.Method == http.MethodPost {
-			in.serveWebhook(w, r, route)
-			return
-		}
-		if in.serveHandshake(w, r, route) {
-			return
-		}
+	route := in.route(r.URL.Path)
+	switch {
+	case route != nil && r.Method == http.MethodPost:
+		in.serveWebhook(w, r, route)
+		return
+	case route != nil && in.serveHandshake(w, r, route):
+		return
+	case r.Method == http.MethodPost:
+		in.noteUnrouted(r)
 	}
 	in.general(w, r)
+}
+
+// asksForDrain looks at the target as the app would get it.
+func asksForDrain(r *http.Request) bool {
+	target, _, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(target, "/") { // in absolute form
+		target = r.URL.EscapedPath()
+	}
+	return routes.IsDrain(target) || r.URL.Opaque != "" && routes.IsDrain(r.URL.Opaque)
 }
 
 // general proxies a request that is no webhook.

@@ -1,10 +1,12 @@
 package ingress
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -15,15 +17,33 @@ var (
 	errNoMemory = errors.New("too many bytes in flight")
 )
 
-// memory bounds the bodies that are in memory at one time.
-type memory struct{ sem *semaphore.Weighted }
+// memory bounds the bodies that are in memory at one time. A body counts by what
+// has arrived of it, never by what it announces: a length costs its sender
+// nothing. Bodies that are not whole yet take at most half of the memory
+// together, so that whole ones, which the app or the queue will take, always
+// have the other half. One that grows and finds no room is refused at once: if
+// it waited for others that wait as well, none of them would ever be whole.
+type memory struct {
+	sem        *semaphore.Weighted // all bodies
+	half       int64
+	unfinished atomic.Int64 // of them, those that are not whole yet; at most half
+}
 
-func newMemory(limit int64) *memory { return &memory{semaphore.NewWeighted(limit)} }
+// newMemory returns a memory of limit bytes. A body of up to half of it always
+// finds room when there is no other.
+func newMemory(limit int64) *memory {
+	return &memory{sem: semaphore.NewWeighted(limit), half: limit / 2}
+}
 
-// patience is how long a request waits for memory before it gets 503. A sender
-// that never repeats is worth a second.
-const patience = time.Second
+const (
+	// patience is how long a request waits for memory before it gets 503, as
+	// long as it has none. A sender that never repeats is worth a second.
+	patience = time.Second
+	// admitEvery is how often a body that is not whole looks for its first room.
+	admitEvery = 25 * time.Millisecond
+)
 
+// acquire takes n bytes for what is whole.
 func (m *memory) acquire(ctx context.Context, n int64) error {
 	if m.sem.TryAcquire(n) {
 		return nil
@@ -32,6 +52,35 @@ func (m *memory) acquire(ctx context.Context, n int64) error {
 	defer cancel()
 	if m.sem.Acquire(ctx, n) != nil {
 		return errNoMemory
+	}
+	return nil
+}
+
+// extend takes n bytes for a body that is not whole, of which so many are only
+// for as long as it moves: they count as memory and not as unfinished.
+func (m *memory) extend(n, moving int64) bool {
+	for {
+		now := m.unfinished.Load()
+		if now+n-moving > m.half {
+			return false
+		}
+		if m.unfinished.CompareAndSwap(now, now+n-moving) {
+			break
+		}
+	}
+	if !m.sem.TryAcquire(n) {
+		m.unfinished.Add(moving - n)
+		return false
+	}
+	return true
+}
+
+// admit takes the first n bytes for a body that is not whole.
+func (m *memory) admit(ctx context.Context, n int64) error {
+	for end := time.Now().Add(patience); !m.extend(n, 0); pause(admitEvery) {
+		if ctx.Err() != nil || !time.Now().Before(end) {
+			return errNoMemory
+		}
 	}
 	return nil
 }
@@ -48,74 +97,72 @@ const smallBody = 16 << 10
 
 var smallBodies = sync.Pool{New: func() any { b := make([]byte, smallBody); return &b }}
 
-// read takes a body whole. length is the announced one, -1 when unknown.
-func (m *memory) read(ctx context.Context, r io.Reader, length, limit int64) (*body, error) {
+// room returns a body of n bytes that have been counted.
+func (m *memory) room(n int64) *body {
+	b := &body{memory: m, held: n}
+	if n <= smallBody {
+		b.pooled = smallBodies.Get().(*[]byte)
+		b.bytes = (*b.pooled)[:n]
+	} else {
+		b.bytes = make([]byte, n)
+	}
+	return b
+}
+
+// read takes a body whole. length is the announced one, -1 when unknown. What
+// fits into r waits there and counts once it is whole: most bodies come with
+// their head, and the others have cost their sender as much as a connection.
+func (m *memory) read(ctx context.Context, r *bufio.Reader, p *pace, length, limit int64) (*body, error) {
 	if length > limit {
 		return nil, errTooLarge
 	}
-	if length < 0 {
-		return m.readUnknown(ctx, r, limit)
+	n, whole, err := gather(r, p, length)
+	switch {
+	case err != nil:
+		return nil, err
+	case n > limit:
+		return nil, errTooLarge
+	case !whole:
+		return m.grow(ctx, r, p, length, limit)
 	}
-	if err := m.acquire(ctx, length); err != nil {
+	if err := m.acquire(ctx, n); err != nil {
 		return nil, err
 	}
-	b := &body{memory: m, held: length}
-	if length <= smallBody {
-		b.pooled = smallBodies.Get().(*[]byte)
-		b.bytes = (*b.pooled)[:length]
-	} else {
-		b.bytes = make([]byte, length)
-	}
-	if _, err := io.ReadFull(r, b.bytes); err != nil {
+	b := m.room(n)
+	if _, err := io.ReadFull(r, b.bytes); err != nil { // never: all of it is in r
 		b.free()
 		return nil, err
 	}
 	return b, nil
 }
 
-// readUnknown reads a body of unknown length, counting it as it grows. While it
-// is moved to a larger piece both count, since both are there.
-func (m *memory) readUnknown(ctx context.Context, r io.Reader, limit int64) (*body, error) {
-	b := &body{memory: m}
-	for size := int64(64 << 10); ; size *= 4 {
-		size = min(size, limit+1)
-		if err := m.acquire(ctx, size); err != nil {
-			b.free()
-			return nil, err
+// gather waits until r has all of the body, or as much as it can hold.
+func gather(r *bufio.Reader, p *pace, length int64) (n int64, whole bool, err error) {
+	want := int64(r.Size())
+	if length >= 0 {
+		want = min(want, length)
+	}
+	have := int64(r.Buffered())
+	if have < want || want != length {
+		p.begin()
+	}
+	for have < want {
+		_, err := r.Peek(int(have) + 1)
+		if now := int64(r.Buffered()); now > have {
+			p.arrived(now - have)
+			have = now
+			continue // an error comes again
 		}
-		larger := make([]byte, size)
-		n := copy(larger, b.bytes)
-		b.free()
-		b.held, b.bytes = size, larger[:n]
-		n, ended, err := fill(r, larger, n)
-		b.bytes = larger[:n]
 		switch {
-		case int64(n) > limit:
-			b.free()
-			return nil, errTooLarge
+		case err == io.EOF && length < 0:
+			return have, true, nil
+		case err == io.EOF && have > 0:
+			return 0, false, io.ErrUnexpectedEOF
 		case err != nil:
-			b.free()
-			return nil, err
-		case ended:
-			return b, nil
+			return 0, false, err
 		}
 	}
-}
-
-// fill reads into p from n on until p is full or r ends. Only io.EOF itself is
-// the end of a body: io.ReadFull would hide one that was cut short.
-func fill(r io.Reader, p []byte, n int) (filled int, ended bool, err error) {
-	for n < len(p) {
-		got, err := r.Read(p[n:])
-		n += got
-		if err == io.EOF {
-			return n, true, nil
-		}
-		if err != nil {
-			return n, false, err
-		}
-	}
-	return n, false, nil
+	return want, want == length, nil
 }
 
 // free gives the memory back. The bytes must not be used after it.

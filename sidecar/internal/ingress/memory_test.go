@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -14,9 +15,21 @@ import (
 	"time"
 )
 
+// anyTime is a pace that is never too slow, of a reader without deadlines.
+func anyTime() *pace { return &pace{conn: noDeadline{}, end: time.Now().Add(time.Hour)} }
+
+type noDeadline struct{}
+
+func (noDeadline) SetReadDeadline(time.Time) error { return nil }
+
+// take reads a body as a connection brings it.
+func take(ctx context.Context, m *memory, r io.Reader, length, limit int64) (*body, error) {
+	return m.read(ctx, bufio.NewReaderSize(r, headSize), anyTime(), length, limit)
+}
+
 // whole reports whether all of the memory has been given back.
 func whole(m *memory, limit int64) bool {
-	if !m.sem.TryAcquire(limit) {
+	if m.unfinished.Load() != 0 || !m.sem.TryAcquire(limit) {
 		return false
 	}
 	m.sem.Release(limit)
@@ -30,7 +43,7 @@ func TestBodyIsReadWhole(t *testing.T) {
 		want := bytes.Repeat([]byte{byte(n), 7}, n)[:n]
 		for _, length := range []int64{int64(n), -1} {
 			for name, r := range map[string]io.Reader{"": bytes.NewReader(want), "byte by byte": iotest.OneByteReader(bytes.NewReader(want)), "data with EOF": iotest.DataErrReader(bytes.NewReader(want))} {
-				b, err := m.read(t.Context(), r, length, most)
+				b, err := take(t.Context(), m, r, length, most)
 				if err != nil || !bytes.Equal(b.bytes, want) {
 					t.Fatalf("%d bytes, length %d %s: %v", n, length, name, err)
 				}
@@ -61,7 +74,7 @@ func TestBodyThatCannotBeTaken(t *testing.T) {
 		"broken off":          {io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), iotest.ErrReader(broken)), -1, broken},
 		"cut between chunks":  {io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(io.ErrUnexpectedEOF)), -1, io.ErrUnexpectedEOF},
 	} {
-		if b, err := m.read(t.Context(), c.r, c.length, most); !errors.Is(err, c.want) {
+		if b, err := take(t.Context(), m, c.r, c.length, most); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v %v, want %v", name, b, err, c.want)
 		}
 		if !whole(m, limit) {
@@ -92,7 +105,7 @@ func TestMemoryIsBounded(t *testing.T) {
 					length = -1
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-				b, err := m.read(ctx, io.LimitReader(endless{}, n), length, most)
+				b, err := take(ctx, m, io.LimitReader(endless{}, n), length, most)
 				cancel()
 				if err != nil {
 					if !errors.Is(err, errNoMemory) {
@@ -121,26 +134,26 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 // Who waits for memory in vain is told so after a second, or when it leaves.
-func TestNoMemory(t *testing.T) { synctest.Test(t, noMemory) }
+func TestNoMemory(t *testing.T) { synctest.Test(t, waitsInVain) }
 
-func noMemory(t *testing.T) {
+func waitsInVain(t *testing.T) {
 	m := newMemory(100)
-	b, err := m.read(t.Context(), strings.NewReader(strings.Repeat("x", 80)), 80, 100)
+	b, err := take(t.Context(), m, strings.NewReader(strings.Repeat("x", 80)), 80, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := m.read(t.Context(), nil, 21, 100); !errors.Is(err, errNoMemory) || time.Since(began) != patience {
+	if _, err := take(t.Context(), m, strings.NewReader(strings.Repeat("x", 21)), 21, 100); !errors.Is(err, errNoMemory) || time.Since(began) != patience {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	if _, err := m.read(gone, nil, 21, 100); !errors.Is(err, errNoMemory) {
+	if _, err := take(gone, m, strings.NewReader(strings.Repeat("x", 21)), 21, 100); !errors.Is(err, errNoMemory) {
 		t.Errorf("%v for one who has left", err)
 	}
 	freed := make(chan struct{})
 	go func() { defer close(freed); b.free() }()
-	c, err := m.read(t.Context(), strings.NewReader(strings.Repeat("y", 30)), 30, 100)
+	c, err := take(t.Context(), m, strings.NewReader(strings.Repeat("y", 30)), 30, 100)
 	if err != nil {
 		t.Fatal(err)
 	}

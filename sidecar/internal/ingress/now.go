@@ -37,7 +37,7 @@ func (in *Ingress) askNow(a *arrival, deadline time.Time) (reply, bool) {
 	if err == nil {
 		var resp *upstream.Response
 		if resp, err = e.Await(deadline); err == nil && !awayStatus(resp.Status) {
-			in.Answered(resp.Status)
+			in.Answered(resp.Status, a.hook.Verified != "")
 			a.route.forwarded.Inc()
 			return reply{status: resp.Status, id: a.hook.ID, fields: resp.Fields, length: resp.Length, exchange: e, done: a.lend()}, true
 		}
@@ -61,8 +61,9 @@ func (in *Ingress) decline(a *arrival) reply {
 		r := senders.Request{Method: a.hook.Head.Method(), URL: a.hook.Head.URL(), Header: a.hook.Head, Body: a.body.bytes}
 		if answer, ok := d.Decline(r); ok {
 			a.route.refused.Inc()
+			in.note(a.route, appAway, "")
 			return answerReply(answer)
 		}
 	}
-	return in.refuse(a, "the app is away and this request needs its answer")
+	return in.refuseFor(a, appAway, "the app is away and this request needs its answer")
 }

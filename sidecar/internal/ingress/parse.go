@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/routes"
 )
 
 // request is a plain webhook whose head has been read.
@@ -29,8 +30,9 @@ func (in *Ingress) parse(head []byte, peer string) (q request, plain bool) {
 	if target, ok = bytes.CutSuffix(target, []byte(" HTTP/1.1")); !ok || !plainTarget(target) {
 		return q, false
 	}
-	path, _, _ := bytes.Cut(target, []byte("?"))
-	if q.route = in.route(string(path)); q.route == nil || string(path) == "/drain" {
+	before, _, _ := bytes.Cut(target, []byte("?"))
+	path := string(before)
+	if q.route = in.route(path); q.route == nil || routes.IsDrain(path) {
 		return q, false
 	}
 	host, ok := q.scan(fields)

@@ -16,6 +16,15 @@ import (
 type route struct {
 	*routes.Route
 	forwarded, held, late, refused, rejected, handshake prometheus.Counter
+	refusals                                            [reasons]refusals
+}
+
+// pattern is the route's path as in WEBHOOK_ROUTES.
+func (r *route) pattern() string {
+	if r.Prefix {
+		return r.Path + "*"
+	}
+	return r.Path
 }
 
 func (in *Ingress) indexRoutes(configured []routes.Route) {
@@ -27,6 +36,10 @@ func (in *Ingress) indexRoutes(configured []routes.Route) {
 			Route: &configured[i], forwarded: count("forwarded"), held: count("held"), late: count("late"),
 			refused: count("refused"), rejected: count("rejected"), handshake: count("handshake"),
 		}
+		for why := range reasons {
+			r.refusals[why].metric = in.Metrics.Refused.WithLabelValues(r.Source, reasonNames[why])
+		}
+		in.routes = append(in.routes, r)
 		if r.Prefix {
 			in.prefixes = append(in.prefixes, r)
 			continue

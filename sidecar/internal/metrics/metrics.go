@@ -13,6 +13,11 @@ type Metrics struct {
 	Registry *prometheus.Registry
 
 	Webhooks    *prometheus.CounterVec // by source and outcome: forwarded, held, late, refused, rejected, handshake
+	Refused     *prometheus.CounterVec // those refused or rejected, by source and reason
+	Unrouted    *prometheus.CounterVec // requests like webhooks to a path that is no route, by sender
+	Connections prometheus.Gauge       // open at the public listener
+	Evicted     prometheus.Counter     // of them, idle ones closed for new ones at MAX_CONNECTIONS
+	TurnedAway  prometheus.Counter     // refused at MAX_CONNECTIONS
 	Seconds     prometheus.Histogram   // from a webhook's receipt to its answer
 	Replayed    *prometheus.CounterVec // by outcome: delivered, failed, retried
 	Forced      prometheus.Counter     // lanes opened by CATCHUP_LIMIT
@@ -33,8 +38,13 @@ func New() *Metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "sluice", Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		Registry: prometheus.NewRegistry(),
-		Webhooks: counter("webhooks_total", "Webhooks received, by source and what became of them.", "source", "outcome"),
+		Registry:    prometheus.NewRegistry(),
+		Webhooks:    counter("webhooks_total", "Webhooks received, by source and what became of them.", "source", "outcome"),
+		Refused:     counter("refused_total", "Webhooks refused at the door, by source and reason.", "source", "reason"),
+		Unrouted:    counter("unrouted_webhooks_total", "Requests that seem to be a known sender's webhooks and came to a path that is no route.", "sender"),
+		Connections: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "sluice", Name: "connections", Help: "Open connections of the public listener."}),
+		Evicted:     prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Name: "connections_evicted_total", Help: "Idle connections closed for new ones at MAX_CONNECTIONS."}),
+		TurnedAway:  prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Name: "connections_refused_total", Help: "Connections refused at MAX_CONNECTIONS."}),
 		Seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "sluice", Name: "webhook_seconds", Help: "From a webhook's receipt to its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -48,7 +58,7 @@ func New() *Metrics {
 		Probes:      counter("app_probes_total", "Probes of the app, by result.", "result"),
 		Database:    prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "sluice", Name: "database_up", Help: "1 while PostgreSQL is reachable and writable."}),
 	}
-	m.Registry.MustRegister(m.Webhooks, m.Seconds, m.Replayed, m.Forced, m.BreakerOpen, m.Transitions, m.Held, m.State, m.Probes, m.Database,
+	m.Registry.MustRegister(m.Webhooks, m.Refused, m.Unrouted, m.Connections, m.Evicted, m.TurnedAway, m.Seconds, m.Replayed, m.Forced, m.BreakerOpen, m.Transitions, m.Held, m.State, m.Probes, m.Database,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

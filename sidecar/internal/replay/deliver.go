@@ -110,12 +110,13 @@ func (r *Replay) refused(l *lane, h *inHand, result upstream.Result, canary bool
 }
 
 // Answered notes what the app has answered to a live webhook: that it accepts
-// webhooks, or does not.
-func (r *Replay) Answered(status int) {
+// webhooks, or does not. Refusals count of verified ones alone: else anybody could
+// open the breaker with requests that no app would take.
+func (r *Replay) Answered(status int, verified bool) {
 	switch {
 	case status/100 == 2:
 		r.accepted(nil)
-	case !upstream.Retryable(status):
+	case verified && !upstream.Retryable(status):
 		ruled, decided := r.breaker.refused(nil, status, time.Now())
 		if ruled == opening {
 			r.mu.Lock()

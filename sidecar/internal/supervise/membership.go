@@ -13,9 +13,12 @@ const (
 
 	// ORDER=strict: a replica may acknowledge for permitFor after a heartbeat
 	// has begun, and the others take it for gone after lapsedAfter, which is
-	// longer: so two replicas never act as if each were alone.
+	// longer: so two replicas never act as if each were alone. One that may have
+	// been taken for gone joins again: silentAfter leaves a margin for clocks
+	// that run apart.
 	strictBeatEvery = 250 * time.Millisecond
 	permitFor       = 2 * time.Second
+	silentAfter     = 2250 * time.Millisecond
 	lapsedAfter     = 2500 * time.Millisecond
 )
 
@@ -87,30 +90,40 @@ func (r *Replica) freeLoop(ctx context.Context) {
 // beatStrictly is the heartbeat of ORDER=strict.
 func (r *Replica) beatStrictly(ctx context.Context) {
 	var seen int64
-	last := time.Now()
+	last, again := time.Now(), false
 	for tick(ctx, strictBeatEvery, r.beatNow) {
 		began := time.Now()
-		// After a silence the others may have gone on without this replica, so
-		// it has to join again, like a new one.
-		if began.Sub(last) > permitFor {
+		if again || began.Sub(last) > permitFor {
 			if err := r.store.Join(ctx, r.gate.State().String()); err != nil {
 				r.log.Warn("Replica can't join again, retrying", "err", err)
 				continue
 			}
+			last, again = began, false
 		}
 		peers, gap, err := r.beat(ctx, seen)
 		if err != nil {
 			continue
 		}
-		if gap > permitFor || gap < 0 {
-			// The others may have seen a silence where this replica saw none.
+		if silent(gap, time.Since(last)) {
+			r.log.Warn("ORDER=strict: heartbeat came too late, joining again", "gap", gap)
 			r.gate.Seal(true, time.Time{})
-			last = time.Time{}
+			again = true
+			poke(r.beatNow)
 			continue
 		}
 		last = began
 		seen = r.seal(peers, began)
 	}
+}
+
+// silent reports whether the others may have taken this replica for gone since
+// its last heartbeat, and gone on without it: then it has to join again, like a
+// new one. gap is the time between two heartbeats by the database's clock, which
+// knows of delays on the way and of a time in which this machine stood still.
+// took is the time from the begin of the first to the answer to the second by
+// this replica's own, which knows of a commit that the others saw late.
+func silent(gap, took time.Duration) bool {
+	return gap < 0 || gap > silentAfter || took > silentAfter
 }
 
 // seal applies ORDER=strict. It returns what this replica has seen, to be said

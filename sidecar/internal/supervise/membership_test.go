@@ -46,8 +46,26 @@ func TestStanding(t *testing.T) {
 // A replica stops acknowledging before the others take it for gone, also when
 // its last heartbeat took its time on the way.
 func TestPermitEndsBeforeItsHolderIsGone(t *testing.T) {
-	if permitFor >= lapsedAfter || strictBeatEvery*4 > permitFor {
-		t.Errorf("permit %s, gone after %s, a heartbeat every %s", permitFor, lapsedAfter, strictBeatEvery)
+	if permitFor >= silentAfter || silentAfter >= lapsedAfter || strictBeatEvery*4 > permitFor {
+		t.Errorf("permit %s, silent after %s, gone after %s, a heartbeat every %s", permitFor, silentAfter, lapsedAfter, strictBeatEvery)
+	}
+}
+
+func TestSilent(t *testing.T) {
+	for _, c := range []struct {
+		gap, took time.Duration
+		want      bool
+	}{
+		{0, strictBeatEvery, false},
+		{strictBeatEvery, strictBeatEvery, false},
+		{silentAfter, silentAfter, false},
+		{silentAfter + 1, strictBeatEvery, true}, // delayed on the way, or this machine stood still
+		{strictBeatEvery, silentAfter + 1, true}, // the others saw it late
+		{-1, strictBeatEvery, true},              // another server, or its clock was set
+	} {
+		if got := silent(c.gap, c.took); got != c.want {
+			t.Errorf("gap %s, took %s: silent=%v, want %v", c.gap, c.took, got, c.want)
+		}
 	}
 }
 

@@ -140,7 +140,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
 		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Held() },
-		Answered: func(status int) { r.replay.Answered(status) }, Orphaned: func() { poke(r.orphaned) },
+		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
 		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{

@@ -85,7 +85,7 @@ func (r *Replica) retainFailed(ctx context.Context) {
 		r.log.Warn("Failed webhooks could not be deleted, retrying in an hour", "err", err)
 	}
 	if n > 0 {
-		r.log.Warn("Failed webhooks deleted after FAILED_RETENTION", "count", n)
+		r.log.Info("Failed webhooks deleted after FAILED_RETENTION", "count", n)
 	}
 }
 
@@ -120,6 +120,7 @@ func (r *Replica) Status() control.Status {
 		st.BreakerOpenSecs, st.BreakerStatus = time.Since(since).Seconds(), status
 	}
 	st.LockedKeys = r.replay.Locked()
+	st.Refused, st.Unrouted = r.doorStatus()
 	return st
 }
 
@@ -128,6 +129,18 @@ func (r *Replica) Status() control.Status {
 func (r *Replica) OverrideBreaker() {
 	r.log.Warn("Breaker overridden by an operator: refused webhooks become dead letters")
 	r.replay.OverrideBreaker()
+}
+
+// doorStatus is what ingress has turned away or not known for a webhook.
+func (r *Replica) doorStatus() (refused []control.Refusal, unrouted []control.Unrouted) {
+	refused, unrouted = []control.Refusal{}, []control.Unrouted{} // in JSON, lists also when there are none
+	for _, of := range r.ingress.Refusals() {
+		refused = append(refused, control.Refusal(of))
+	}
+	for _, of := range r.ingress.Unrouted() {
+		unrouted = append(unrouted, control.Unrouted(of))
+	}
+	return refused, unrouted
 }
 
 // Started returns nil once the startup probe may pass.

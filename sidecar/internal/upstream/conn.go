@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 )
 
 // conn is one HTTP/1.1 connection to the app. Whoever has it reads and writes
@@ -83,6 +84,7 @@ func (k *conn) isOpen() bool {
 
 // put keeps a connection whose answer has been read to its end.
 func (c *Client) put(k *conn) {
+	k.net.SetDeadline(time.Time{}) // past its webhook's, an open connection can't be told from a closed one
 	c.mu.Lock()
 	delete(c.active, k)
 	if keep := !c.closed && len(c.idle) < c.cfg.MaxIdle; keep {

@@ -6,11 +6,14 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"sluice/sidecar/senders"
 )
 
 // Prober asks the app for its health.
 type Prober struct {
 	health, drain string // URLs
+	secret        string // signs POST /drain, "" for none
 	client        *http.Client
 }
 
@@ -19,6 +22,7 @@ func (c *Client) NewProber(timeout time.Duration) *Prober {
 	return &Prober{
 		health: c.base.JoinPath(c.cfg.HealthPath).String(),
 		drain:  c.base.JoinPath("/drain").String(),
+		secret: c.cfg.Secret,
 		client: &http.Client{
 			Timeout: timeout,
 			// A connection of its own for every probe: a kept one would go on
@@ -52,16 +56,25 @@ func (p *Prober) Probe(ctx context.Context) error {
 }
 
 // BeginDrain tells the app to drain. An app without that path is none the worse.
+// With a secret the request is signed, see senders.SignDrain.
 func (p *Prober) BeginDrain(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.drain, nil)
 	if err != nil {
 		return fmt.Errorf("tell app to drain: %w", err)
+	}
+	if p.secret != "" {
+		for _, f := range senders.SignDrain(p.secret, time.Now()) {
+			req.Header.Set(f.Name, f.Value)
+		}
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("tell app to drain: %w", err)
 	}
 	resp.Body.Close()
+	if s := resp.StatusCode; s == http.StatusUnauthorized || s == http.StatusForbidden {
+		return fmt.Errorf("tell app to drain: it answered %d; is SLUICE_SECRET the same on both sides?", s)
+	}
 	return nil
 }
 

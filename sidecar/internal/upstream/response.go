@@ -27,23 +27,16 @@ const maxHead = 64 << 10 // bytes of an answer's head
 
 var errHead = errors.New("malformed answer")
 
-// readHead reads an answer's head, passing over interim (1xx) ones.
+// readHead reads the head of an answer that is not an interim one.
 func (e *Exchange) readHead() error {
-	for {
-		proto, err := e.readStatus()
-		if err != nil {
-			return err
-		}
-		if err := e.readFields(proto); err != nil {
-			return err
-		}
-		switch s := e.resp.Status; {
-		case s == 101:
-			return fmt.Errorf("%w: 101 to a request that asked for none", errHead)
-		case s >= 200:
-			return nil
-		}
+	proto, err := e.readStatus()
+	if err != nil {
+		return err
 	}
+	if e.resp.Status == 101 {
+		return fmt.Errorf("%w: 101 to a request that asked for none", errHead)
+	}
+	return e.readFields(proto)
 }
 
 func (e *Exchange) readStatus() (minor byte, err error) {
@@ -113,18 +106,18 @@ func (e *Exchange) readFields(minor byte) error {
 func (e *Exchange) frame(chunked bool) {
 	r := &e.resp
 	switch {
-	case r.Status < 200, r.Status == 204, r.Status == 304:
+	case r.Status == 204, r.Status == 304:
 		e.body, r.Length = nil, 0
 	case chunked:
 		r.Length = -1
-		e.body = &timed{e, &chunkedBody{br: e.conn.br, r: httputil.NewChunkedReader(e.conn.br)}}
+		e.body = &timed{e, answerTimeout, &chunkedBody{br: e.conn.br, r: httputil.NewChunkedReader(e.conn.br)}}
 	case r.Length == 0:
 		e.body = nil
 	case r.Length > 0:
-		e.body = &timed{e, &exactBody{r: e.conn.br, left: r.Length}}
+		e.body = &timed{e, answerTimeout, &exactBody{r: e.conn.br, left: r.Length}}
 	default:
 		e.reuse = false
-		e.body = &timed{e, e.conn.br}
+		e.body = &timed{e, answerTimeout, e.conn.br}
 	}
 }
 
@@ -139,13 +132,14 @@ func (e *Exchange) Body() io.Reader {
 // timed gives each read of a body a time limit of its own, so that a long
 // answer may take its time and a dead one may not.
 type timed struct {
-	e *Exchange
-	r io.Reader
+	e     *Exchange
+	limit time.Duration
+	r     io.Reader
 }
 
 func (t *timed) Read(p []byte) (int, error) {
 	if t.e.conn.br.Buffered() == 0 {
-		t.e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
+		t.e.conn.net.SetReadDeadline(time.Now().Add(t.limit))
 	}
 	return t.r.Read(p)
 }

@@ -18,12 +18,13 @@ import (
 // Exchange is one webhook under way to the app. It belongs to one goroutine at
 // a time and is ended by Close.
 type Exchange struct {
-	client *Client
-	conn   *conn
-	resp   Response
-	body   io.Reader
-	reuse  bool // the connection may be kept once the body is read
-	ended  bool
+	client  *Client
+	conn    *conn
+	interim interim
+	resp    Response
+	body    io.Reader
+	reuse   bool // the connection may be kept once the body is read
+	ended   bool
 }
 
 // heads are buffers for a request's head, and its body when that is small.
@@ -103,12 +104,12 @@ func (c *Client) appendHead(b []byte, w *webhook.Webhook, attempt int, replayed 
 
 // Await waits for the app's answer until the deadline. ErrLate means that there
 // is none yet and that Await may be called again; after any other error the
-// exchange is closed.
+// exchange is closed. An interim (1xx) answer is none.
 func (e *Exchange) Await(deadline time.Time) (*Response, error) {
 	e.conn.net.SetReadDeadline(deadline)
-	// One byte decides: after it the app has begun to answer, and what follows
+	// The status decides: after it the app has begun to answer, and what follows
 	// is due soon, whatever the sender's budget.
-	if _, err := e.conn.br.Peek(1); err != nil {
+	if err := e.interim.pass(e.conn.br); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, ErrLate
 		}
@@ -141,6 +142,15 @@ func (e *Exchange) Close() {
 		return
 	}
 	e.client.drop(e.conn)
+}
+
+// Drop ends an exchange whose answer is of no interest. It does not wait for the
+// rest: the connection is kept when all of it has come already.
+func (e *Exchange) Drop() {
+	if t, ok := e.body.(*timed); ok {
+		t.limit = 0
+	}
+	e.Close()
 }
 
 // drained reports whether the answer's body has been read, reading a small rest.

@@ -86,6 +86,19 @@ func (h Head) Values(name string) []string {
 	return vs
 }
 
+// Count returns how many fields of that name there are.
+func (h Head) Count(name string) (count int) {
+	_, rest := cutLine(h)
+	for len(rest) > 0 {
+		var line []byte
+		line, rest = cutLine(rest)
+		if n := len(name); len(line) > n && line[n] == ':' && equalFold(line[:n], name) {
+			count++
+		}
+	}
+	return count
+}
+
 // Fields yields every field in order.
 func (h Head) Fields() func(yield func(name, value string) bool) {
 	return func(yield func(name, value string) bool) {

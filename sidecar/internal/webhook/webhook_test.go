@@ -35,6 +35,15 @@ func TestHeadKeepsNamesValuesAndOrder(t *testing.T) {
 	}
 }
 
+func TestCountOfFields(t *testing.T) {
+	h := NewHead("POST", "/X-Sig:", "h").Add("X-Sig", "a").Add("x-sig", "").Add("X-Sig2", "b").Add("X", "X-Sig: c")
+	for name, want := range map[string]int{"X-SIG": 2, "X-Sig2": 1, "X": 1, "Host": 1, "Y": 0, "": 0} {
+		if n := h.Count(name); n != want {
+			t.Errorf("%d of %q, want %d", n, name, want)
+		}
+	}
+}
+
 func TestCheckRefusesWhatWouldNotBeOneRequest(t *testing.T) {
 	good := "POST / HTTP/1.1\r\nHost: a\r\n"
 	for name, head := range map[string]string{

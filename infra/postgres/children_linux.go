@@ -1,0 +1,48 @@
+package postgres
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// childrenOf returns the processes that have pid as their parent.
+func childrenOf(pid int) ([]int, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var children []int
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		if f := fields(stat); len(f) < 2 || f[1] != strconv.Itoa(pid) {
+			continue
+		}
+		child, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			return nil, fmt.Errorf("read process id: %w", err)
+		}
+		children = append(children, child)
+	}
+	return children, nil
+}
+
+// fields returns what a stat file says after the process's name, which may hold
+// anything: its state, its parent and so on.
+func fields(stat []byte) []string {
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+}
+
+// ended reports whether a process runs no more, whoever has yet to ask how it
+// ended.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	f := fields(stat)
+	return err != nil || len(f) == 0 || f[0] == "Z" || f[0] == "X"
+}

@@ -1,0 +1,128 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	actLength = 30 * time.Second // of harm, between two rests
+	// restLimit is how long what was stored before a rest may take to be
+	// delivered in it. A replica is dead after 15 s of silence, and its leases
+	// and what it awaited are the others' then.
+	restLimit = 45 * time.Second
+)
+
+// play sends and does harm until the time is over, and returns for how long it
+// has sent. It does so in acts: after each the harm rests until what was stored
+// by then is delivered, since a lane that is stuck shows only while nothing
+// else moves it.
+func (s *stage) play(ctx context.Context, plan []Step) time.Duration {
+	sending, cancel := context.WithTimeout(ctx, s.config.For)
+	defer cancel()
+	defer s.showProgress()()
+	sent := make(chan time.Duration)
+	go func() {
+		s.load.run(sending)
+		sent <- time.Since(s.begin)
+	}()
+	for harm := time.Duration(0); sending.Err() == nil; harm += actLength {
+		first := slices.IndexFunc(plan, func(step Step) bool { return step.At >= harm })
+		if first < 0 {
+			first = len(plan)
+		}
+		s.act(ctx, sending, plan[first:], harm)
+		if sending.Err() == nil {
+			s.rest(ctx)
+		}
+	}
+	return min(<-sent, s.config.For)
+}
+
+// act does the steps of one act, each at its time, and returns when everything
+// is repaired. harm is the plan's time at its beginning.
+func (s *stage) act(ctx, sending context.Context, plan []Step, harm time.Duration) {
+	begin := time.Now()
+	over, cancel := context.WithTimeout(sending, actLength)
+	defer cancel()
+	s.over = over.Done()
+	steps := make(chan Step, len(plan))
+	s.strikes.Go(func() { s.platformLoop(ctx, steps) })
+	for _, step := range plan {
+		if step.At >= harm+actLength || !s.last(ctx, time.Until(begin.Add(step.At-harm))) {
+			break
+		}
+		s.done[step.Kind.String()]++
+		if step.Kind == Deploy || step.Kind == Scale {
+			steps <- step
+			continue
+		}
+		s.strikes.Go(func() { s.strike(ctx, step) })
+	}
+	close(steps)
+	<-s.over
+	s.strikes.Wait()
+	s.retiring.Wait()
+	s.log.Add("chaos", "everything is repaired")
+}
+
+const oldestSQL = `
+SELECT count(*), coalesce(min(id), 0) FROM webhook_queue
+WHERE status IN ('pending', 'processing') AND queued_at < now() - make_interval(secs => $1)`
+
+// rest waits until everything that was stored before it is delivered.
+func (s *stage) rest(ctx context.Context) {
+	begin := time.Now()
+	var rows, first int64
+	var err error
+	for time.Since(begin) < restLimit && pause(ctx, settleEvery) {
+		err = s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {
+			return c.QueryRow(ctx, oldestSQL, time.Since(begin).Seconds()).Scan(&rows, &first)
+		})
+		if err == nil && rows == 0 {
+			s.log.Add("chaos", "what was stored is delivered, %s later", short(time.Since(begin)))
+			return
+		}
+	}
+	if ctx.Err() == nil {
+		s.stuck(ctx, fmt.Sprintf("%d rows that were stored before a rest are not delivered after %s of it, the first is %d (%v)", rows, restLimit, first, err))
+	}
+}
+
+const stuckSQL = `
+SELECT id, lane, status, attempts, coalesce(delivery_id, '-'), coalesce(awaited_by::text, '-'), coalesce(r.name || ' ' || r.state, '-'),
+	extract(epoch FROM now() - queued_at)::float8, coalesce(last_error, '-')
+FROM (
+	SELECT DISTINCT ON (lane) * FROM webhook_queue WHERE status IN ('pending', 'processing') ORDER BY lane, webhook_queue.id
+) q LEFT JOIN webhook_replicas r ON r.id = q.awaited_by
+ORDER BY q.id LIMIT 5`
+
+// stuck notes that lanes do not move, with the rows at their heads as they are
+// now.
+func (s *stage) stuck(ctx context.Context, what string) {
+	s.problem("%s", what)
+	err := s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		rows, err := c.Query(ctx, stuckSQL)
+		if err != nil {
+			return err
+		}
+		var id int64
+		var attempts int
+		var lane, status, delivery, awaited, replica, reason string
+		var age float64
+		_, err = pgx.ForEachRow(rows, []any{&id, &lane, &status, &attempts, &delivery, &awaited, &replica, &age, &reason}, func() error {
+			s.problem("  head of lane %s: row %d of webhook %s, %s for %.1fs (since %.1fs), attempts %d, awaited by %s (%s), last error %q",
+				lane, id, delivery, status, age, time.Since(s.begin).Seconds()-age, attempts, awaited, replica, reason)
+			s.suspects = append(s.suspects, delivery)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		s.problem("the stuck rows can't be read: %v", err)
+	}
+}

@@ -1,0 +1,122 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"sluice/infra/rehearsal/sender"
+)
+
+const (
+	settleEvery  = 250 * time.Millisecond
+	settleWithin = 10 * time.Minute // in all, however much moves
+	closingLimit = 30 * time.Second // for a lane to open
+	quietLimit   = 30 * time.Second // for the replicas to say that nothing is left
+	quiet        = 3 * time.Second  // before the sizes are measured
+	closingPause = 100 * time.Millisecond
+)
+
+// settle waits until everything that was stored has been delivered, or nothing
+// has moved for a while.
+func (s *stage) settle(ctx context.Context) {
+	s.log.Add("chaos", "faults are over, waits for what is still stored")
+	last := int64(-1)
+	var problem error
+	for begun, moved := time.Now(), time.Now(); time.Since(moved) < s.config.SettleLimit && time.Since(begun) < settleWithin; {
+		var rows int64
+		if rows, problem = s.active(ctx); problem == nil {
+			s.progress(fmt.Sprintf("settling: %d held rows", rows))
+			if rows == 0 {
+				s.log.Add("chaos", "nothing is stored any more")
+				return
+			}
+			if rows != last {
+				last, moved = rows, time.Now()
+			}
+		}
+		if !pause(ctx, settleEvery) {
+			return
+		}
+	}
+	s.stuck(ctx, fmt.Sprintf("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem))
+}
+
+func (s *stage) active(ctx context.Context) (rows int64, err error) {
+	err = s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, "SELECT count(*) FROM webhook_queue WHERE status IN ('pending', 'processing')").Scan(&rows)
+	})
+	return rows, err
+}
+
+// query asks the run's database past all wires.
+func (s *stage) query(ctx context.Context, ask func(context.Context, *pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.database)
+	if err != nil {
+		return fmt.Errorf("connect to database: %w", err)
+	}
+	defer conn.Close(ctx)
+	if err := ask(ctx, conn); err != nil {
+		return fmt.Errorf("ask database: %w", err)
+	}
+	return nil
+}
+
+// closing sends a last webhook in each lane to each replica, which shows that
+// every lane is open: beside nobody, or with ORDER=lane, it is forwarded.
+func (s *stage) closing(ctx context.Context) {
+	var work sync.WaitGroup
+	nodes := s.serving(false)
+	for i, n := range nodes {
+		held := s.config.Order == "strict" && len(nodes) > 1
+		work.Go(func() {
+			for j, l := range s.load.lanes {
+				s.close(ctx, n, l, "end-"+strconv.Itoa(i)+"-"+strconv.Itoa(j), held)
+			}
+		})
+	}
+	work.Wait()
+}
+
+// close sends webhooks in one lane until one is forwarded, or acknowledged at
+// all where everything is held.
+func (s *stage) close(ctx context.Context, n *node, l lane, id string, held bool) {
+	var webhooks []sender.Webhook
+	defer func() { s.load.file(webhooks) }()
+	var last sender.Try
+	for begun, i := time.Now(), 0; time.Since(begun) < closingLimit; i++ {
+		w, q := compose(l, id+"-"+strconv.Itoa(i), wish{bytes: s.config.Bytes})
+		s.load.sent.Add(1)
+		last, _ = s.load.try(n.Name, n.links[DoorWire].wire.Addr(), q)
+		s.load.count(last)
+		w.Tries = append(w.Tries, last)
+		webhooks = append(webhooks, w)
+		if last.Acknowledged() && (held || !last.Held) || !pause(ctx, closingPause) {
+			return
+		}
+	}
+	s.problem("lane %s stays shut at %s: the last answer was %d, held %v %s", l.name(), n.Name, last.Status, last.Held, last.Err)
+}
+
+// quietened waits until every replica says that it has nothing left.
+func (s *stage) quietened(ctx context.Context) {
+	for _, n := range s.serving(false) {
+		var st status
+		var err error
+		done := false
+		for begun := time.Now(); !done && time.Since(begun) < quietLimit && pause(ctx, settleEvery); {
+			st, err = askStatus(ctx, n)
+			done = err == nil && st.State == "passing" && st.Held == 0 && st.Shut == 0 && st.Forced == 0 && st.InFlight == 0 && st.Holding == 0
+			done = done || err == nil && s.config.Order == "strict" && st.Held == 0 && st.Shut == 0 && st.InFlight == 0 && st.Holding == 0
+		}
+		if !done && ctx.Err() == nil {
+			s.problem("%s is not at rest: %+v %v", n.Name, st, err)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package chaos
+
+import (
+	"context"
+	"time"
+
+	"sluice/infra/rehearsal/replica"
+	"sluice/infra/rehearsal/verdict"
+	"sluice/infra/rehearsal/wire"
+)
+
+const (
+	repairEvery = 50 * time.Millisecond
+	repairLimit = time.Minute
+)
+
+// last lets a fault last for d, or until the faults are over: then it returns
+// false.
+func (s *stage) last(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.over:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// strike does one step and repairs what it has done, early when the faults are over.
+func (s *stage) strike(ctx context.Context, step Step) {
+	nodes := s.serving(true)
+	if len(nodes) == 0 {
+		return
+	}
+	n := nodes[int(step.Pick)%len(nodes)]
+	switch step.Kind {
+	case KillApp:
+		s.killApp(ctx, n)
+	case KillSidecar:
+		s.killSidecar(ctx, n)
+	case KillBoth:
+		s.killBoth(ctx, n)
+	case KillAll:
+		for _, n := range nodes {
+			s.strikes.Go(func() { s.killBoth(ctx, n) })
+		}
+		s.killDatabase(ctx, step)
+	case KillDatabase:
+		s.killDatabase(ctx, step)
+	case FreezeSidecar:
+		s.freezeSidecar(ctx, n, step)
+	case FreezeDatabase:
+		s.freezeDatabase(ctx, step)
+	case CutWire, DelayWire, DropAnswers:
+		if !step.All {
+			nodes = []*node{n}
+		}
+		for _, n := range nodes {
+			s.strikes.Go(func() { s.disturb(ctx, n, step) })
+		}
+	case Deploy, Scale: // platformLoop's
+	}
+}
+
+func (s *stage) killApp(ctx context.Context, n *node) {
+	end := s.faults.begin(verdict.Fault{Kind: "app killed", Replica: n.Name, Repeats: true})
+	defer end()
+	n.CrashApp()
+	s.until(ctx, n, func() bool { return reachable("http://" + replica.Addr(n.Ports.App) + "/healthz") })
+}
+
+func (s *stage) killSidecar(ctx context.Context, n *node) {
+	end := s.faults.begin(verdict.Fault{Kind: "sidecar killed", Replica: n.Name, Silences: true, Repeats: true, Forgets: true})
+	defer end()
+	n.CrashSidecar()
+	s.until(ctx, n, func() bool { return reachable("http://" + replica.Addr(n.Ports.Control) + statusPath) })
+}
+
+func (s *stage) killBoth(ctx context.Context, n *node) {
+	s.strikes.Go(func() { s.killApp(ctx, n) })
+	s.killSidecar(ctx, n)
+}
+
+// until waits for a killed process to be back, or for its replica to be gone.
+func (s *stage) until(ctx context.Context, n *node, back func() bool) {
+	// What has just been killed may still answer.
+	for begun := time.Now(); pause(ctx, repairEvery) && !n.gone() && time.Since(begun) < repairLimit; {
+		if back() {
+			return
+		}
+	}
+}
+
+func (s *stage) killDatabase(ctx context.Context, step Step) {
+	if !s.databaseTurn.TryLock() {
+		return
+	}
+	defer s.databaseTurn.Unlock()
+	end := s.faults.begin(verdict.Fault{Kind: "postgres killed", Repeats: true, Blinds: true})
+	defer end()
+	s.log.Add("postgres", "SIGKILL to all its processes, for %s", step.For)
+	if err := s.server.Crash(); err != nil {
+		s.problem("%v", err)
+	}
+	s.last(ctx, step.For)
+	if err := s.server.Restart(ctx); err != nil {
+		s.problem("%v", err)
+		return
+	}
+	s.log.Add("postgres", "is back")
+}
+
+func (s *stage) freezeDatabase(ctx context.Context, step Step) {
+	if !s.databaseTurn.TryLock() {
+		return
+	}
+	defer s.databaseTurn.Unlock()
+	end := s.faults.begin(verdict.Fault{Kind: "postgres frozen", Repeats: true, Blinds: true})
+	defer end()
+	s.log.Add("postgres", "SIGSTOP for %s", step.For)
+	if err := s.server.Freeze(); err != nil {
+		s.problem("%v", err)
+	}
+	s.last(ctx, step.For)
+	if err := s.server.Thaw(); err != nil {
+		s.problem("%v", err)
+	}
+	s.log.Add("postgres", "SIGCONT")
+}
+
+func (s *stage) freezeSidecar(ctx context.Context, n *node, step Step) {
+	end := s.faults.begin(verdict.Fault{Kind: "sidecar frozen", Replica: n.Name, Silences: true, Repeats: true})
+	defer end()
+	if n.FreezeSidecar() {
+		s.last(ctx, step.For)
+		n.ThawSidecar()
+	}
+}
+
+// disturb does something to one wire of a replica.
+func (s *stage) disturb(ctx context.Context, n *node, step Step) {
+	l := n.links[step.Wire]
+	if n.gone() || !l.take() {
+		return
+	}
+	defer l.free()
+	kind := map[Kind]string{CutWire: "cut", DelayWire: "delayed", DropAnswers: "loses answers"}[step.Kind]
+	end := s.faults.begin(verdict.Fault{
+		Kind: "wire to " + step.Wire.String() + " " + kind, Replica: n.Name,
+		Silences: step.Wire == DoorWire, Repeats: step.Wire != DoorWire, Blinds: step.Wire == DatabaseWire,
+	})
+	defer end()
+	s.log.Add(n.Name, "%v", step)
+	switch step.Kind {
+	case CutWire:
+		if step.For > 0 {
+			s.refuse(l, true)
+		}
+		l.wire.Cut()
+	case DelayWire:
+		l.wire.Disturb(wire.Fault{Delay: step.Delay})
+	case DropAnswers:
+		l.wire.Disturb(wire.Fault{Drop: true, Hold: step.Delay})
+	default: // no other kind is of a wire
+	}
+	s.last(ctx, step.For)
+	l.wire.Mend()
+	if step.Kind == CutWire && step.For > 0 {
+		s.refuse(l, false)
+	}
+}
+
+func (s *stage) refuse(l *link, refuses bool) {
+	if err := l.refuse(refuses); err != nil {
+		s.problem("%v", err)
+	}
+}
