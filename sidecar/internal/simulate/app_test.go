@@ -28,6 +28,7 @@ var moods = []mood{
 	{name: "busy", busy: 0.5},
 	{name: "breaking off", half: 0.5},
 	{name: "refusing", final: 0.3},
+	{name: "broken", final: 1},
 	{name: "failing", fails: 0.6},
 	{name: "resetting", resets: 0.5},
 	{name: "sick", sick: 0.6},
@@ -163,9 +164,6 @@ func (a *app) webhook(h *host, c net.Conn, r *http.Request, key string) bool {
 		return false
 	case d.chance(m.busy):
 		status = 503
-		if replayed {
-			l.excused(key)
-		}
 	case d.chance(m.final):
 		status = 404
 		l.refuses(key, a.name, status)

@@ -43,9 +43,13 @@ func (s *store) row(w *webhook.Webhook, awaited bool) *row {
 	r := &row{hook: *w, bucket: bucketOf(w.Lane), status: "pending", attempts: w.Attempts}
 	r.hook.Head = append(webhook.Head(nil), w.Head...)
 	r.hook.Body = append([]byte(nil), w.Body...)
-	var ok bool
-	if r.key, ok = w.DedupeKey(); !ok {
-		r.key = sha256.Sum256([]byte(w.ID))
+	key, ok := w.DedupeKey()
+	if !ok {
+		key = sha256.Sum256([]byte(w.ID))
+	}
+	r.key = &key
+	if len(s.keys) > 0 {
+		r.keyID = s.keys[0]
 	}
 	if awaited {
 		r.status, r.awaitedBy, r.attempts = "processing", s.instance, max(r.attempts, 1)
@@ -61,20 +65,8 @@ func (s *store) insert(ctx context.Context, fresh *row) (*row, error) {
 		commit += d.between(0, f.slowestCommit)
 	}
 	return exec(ctx, s, opAppend, func() (*row, error) {
-		kept, err := s.db.insert(fresh, commit)
-		if err != nil {
-			return nil, err
-		}
-		s.db.line.add(false, "db", fresh.name(), "%s: row %d is committed (%s%s)", s.name, kept.id, kept.status, awaitedText(kept))
-		return &row{id: kept.id, hook: webhook.Webhook{ID: kept.hook.ID}}, nil
+		return s.db.insert(fresh, s.name, commit)
 	})
-}
-
-func awaitedText(r *row) string {
-	if r.awaitedBy != "" {
-		return ", awaited"
-	}
-	return ""
 }
 
 func (s *store) SettleAwaited(ctx context.Context, queueID int64, completed bool, reason string) error {
@@ -83,11 +75,41 @@ func (s *store) SettleAwaited(ctx context.Context, queueID int64, completed bool
 		switch {
 		case r == nil:
 		case completed && r.status != "completed":
-			r.status, r.awaitedBy = "completed", ""
+			r.status, r.awaitedBy, r.key = "completed", "", nil
 			s.db.line.tell("db", r.name(), "%s: late answer, completed", s.name)
 		case !completed && r.active() && r.awaitedBy == s.instance:
-			r.status, r.awaitedBy, r.epoch, r.reason = "pending", "", 0, reason
+			r.status, r.awaitedBy, r.reason = "pending", "", reason
 			s.db.line.tell("db", r.name(), "%s: pending again: %s", s.name, reason)
 		}
+	})
+}
+
+// FreeAwaited is the buffer's: one statement reads what is awaited, a second one
+// frees what nobody waits for.
+func (s *store) FreeAwaited(ctx context.Context, awaited func(id string) bool) (int64, error) {
+	return do(ctx, s, vitalTimeout, "free awaited webhooks", func(ctx context.Context) (int64, error) {
+		rows, err := one(ctx, s, opAwaited, func() map[int64]string { return s.db.awaitedBy(s.instance) })
+		if err != nil {
+			return 0, err
+		}
+		var orphans []int64
+		for id, sluiceID := range rows {
+			if !awaited(sluiceID) {
+				orphans = append(orphans, id)
+			}
+		}
+		if len(orphans) == 0 {
+			return 0, nil
+		}
+		return one(ctx, s, opAwaited, func() (freed int64) {
+			for _, id := range orphans {
+				if r := s.db.find(id); r != nil && r.active() && r.awaitedBy == s.instance {
+					r.status, r.awaitedBy = "pending", ""
+					freed++
+					s.db.line.tell("db", r.name(), "%s: pending again: nobody awaits the answer", s.name)
+				}
+			}
+			return freed
+		})
 	})
 }

@@ -10,8 +10,9 @@ import (
 	"sluice/sidecar/internal/webhook"
 )
 
-// Claim is the buffer's statement: of the held buckets, the active rows that
-// are not in hand, lowest id first in a lane, none behind an awaited one.
+// Claim is the buffer's statement, which writes nothing: of the held buckets, the
+// active rows that are not in hand, lowest id first in a lane, none behind an
+// awaited one.
 func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.ClaimFilter) ([]buffer.Row, error) {
 	until := map[int]time.Time{}
 	var in []buffer.Lease
@@ -50,10 +51,8 @@ func (s *store) claim(leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer
 			continue
 		}
 		taken[r.hook.Lane]++
-		r.status, r.epoch = "processing", l.epoch
-		r.attempts++
 		out = append(out, s.rowOf(r, l.epoch))
-		s.db.line.add(true, "db", r.name(), "%s: claimed, attempt %d", s.name, r.attempts)
+		s.db.line.add(true, "db", r.name(), "%s: claimed", s.name)
 	}
 	return out
 }
@@ -61,15 +60,33 @@ func (s *store) claim(leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer
 func (s *store) rowOf(r *row, epoch int64) buffer.Row {
 	w := r.hook
 	w.Head, w.Body = append(webhook.Head(nil), w.Head...), append([]byte(nil), w.Body...)
-	w.Attempts = r.attempts - 1
-	return buffer.Row{QueueID: r.id, Attempt: r.attempts, Bucket: r.bucket, Epoch: epoch, BodySize: len(w.Body), Webhook: w}
+	w.Attempts = r.attempts
+	out := buffer.Row{QueueID: r.id, Attempt: r.attempts + 1, Bucket: r.bucket, Epoch: epoch, BodySize: len(w.Body), Webhook: w}
+	if r.keyID != "" && !slices.Contains(s.keys, r.keyID) {
+		out.Locked, out.Webhook.Head, out.Webhook.Body = r.keyID, nil, nil
+	}
+	if len(w.Body) > bigBody {
+		out.Webhook.Body = nil
+	}
+	return out
 }
 
-func (s *store) LoadBody(context.Context, *buffer.Row) error { return nil }
+const bigBody = 16 << 10 // the buffer's is larger; so the way is taken more often
+
+func (s *store) LoadBody(ctx context.Context, r *buffer.Row) error {
+	if r.Webhook.Body != nil || r.BodySize == 0 {
+		return nil
+	}
+	body, err := query(ctx, s, queryTimeout, opClaim, "load body", func() []byte {
+		return append([]byte(nil), s.db.find(r.QueueID).hook.Body...)
+	})
+	r.Webhook.Body = body
+	return err
+}
 
 func (s *store) Settle(ctx context.Context, outcomes []buffer.Outcome) error {
 	var failed error
-	for _, result := range []buffer.Result{buffer.Completed, buffer.Failed, buffer.Retried, buffer.Returned} {
+	for _, result := range []buffer.Result{buffer.Completed, buffer.Failed, buffer.Tried} {
 		var of []buffer.Outcome
 		for _, o := range outcomes {
 			if o.Result == result {
@@ -95,22 +112,22 @@ func (s *store) settle(o buffer.Outcome) {
 		return
 	}
 	if o.Result == buffer.Completed {
-		r.status, r.awaitedBy, r.attempts = "completed", "", max(r.attempts, o.Attempt)
+		r.status, r.awaitedBy, r.attempts, r.key = "completed", "", max(r.attempts, o.Attempt), nil
 		s.db.line.tell("db", r.name(), "%s: completed", s.name)
 		return
 	}
-	if r.epoch != o.Epoch || !r.active() {
+	if l := s.db.leases[r.bucket]; l.epoch != o.Epoch || l.holder != s.instance || r.awaitedBy != "" || !r.active() {
 		return
 	}
 	switch o.Result {
 	case buffer.Failed:
-		r.status, r.awaitedBy, r.attempts, r.reason = "failed", "", o.Attempt, o.Reason
+		r.status, r.attempts, r.reason, r.key = "failed", o.Attempt, o.Reason, nil
 		s.db.line.tell("db", r.name(), "%s: failed after %d attempts: %s", s.name, o.Attempt, o.Reason)
 		s.db.failed(r.name(), o.Attempt)
-	case buffer.Retried:
+	case buffer.Tried:
 		r.attempts, r.reason = o.Attempt, o.Reason
-	case buffer.Returned:
-		r.status, r.epoch, r.attempts = "pending", 0, max(o.Attempt-1, 0)
+		s.db.line.add(true, "db", r.name(), "%s: attempt %d is recorded: %s", s.name, o.Attempt, o.Reason)
+		s.db.tried(r.name(), o.Attempt, o.Reason)
 	case buffer.Completed:
 	}
 }

@@ -23,6 +23,7 @@ const (
 type database struct {
 	line   *timeline
 	failed func(name string, attempts int) // is told of a dead letter, under the lock
+	tried  func(name string, attempts int, reason string)
 
 	mu       sync.Mutex
 	ended    sync.Cond // an insert has committed or is rolled back
@@ -46,10 +47,10 @@ type row struct {
 	id        int64
 	hook      webhook.Webhook
 	bucket    int
-	key       [32]byte
+	key       *[32]byte // nil once it has ended
+	keyID     string    // of the key that it is sealed with, "" for none
 	status    string
 	attempts  int
-	epoch     int64  // of the claim, 0 for none
 	awaitedBy string // instance, "" for none
 	reason    string
 }
@@ -63,11 +64,14 @@ type lease struct {
 	holder  string // instance, "" for nobody
 	epoch   int64
 	expires time.Time
+	key     string // a row needs it, "" for none
 }
 
 type member struct {
 	id, name, state string
 	strict          bool
+	breakerOpen     bool
+	keys            []string
 	seq, seenSeq    int64
 	started, seen   time.Time
 }
@@ -107,42 +111,59 @@ func (db *database) run(f func()) error {
 // insert keeps the webhook, or meets an active row with its key: a statement of
 // two moments, since its commit takes as long as commit. The id is given in the
 // first and seen by others in the second.
-func (db *database) insert(fresh *row, commit time.Duration) (kept *row, err error) {
+func (db *database) insert(fresh *row, by string, commit time.Duration) (kept *row, err error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	for db.open[fresh.key] && !db.away {
+	for db.open[*fresh.key] && !db.away {
 		db.ended.Wait() // another transaction has inserted the key: its end decides
 	}
 	if db.away {
 		return nil, errAway
 	}
 	db.statements++
-	if old := db.activeWith(fresh.key); old != nil {
-		return old, nil
+	if old := db.activeWith(*fresh.key); old != nil {
+		db.line.tell("db", fresh.name(), "%s: row %d has it already", by, old.id)
+		return &row{id: old.id, hook: webhook.Webhook{ID: old.hook.ID}}, nil
 	}
 	db.ids++
 	fresh.id = db.ids
-	db.open[fresh.key] = true
+	key := *fresh.key
+	db.open[key] = true
 	crashes := db.crashes
 	db.mu.Unlock()
 	sleep(commit)
 	db.mu.Lock()
-	delete(db.open, fresh.key)
+	delete(db.open, key)
 	db.ended.Broadcast()
 	if db.crashes != crashes || db.away {
 		return nil, errConnection
 	}
 	db.rows = append(db.rows, fresh)
-	if len(db.rows) > 1 && db.rows[len(db.rows)-2].id > fresh.id {
-		db.line.add(true, "db", fresh.name(), "commits as %d behind a higher id", fresh.id)
+	text := fresh.status
+	if fresh.awaitedBy != "" {
+		text = "awaited"
 	}
+	if len(db.rows) > 1 && db.rows[len(db.rows)-2].id > fresh.id {
+		text += ", behind a higher id"
+	}
+	db.line.tell("db", fresh.name(), "%s: row %d is committed (%s)", by, fresh.id, text)
 	db.fingerprint()
-	return fresh, nil
+	return &row{id: fresh.id, hook: webhook.Webhook{ID: fresh.hook.ID}}, nil
+}
+
+func (db *database) awaitedBy(instance string) map[int64]string {
+	rows := map[int64]string{}
+	for _, r := range db.rows {
+		if r.active() && r.awaitedBy == instance {
+			rows[r.id] = r.hook.ID
+		}
+	}
+	return rows
 }
 
 func (db *database) activeWith(key [32]byte) *row {
 	for _, r := range db.rows {
-		if r.active() && r.key == key {
+		if r.active() && *r.key == key {
 			return r
 		}
 	}

@@ -14,19 +14,26 @@ const leaseTrust = 10 * time.Second // by the replica's clock
 type found struct {
 	leases [bucketCount]lease
 	free   [bucketCount]bool
-	able   []string
+	able   []candidate
+}
+
+// candidate is a replica that may hold leases.
+type candidate struct {
+	id   string
+	open bool // its breaker is open
+	keys []string
 }
 
 // RenewLeases is the buffer's: it reads the leases in one statement, decides
 // what to renew and take, and does that in a second one, which compares epochs.
-func (s *store) RenewLeases(ctx context.Context) (held []buffer.Lease, excess []int, err error) {
+func (s *store) RenewLeases(ctx context.Context, breakerOpen bool) (held []buffer.Lease, excess []int, err error) {
 	held, err = do(ctx, s, vitalTimeout, "renew leases", func(ctx context.Context) ([]buffer.Lease, error) {
 		f, err := one(ctx, s, opLease, s.readLeases)
 		if err != nil {
 			return nil, err
 		}
 		var want []int
-		want, excess = share(s.instance, f)
+		want, excess = share(candidate{s.instance, breakerOpen, s.keys}, f)
 		if len(want) == 0 {
 			return nil, nil
 		}
@@ -46,10 +53,9 @@ func (s *store) readLeases() found {
 	}
 	for _, m := range s.db.replicas {
 		if (m.state == "replaying" || m.state == "passing") && m.seen.After(s.db.now().Add(-deadAfter)) {
-			f.able = append(f.able, m.id)
+			f.able = append(f.able, candidate{m.id, m.breakerOpen, m.keys})
 		}
 	}
-	slices.Sort(f.able)
 	return f
 }
 
@@ -59,23 +65,80 @@ func (s *store) takeLeases(f found, want []int, until time.Time) (held []buffer.
 		if l.epoch != f.leases[b].epoch || l.holder != s.instance && l.holder != "" && l.expires.After(s.db.now()) {
 			continue
 		}
+		lapsed := l.holder != "" && l.holder != s.instance
 		if l.holder != s.instance {
 			l.epoch++
 		}
+		if l.key != "" && !slices.ContainsFunc(s.db.rows, func(r *row) bool { return r.active() && r.bucket == b && r.keyID == l.key }) {
+			l.key = ""
+		}
 		l.holder, l.expires = s.instance, s.db.now().Add(leaseTTL)
-		held = append(held, buffer.Lease{Bucket: b, Epoch: l.epoch, Until: until})
+		held = append(held, buffer.Lease{Bucket: b, Epoch: l.epoch, Until: until, Lapsed: lapsed})
 	}
 	return held
 }
 
-// share is the buffer's decision on who is due how many buckets.
-func share(me string, f found) (want, excess []int) {
-	count := map[string]int{me: 0}
-	for _, id := range f.able {
-		count[id] = 0
+func (s *store) NeedKey(ctx context.Context, l buffer.Lease, key string) error {
+	return change(ctx, s, vitalTimeout, opLease, "ask for key", func() {
+		if m := &s.db.leases[l.Bucket]; m.epoch == l.Epoch && m.holder == s.instance {
+			m.key = key
+		}
+	})
+}
+
+// share is the buffer's decision on who is due which buckets.
+func share(me candidate, f found) (want, excess []int) {
+	excess = []int{}
+	equals := equalsOf(me, f.able)
+	fit := slices.ContainsFunc(equals, func(c candidate) bool { return c.id == me.id })
+	var common []int
+	for b, l := range f.leases {
+		has := func(c candidate) bool { return slices.Contains(c.keys, l.key) }
+		mine := l.holder == me.id
+		switch {
+		case l.key != "" && slices.ContainsFunc(equals, has):
+			if keeps := fit && has(me); !keeps && mine {
+				want, excess = append(want, b), append(excess, b)
+			} else if keeps && (f.free[b] || mine) {
+				want = append(want, b)
+			}
+		case fit:
+			common = append(common, b)
+		case mine:
+			want, excess = append(want, b), append(excess, b)
+		}
+	}
+	if !fit {
+		return want, excess
+	}
+	ours, surplus := fairShare(me.id, common, f, equals)
+	return append(want, ours...), append(excess, surplus...)
+}
+
+// equalsOf returns the replicas that should hold leases: those whose breaker is
+// closed, or all when none is.
+func equalsOf(me candidate, able []candidate) []candidate {
+	all := []candidate{me}
+	for _, c := range able {
+		if c.id != me.id {
+			all = append(all, c)
+		}
+	}
+	closed := slices.DeleteFunc(slices.Clone(all), func(c candidate) bool { return c.open })
+	if len(closed) > 0 {
+		return closed
+	}
+	return all
+}
+
+func fairShare(me string, buckets []int, f found, equals []candidate) (want, excess []int) {
+	count := map[string]int{}
+	for _, c := range equals {
+		count[c.id] = 0
 	}
 	var free []int
-	for b, l := range f.leases {
+	for _, b := range buckets {
+		l := f.leases[b]
 		switch {
 		case l.holder == me:
 			want = append(want, b)
@@ -86,7 +149,7 @@ func share(me string, f found) (want, excess []int) {
 			count[l.holder]++
 		}
 	}
-	due, extra := bucketCount/len(count), bucketCount%len(count)
+	due, extra := len(buckets)/len(count), len(buckets)%len(count)
 	lacking := 0
 	for id, n := range count {
 		if id == me {
@@ -102,7 +165,6 @@ func share(me string, f found) (want, excess []int) {
 		limit++
 	}
 	mine := len(want)
-	excess = []int{}
 	if take := min(len(free), limit-mine); take > 0 {
 		want, free = append(want, free[:take]...), free[take:]
 	}
@@ -122,11 +184,6 @@ func (s *store) ReleaseLeases(ctx context.Context, buckets []int) error {
 			l := &s.db.leases[b]
 			if l.holder != s.instance || buckets != nil && !slices.Contains(buckets, b) {
 				continue
-			}
-			for _, r := range s.db.rows {
-				if r.bucket == b && r.active() && r.epoch == l.epoch && r.awaitedBy == "" {
-					r.status, r.epoch, r.attempts = "pending", 0, max(r.attempts-1, 0)
-				}
 			}
 			l.holder, l.expires = "", time.Time{}
 		}

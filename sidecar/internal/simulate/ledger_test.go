@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -34,7 +35,8 @@ type entry struct {
 	door      string // that acknowledged it
 	taken     time.Time
 	refused   bool // the app has given a final answer
-	tries     int  // written to a connection to the app, excused ones not counted
+	tries     int  // written to a connection to an app
+	announced int  // tries that were recorded before they were made
 	failed    bool // a dead letter
 	told      bool // that it was out of order
 }
@@ -114,11 +116,18 @@ func (l *ledger) tried(key string) {
 	l.mu.Unlock()
 }
 
-// excused takes back a try that was answered 503 at replay.
-func (l *ledger) excused(key string) {
+// recorded checks the count of attempts that a replica has written down. A
+// careful replica writes one down before it makes it, and may not get so far.
+func (l *ledger) recorded(key string, attempts int, reason string) {
 	l.mu.Lock()
-	l.get(key).tries--
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	e := l.get(key)
+	if strings.HasPrefix(reason, "being tried") {
+		e.announced++
+	}
+	if attempts > e.tries+e.announced {
+		l.violate(key, "MISCOUNTED: %d attempts are recorded, %d were made", attempts, e.tries)
+	}
 }
 
 // arrives notes that an app has the webhook before it, and checks the order.
@@ -145,7 +154,7 @@ func (l *ledger) arrives(key, app, how string) {
 
 // over reports whether the webhook has no place in its lane any more.
 func (l *ledger) over(e *entry) bool {
-	return !e.taken.IsZero() || e.refused || e.failed || e.tries >= l.maxAttempts
+	return !e.taken.IsZero() || e.refused || e.failed || e.tries+e.announced >= l.maxAttempts
 }
 
 // takes notes that an app has done with the webhook what it is for.
@@ -177,7 +186,7 @@ func (l *ledger) fails(key string, attempts int) {
 	defer l.mu.Unlock()
 	e := l.get(key)
 	e.failed = true
-	if !e.refused && e.tries < l.maxAttempts {
+	if !e.refused && e.tries+e.announced < l.maxAttempts {
 		l.violate(key, "DEAD LETTER: after %d tries, %d are counted and %d allowed, and the app has not refused it", e.tries, attempts, l.maxAttempts)
 	}
 }

@@ -14,10 +14,14 @@ func (s *store) Seq() int64 { return s.seq.Load() }
 // Join is the buffer's: an older process of the same name is dead by it, its
 // leases are free and what it awaited is pending.
 func (s *store) Join(ctx context.Context, state string) error {
-	seq, err := query(ctx, s, vitalTimeout, opMember, "join replicas", func() int64 {
+	type joined struct {
+		seq  int64
+		seen time.Time
+	}
+	j, err := query(ctx, s, vitalTimeout, opMember, "join replicas", func() joined {
 		me := s.member(state, 0)
 		s.db.seqs++
-		me.seq, me.state, me.strict, me.seen = s.db.seqs, state, s.config.Strict, s.db.now()
+		me.seq, me.state, me.strict, me.seen, me.keys = s.db.seqs, state, s.config.Strict, s.db.now(), s.keys
 		for _, old := range s.db.replicas {
 			if old.name != me.name || old.name == "" || old.id == me.id || old.started.After(me.started) {
 				continue
@@ -27,16 +31,17 @@ func (s *store) Join(ctx context.Context, state string) error {
 			}
 			for b := range s.db.leases {
 				if l := &s.db.leases[b]; l.holder == old.id {
-					l.holder, l.expires = "", time.Time{}
+					l.expires = time.Time{}
 				}
 			}
 			s.orphan(func(by string) bool { return by == old.id })
 		}
 		s.db.line.note("db", "%s has joined as %d", s.name, me.seq)
-		return me.seq
+		return joined{me.seq, me.seen}
 	})
 	if err == nil {
-		s.seq.Store(seq)
+		s.seq.Store(j.seq)
+		s.sawAt(j.seen)
 	}
 	return err
 }
@@ -58,31 +63,42 @@ func (s *store) orphan(of func(instance string) bool) {
 	for _, r := range s.db.rows {
 		if r.active() && r.awaitedBy != "" && of(r.awaitedBy) {
 			s.db.line.tell("db", r.name(), "pending again: %s, which awaited its answer, is dead", s.db.called(r.awaitedBy))
-			r.status, r.awaitedBy, r.epoch = "pending", "", 0
+			r.status, r.awaitedBy = "pending", ""
 		}
 	}
 }
 
-func (s *store) Beat(ctx context.Context, state string, seen int64) ([]buffer.Peer, error) {
+func (s *store) Beat(ctx context.Context, p buffer.Presence) ([]buffer.Peer, time.Duration, error) {
 	judge := s.mayJudge()
 	type heard struct {
 		seq   int64
+		seen  time.Time
 		peers []buffer.Peer
 	}
 	h, err := query(ctx, s, vitalTimeout, opMember, "beat", func() (h heard) {
-		h.peers = s.beat(state, seen, judge)
-		h.seq = s.db.replicas[s.instance].seq
+		h.peers = s.beat(p, judge)
+		me := s.db.replicas[s.instance]
+		h.seq, h.seen = me.seq, me.seen
 		return h
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s.seq.Store(h.seq)
 	s.lastBeat.Store(int64(time.Since(s.opened)))
-	return h.peers, nil
+	return h.peers, s.sawAt(h.seen), nil
 }
 
-func (s *store) beat(state string, seen int64, judge bool) (peers []buffer.Peer) {
+// sawAt notes when the database saw this replica and returns how long that was
+// after the time before.
+func (s *store) sawAt(seen time.Time) (gap time.Duration) {
+	if before := s.seen.Swap(&seen); before != nil {
+		gap = seen.Sub(*before)
+	}
+	return gap
+}
+
+func (s *store) beat(p buffer.Presence, judge bool) (peers []buffer.Peer) {
 	now := s.db.now()
 	// The statement's parts see the table as it was before: who is dead by it
 	// is so in the next one, but a judge does not list whom it finds silent.
@@ -107,8 +123,8 @@ func (s *store) beat(state string, seen int64, judge bool) (peers []buffer.Peer)
 			}
 		}
 	}
-	me := s.member(state, seen)
-	me.seen, me.state, me.seenSeq = now, state, seen
+	me := s.member(p.State, p.SeenSeq)
+	me.seen, me.state, me.seenSeq, me.breakerOpen, me.keys = now, p.State, p.SeenSeq, p.BreakerOpen, s.keys
 	return peers
 }
 

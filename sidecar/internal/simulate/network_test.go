@@ -314,11 +314,11 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, &net.OpError{Op: "write", Net: "tcp", Err: errDeadline{}}
 	}
 	c.mu.Unlock()
-	if c.peer.isClosed() {
-		return 0, &net.OpError{Op: "write", Net: "tcp", Err: errReset}
-	}
 	if c.sent != nil {
 		c.sent(p)
+	}
+	if c.peer.isClosed() {
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: errReset}
 	}
 	c.peer.deliver(parcel{bytes: append([]byte(nil), p...)})
 	return len(p), nil
@@ -338,12 +338,10 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// reset breaks the connection.
+// reset breaks the connection at this end, and the other one hears of it.
 func (c *conn) reset() {
-	for _, e := range []*conn{c, c.peer} {
-		if e.shut() {
-			e.peer.deliver(parcel{end: errReset})
-		}
+	if c.shut() {
+		c.peer.deliver(parcel{end: errReset})
 	}
 }
 
@@ -399,6 +397,44 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	}
 	return nil
 }
+
+// SyscallConn lets upstream ask whether an idle connection is still open, which
+// it does by looking at its socket: it is shown one that looks like this end.
+func (c *conn) SyscallConn() (syscall.RawConn, error) { return looks{c}, nil }
+
+type looks struct{ *conn }
+
+func (l looks) Read(f func(fd uintptr) bool) error {
+	b := &l.in
+	b.mu.Lock()
+	idle := len(b.buf) == 0 && b.end == nil
+	b.mu.Unlock()
+	if idle && !l.isClosed() {
+		f(sockets.idle)
+	} else {
+		f(sockets.ended)
+	}
+	return nil
+}
+
+func (looks) Write(func(uintptr) bool) error { return syscall.ENOTSUP }
+func (looks) Control(func(uintptr)) error    { return syscall.ENOTSUP }
+
+// sockets are two real ones: on the first nothing has come, the other one's peer
+// has closed.
+var sockets = func() (s struct{ idle, ended uintptr }) {
+	for _, fd := range []*uintptr{&s.idle, &s.ended} {
+		pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+		if err != nil {
+			panic(err)
+		}
+		*fd = uintptr(pair[0])
+		if fd == &s.ended {
+			_ = syscall.Close(pair[1])
+		}
+	}
+	return s
+}()
 
 // errDeadline is os.ErrDeadlineExceeded as the network gives it.
 type errDeadline struct{}

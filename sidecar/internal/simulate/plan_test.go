@@ -17,6 +17,8 @@ type plan struct {
 	gap         time.Duration // between two webhooks of a sender, on average
 	budget      time.Duration // of the route
 	maxAttempts int
+	breaker     time.Duration // BREAKER_LIMIT
+	rotates     bool          // each deploy has a new key
 
 	faults faults
 	// How likely each kind of trouble is when there is to be some.
@@ -39,6 +41,8 @@ func newPlan(seed uint64) plan {
 		appDies: d.rate(1), mood: d.rate(2),
 		away: d.rate(0.5), crash: d.rate(0.5), jump: d.rate(0.5), operator: d.rate(0.3),
 	}
+	p.rotates = d.chance(0.3)
+	p.breaker = []time.Duration{0, 10 * time.Second, time.Hour}[d.below(3)]
 	return p
 }
 
@@ -48,8 +52,8 @@ func (p plan) String() string {
 	if p.strict {
 		order = "strict"
 	}
-	fmt.Fprintf(&b, "seed %d: ORDER=%s, %d doors, %d lanes, trouble for %v, budget %v, REPLAY_MAX_ATTEMPTS=%d;", p.seed, order, p.doors,
-		p.lanes, p.lasts.Round(time.Second), p.budget.Round(time.Millisecond), p.maxAttempts)
+	fmt.Fprintf(&b, "seed %d: ORDER=%s, %d doors, %d lanes, trouble for %v, budget %v, REPLAY_MAX_ATTEMPTS=%d, BREAKER_LIMIT=%v, rotates=%v;", p.seed, order, p.doors,
+		p.lanes, p.lasts.Round(time.Second), p.budget.Round(time.Millisecond), p.maxAttempts, p.breaker, p.rotates)
 	for _, k := range []struct {
 		name string
 		rate float64

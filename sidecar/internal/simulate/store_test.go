@@ -2,6 +2,8 @@ package simulate
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"sync/atomic"
@@ -25,7 +27,8 @@ type store struct {
 	db       *database
 	config   buffer.Config
 	instance string
-	name     string // in the timeline
+	name     string   // in the timeline
+	keys     []string // ids of those that it has, the one that seals first
 	seed     uint64
 	host     *host
 	faults   func() faults
@@ -36,6 +39,7 @@ type store struct {
 	opened   time.Time
 	lastBeat atomic.Int64 // nanoseconds since opened, 0 before the first
 	noJudge  atomic.Int64
+	seen     atomic.Pointer[time.Time] // the last time, by the database's clock
 	calls    [opCount]*dice
 }
 
@@ -56,6 +60,10 @@ const (
 
 func newStore(db *database, c buffer.Config, name string, seed uint64, h *host, f func() faults) *store {
 	s := &store{db: db, config: c, instance: c.Instance, name: name, seed: seed, host: h, faults: f, opened: time.Now()}
+	for _, key := range c.Keys {
+		sum := sha256.Sum256(key)
+		s.keys = append(s.keys, hex.EncodeToString(sum[:8]))
+	}
 	for o := range s.calls {
 		s.calls[o] = newDice(seed, fmt.Sprintf("store/%s/%d", name, o))
 	}
@@ -220,6 +228,7 @@ func (s *store) Stats(ctx context.Context) (buffer.Stats, error) {
 	})
 }
 
-func (s *store) Retain(context.Context, time.Duration) (int64, error) { return 0, nil }
+func (s *store) Retain(context.Context, time.Duration) (int64, error)       { return 0, nil }
+func (s *store) RetainFailed(context.Context, time.Duration) (int64, error) { return 0, nil }
 
 func (s *store) Close() { s.dead.Store(true) }

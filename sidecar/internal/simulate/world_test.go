@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -69,7 +70,7 @@ func newWorld(t *testing.T, p plan) *world {
 	w.db = newDatabase(w.line)
 	w.ledger = &ledger{line: w.line, strict: p.strict, maxAttempts: p.maxAttempts, db: w.db,
 		hooks: map[string]*entry{}, waiting: map[string][]*entry{}}
-	w.db.failed = w.ledger.fails
+	w.db.failed, w.db.tried = w.ledger.fails, w.ledger.recorded
 	for i := range p.doors {
 		s := &slot{world: w, index: i}
 		s.newApp()
@@ -130,7 +131,7 @@ func (s *slot) start() {
 		end: make(chan os.Signal, 1), ended: make(chan struct{})}
 	r.host = newHost(w.seed, r.name)
 	var err error
-	r.self, err = supervise.New(w.config(pod), supervise.Options{
+	r.self, err = supervise.New(w.config(pod, s.version), supervise.Options{
 		Version:   "simulated",
 		Log:       slog.New(&logHandler{line: w.line, who: r.name, mute: r.host.isDead}),
 		Terminate: r.end,
@@ -159,10 +160,14 @@ func (s *slot) start() {
 
 // config is the settings of a replica, which are the defaults but for times
 // that would make a world last longer.
-func (w *world) config(pod string) *config.Config {
+func (w *world) config(pod string, version int) *config.Config {
 	order := "lane"
 	if w.plan.strict {
 		order = "strict"
+	}
+	var keys [][]byte // each deploy has one more
+	for v := version; w.plan.rotates && v > 0; v-- {
+		keys = append(keys, bytes.Repeat([]byte{byte(v)}, 32))
 	}
 	list, err := routes.Parse("/hooks/*=generic+202+"+w.plan.budget.String(), func(string) string { return "" })
 	if err != nil {
@@ -177,6 +182,7 @@ func (w *world) config(pod string) *config.Config {
 		HoldTimeout: 1500 * time.Millisecond, Order: order, CatchupLimit: time.Hour, ReplayConcurrency: 8,
 		ReplayMaxAttempts: w.plan.maxAttempts, ReplayAwayLimit: time.Hour, ReplayMinBackoff: 200 * time.Millisecond,
 		ReplayMaxBackoff: 2 * time.Second, Retention: time.Hour, StartupGate: "buffer", TerminationGraceSeconds: 30,
+		BreakerLimit: w.plan.breaker, BufferKeys: keys,
 		ReplicaName: pod, Routes: list, LaneKeys: map[string]string{"generic": "lane"},
 	}
 }
