@@ -19,6 +19,7 @@ type plan struct {
 	maxAttempts int
 	breaker     time.Duration // BREAKER_LIMIT
 	rotates     bool          // each deploy has a new key
+	verified    bool          // the webhooks are signed
 
 	faults faults
 	// How likely each kind of trouble is when there is to be some.
@@ -42,6 +43,7 @@ func newPlan(seed uint64) plan {
 		away: d.rate(0.5), crash: d.rate(0.5), jump: d.rate(0.5), operator: d.rate(0.3),
 	}
 	p.rotates = d.chance(0.3)
+	p.verified = d.chance(0.7)
 	p.breaker = []time.Duration{0, 10 * time.Second, time.Hour}[d.below(3)]
 	return p
 }

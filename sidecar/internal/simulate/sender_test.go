@@ -3,6 +3,8 @@ package simulate
 import (
 	"bufio"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
@@ -122,6 +124,11 @@ func (s *sender) request(key string) string {
 	}
 	body := fmt.Sprintf(`{"lane":%q,"key":%q,"pad":%q}`, s.lane, key, pad)
 	head := fmt.Sprintf("POST /hooks/a HTTP/1.1\r\nHost: hooks.example\r\nIdempotency-Key: %s\r\n", key)
+	if s.world.plan.verified {
+		mac := hmac.New(sha256.New, []byte(secret))
+		_, _ = io.WriteString(mac, body) // never fails
+		head += fmt.Sprintf("X-Signature: %x\r\n", mac.Sum(nil))
+	}
 	if s.dice.chance(0.05) {
 		return fmt.Sprintf("%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head, len(body), body)
 	}

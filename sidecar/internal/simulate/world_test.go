@@ -21,6 +21,8 @@ import (
 	"sluice/sidecar/routes"
 )
 
+const secret = "simulated"
+
 // world is everything in one bubble.
 type world struct {
 	t      *testing.T
@@ -169,7 +171,11 @@ func (w *world) config(pod string, version int) *config.Config {
 	for v := version; w.plan.rotates && v > 0; v-- {
 		keys = append(keys, bytes.Repeat([]byte{byte(v)}, 32))
 	}
-	list, err := routes.Parse("/hooks/*=generic+202+"+w.plan.budget.String(), func(string) string { return "" })
+	sender := "generic"
+	if w.plan.verified {
+		sender += ":X-Signature:SIMULATED_SECRET"
+	}
+	list, err := routes.Parse("/hooks/*="+sender+"+202+"+w.plan.budget.String(), func(string) string { return secret })
 	if err != nil {
 		w.t.Fatal(err)
 	}
