@@ -21,6 +21,9 @@ import (
 	"time"
 )
 
+// errNotDone is what a stop function fails with that does not return in time.
+var errNotDone = errors.New("not done in time")
+
 // ErrCut is the cause of [Drain.Cut]'s context when the extended window ran out.
 var ErrCut = errors.New("drain window ran out")
 
@@ -31,8 +34,8 @@ type Config struct {
 	// When it runs out the window is extended once, to twice Grace.
 	Grace time.Duration
 	// Termination is how long the platform waits between SIGTERM and SIGKILL:
-	// 330 s. The extended window ends 15 s before it, so that what is cut off
-	// can still be put back in its queue.
+	// 330 s. The extended window ends 15 s before it, or at half of one below
+	// 30 s, so that what is cut off can still be put back in its queue.
 	Termination time.Duration
 	// Verify, when set, decides whether a POST /drain may begin the drain: an
 	// error is logged and answered with 401. With the secret that the program
@@ -44,12 +47,16 @@ type Config struct {
 }
 
 // reserve is kept free between the end of the extended window and the
-// platform's SIGKILL: cutting takes up to cutLimit, the stop functions
-// stopLimit.
+// platform's SIGKILL, half of a short time between the two. Cutting takes up to
+// cutShare of it, then the stop functions what is left but endShare, which is for
+// the end itself. They never take more than stopLimit. The last leaveShare is
+// for what they do once their context has ended.
 const (
-	reserve   = 15 * time.Second
-	cutLimit  = 8 * time.Second
-	stopLimit = 5 * time.Second
+	reserve    = 15 * time.Second
+	stopLimit  = 4 * time.Second
+	cutShare   = 6.5 / 15
+	leaveShare = 1.5 / 15
+	endShare   = 4.5 / 15
 )
 
 // Counts is how much work is under way. Its JSON form is the answer of
@@ -63,6 +70,8 @@ type Counts struct {
 // Drain counts work and ends it in order. Use [New].
 type Drain struct {
 	grace, extended time.Duration
+	reserve         time.Duration
+	termination     time.Duration
 	verify          func(*http.Request) error // nil: whoever asks may
 	log             *slog.Logger
 	cut             context.Context //nolint:containedctx // what Cut returns, of no call
@@ -94,19 +103,23 @@ func New(c Config) *Drain {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	// The ceiling is never shorter than half the platform's grace: with a
-	// short one (local runs, tests) the reserve must not eat all of it.
-	ceiling := max(c.Termination-reserve, c.Termination/2)
+	// With a short grace the reserve must not eat all of it.
+	reserve := min(reserve, c.Termination/2)
+	ceiling := c.Termination - reserve
+	grace := min(c.Grace, ceiling)
 	cut, cancel := context.WithCancelCause(context.Background())
 	return &Drain{
-		grace:     min(c.Grace, ceiling),
-		extended:  min(2*c.Grace, ceiling),
-		verify:    c.Verify,
-		log:       c.Logger,
-		cut:       cut,
-		cancelCut: cancel,
-		begun:     make(chan struct{}),
-		changed:   make(chan struct{}, 1),
+		grace:    grace,
+		extended: min(2*grace, ceiling),
+		reserve:  reserve,
+
+		termination: c.Termination,
+		verify:      c.Verify,
+		log:         c.Logger,
+		cut:         cut,
+		cancelCut:   cancel,
+		begun:       make(chan struct{}),
+		changed:     make(chan struct{}, 1),
 	}
 }
 
@@ -159,7 +172,7 @@ func (d *Drain) OnBegin(f func()) {
 
 // OnStop adds a function that runs after the last work has ended or was cut
 // off, in the order added: listener first, database last. Its context ends
-// before the platform's SIGKILL.
+// before the platform's SIGKILL; one that does not return then is left behind.
 func (d *Drain) OnStop(name string, f func(context.Context) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -280,3 +280,47 @@ func TestVerifiedHTTP(t *testing.T) {
 		t.Errorf("signed: %d, draining %v", code, d.Counts().Draining)
 	}
 }
+
+// However short the platform's grace is, and whatever hangs, the program ends
+// before it is over.
+func TestEndsWithinTheGrace(t *testing.T) {
+	for _, termination := range []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, 330 * time.Second, 24 * time.Hour} {
+		for name, hangs := range map[string]struct{ job, stop, deaf bool }{
+			"nothing": {}, "a job": {job: true}, "a stop function": {stop: true}, "one that is deaf": {stop: true, deaf: true},
+			"all": {true, true, true},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				d := drain.New(drain.Config{Grace: termination, Termination: termination, Logger: (&logged{}).logger()})
+				release := make(chan struct{})
+				defer close(release)
+				if hangs.job {
+					if _, ok := d.StartJob(); !ok {
+						t.Fatal("job refused before the drain")
+					}
+				}
+				last := false
+				d.OnStop("first", func(ctx context.Context) error {
+					if !hangs.stop {
+						return nil
+					}
+					<-ctx.Done()
+					if hangs.deaf {
+						<-release
+					}
+					return ctx.Err()
+				})
+				d.OnStop("last", func(context.Context) error { last = true; return nil })
+				d.Begin("test")
+				began := time.Now()
+				code := d.Wait(t.Context())
+				synctest.Wait()
+				if took := time.Since(began); took >= termination-min(termination/8, 2*time.Second) || !hangs.job && !hangs.stop && took > 0 {
+					t.Errorf("%s hangs, grace %s: ended after %s", name, termination, took)
+				}
+				if clean := !hangs.job && !hangs.stop; (code == 0) != clean || !last {
+					t.Errorf("%s hangs, grace %s: exit code %d, last stop function called: %v", name, termination, code, last)
+				}
+			})
+		}
+	}
+}

@@ -31,7 +31,7 @@ func (d *Drain) Wait(ctx context.Context) int {
 	if !d.waitIdle(began) {
 		code = 1
 	}
-	if !d.stop() {
+	if !d.stop(began) {
 		code = 1
 	}
 	return code
@@ -57,7 +57,7 @@ func (d *Drain) waitIdle(began time.Time) bool {
 	d.log.Error("Force exit after extended grace timeout, work abandoned",
 		append(d.Counts().attrs(), "duration_ms", time.Since(began).Milliseconds())...)
 	d.cancelCut(ErrCut)
-	if !d.idleWithin(cutLimit) {
+	if !d.idleWithin(d.share(cutShare)) {
 		d.log.Error("Work did not stop when cut off", d.Counts().attrs()...)
 	}
 	return false
@@ -81,22 +81,44 @@ func (d *Drain) idleWithin(limit time.Duration) bool {
 	}
 }
 
+// share is a part of what is kept free before the SIGKILL.
+func (d *Drain) share(part float64) time.Duration { return time.Duration(part * float64(d.reserve)) }
+
 // stop runs the stop functions in order, all of them even when one fails.
-func (d *Drain) stop() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+func (d *Drain) stop(began time.Time) bool {
+	end := began.Add(d.termination - d.share(endShare))
+	if soon := time.Now().Add(stopLimit); soon.Before(end) {
+		end = soon
+	}
+	over, done := context.WithDeadline(context.Background(), end)
+	defer done()
+	ctx, cancel := context.WithDeadline(over, end.Add(-d.share(leaveShare)))
 	defer cancel()
 	d.mu.Lock()
 	steps := d.onStop
 	d.mu.Unlock()
 	clean := true
 	for _, s := range steps {
-		if err := s.run(ctx); err != nil {
+		if err := s.within(ctx, over); err != nil {
 			clean = false
 			d.log.Error("Stop function failed", "step", s.name, "err", err)
 		}
 	}
 	d.cancelCut(context.Canceled)
 	return clean
+}
+
+// within runs the function, told of the time by ctx, and waits for it until over
+// ends. The program ends soon after, whatever it is still at.
+func (s stopFunc) within(ctx, over context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.run(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-over.Done():
+		return errNotDone
+	}
 }
 
 func signalName(s os.Signal) string {

@@ -75,9 +75,13 @@ type Config struct {
 // Grace is how long work under way may take after SIGTERM.
 func (c Config) Grace() time.Duration { return time.Duration(c.ShutdownGraceMS) * time.Millisecond }
 
+// longestGrace, in seconds, is as good as none, and sums of it fit a
+// time.Duration.
+const longestGrace = 50 * 365 * 24 * 3600
+
 // Termination is how long the platform waits between SIGTERM and SIGKILL.
 func (c Config) Termination() time.Duration {
-	return time.Duration(c.TerminationGrace) * time.Second
+	return time.Duration(min(c.TerminationGrace, longestGrace)) * time.Second
 }
 
 // Database says how to reach the database.

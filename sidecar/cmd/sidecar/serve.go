@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -73,13 +72,11 @@ func execCmd() *cobra.Command {
 			if err != nil {
 				return badConfiguration(err)
 			}
-			grace, err := strconv.Atoi(envOr("TERMINATION_GRACE_SECONDS", "0"))
-			if err != nil || grace < 0 || grace > 600 {
-				return badConfiguration(fmt.Errorf("TERMINATION_GRACE_SECONDS: %q is no number of seconds up to 600", os.Getenv("TERMINATION_GRACE_SECONDS")))
+			grace, err := config.LoadGrace()
+			if err != nil {
+				return badConfiguration(err)
 			}
-			code, err := entrypoint.Run(context.Background(), entrypoint.Options{
-				Command: args, Logger: log, KillAfter: time.Duration(grace) * time.Second, // 0: entrypoint's own
-			})
+			code, err := entrypoint.Run(context.Background(), entrypoint.Options{Command: args, Logger: log, Grace: grace})
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
 			}

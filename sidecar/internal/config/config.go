@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -234,8 +235,8 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 		bad("FAILED_RETENTION", "%v must not be below 0", c.FailedRetention)
 	}
 	c.checkDoor(bad)
-	if c.TerminationGraceSeconds < 15 || c.TerminationGraceSeconds > 600 {
-		bad("TERMINATION_GRACE_SECONDS", "%d is not between 15 and 600", c.TerminationGraceSeconds)
+	if c.TerminationGraceSeconds < 1 {
+		bad("TERMINATION_GRACE_SECONDS", "%d must be at least 1", c.TerminationGraceSeconds)
 	}
 	return problems
 }
@@ -251,6 +252,26 @@ func (c *Config) checkDoor(bad func(name, format string, args ...any)) {
 	if c.MaxInflightBytes/2 < c.MaxBodyBytes {
 		bad("MAX_INFLIGHT_BYTES", "%d must be at least twice MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)
 	}
+}
+
+// longestGrace is as good as none, and sums of it fit a time.Duration.
+const longestGrace = 50 * 365 * 24 * time.Hour
+
+// LoadGrace reads TERMINATION_GRACE_SECONDS alone, for the app's container.
+func LoadGrace() (time.Duration, error) {
+	c := Config{TerminationGraceSeconds: 330}
+	if text := os.Getenv("TERMINATION_GRACE_SECONDS"); text != "" {
+		var err error
+		if c.TerminationGraceSeconds, err = strconv.Atoi(text); err != nil || c.TerminationGraceSeconds < 1 {
+			return 0, fmt.Errorf("TERMINATION_GRACE_SECONDS: %q is not a whole number of at least 1", text)
+		}
+	}
+	return c.Grace(), nil
+}
+
+// Grace is the time between the platform's SIGTERM and its SIGKILL.
+func (c *Config) Grace() time.Duration {
+	return time.Duration(min(c.TerminationGraceSeconds, int(longestGrace/time.Second))) * time.Second
 }
 
 // DatabasePassword returns what gives each new connection its password, nil

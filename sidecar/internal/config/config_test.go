@@ -68,7 +68,7 @@ func TestBounds(t *testing.T) {
 		name, value string
 		ok          bool
 	}{
-		{"TERMINATION_GRACE_SECONDS", "15", true}, {"TERMINATION_GRACE_SECONDS", "14", false}, {"TERMINATION_GRACE_SECONDS", "600", true}, {"TERMINATION_GRACE_SECONDS", "601", false},
+		{"TERMINATION_GRACE_SECONDS", "1", true}, {"TERMINATION_GRACE_SECONDS", "0", false}, {"TERMINATION_GRACE_SECONDS", "9223372036854775807", true}, {"TERMINATION_GRACE_SECONDS", "1.5", false},
 		{"MAX_INFLIGHT_BYTES", "52428800", true}, {"MAX_INFLIGHT_BYTES", "52428799", false}, {"BODY_MIN_RATE", "0", true}, {"BODY_MIN_RATE", "-1", false}, {"MAX_CONNECTIONS", "0", true}, {"MAX_CONNECTIONS", "-1", false}, {"MAX_BODY_BYTES", "1", true}, {"MAX_BODY_BYTES", "0", false},
 		{"CONTROL_ADDR", "localhost:1", true}, {"CONTROL_ADDR", "[::1]:1", true}, {"CONTROL_ADDR", "127.9.9.9:1", true}, {"CONTROL_ADDR", ":9090", false},
 		{"CONTROL_ADDR", "10.0.0.1:1", false}, {"CONTROL_ADDR", "[::]:1", false}, {"CONTROL_ADDR", "localhost.example:1", false},
@@ -91,6 +91,27 @@ func TestBounds(t *testing.T) {
 		}
 		if err != nil && !strings.Contains(err.Error(), c.name) && !strings.Contains(err.Error(), "CONTROL_TOKEN") {
 			t.Errorf("%s=%s: %q does not name it", c.name, c.value, err)
+		}
+	}
+}
+
+// A grace may be as long as a number can be, and sums of it are still times.
+func TestGrace(t *testing.T) {
+	for seconds, want := range map[int]time.Duration{1: time.Second, 330: 330 * time.Second, 1 << 62: longestGrace} {
+		got := (&Config{TerminationGraceSeconds: seconds}).Grace()
+		if got != want || got+got < got {
+			t.Errorf("%d: grace is %s", seconds, got)
+		}
+	}
+}
+
+func TestLoadGrace(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": 330 * time.Second, "1": time.Second, "3600": time.Hour, "0": 0, "-1": 0, "x": 0, "1.5": 0, "99999999999999999999": 0,
+	} {
+		t.Setenv("TERMINATION_GRACE_SECONDS", text)
+		if got, err := LoadGrace(); got != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %s (%v), want %s", text, got, err, want)
 		}
 	}
 }

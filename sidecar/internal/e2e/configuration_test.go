@@ -13,7 +13,7 @@ func TestBadConfiguration(t *testing.T) {
 		"DATABASE_AUTH": "magic", "LISTEN_ADDR": "8080", "PROBE_ADDR": "x", "CONTROL_ADDR": "0.0.0.0:9090",
 		"APP_PROBE_INTERVAL": "often", "APP_PROBE_TIMEOUT": "-1s", "MAX_BODY_BYTES": "25MB", "MAX_INFLIGHT_BYTES": "0", "BODY_MIN_RATE": "fast", "MAX_CONNECTIONS": "many",
 		"ORDER": "random", "REPLAY_CONCURRENCY": "0", "REPLAY_MAX_ATTEMPTS": "-1", "RESIGN": "perhaps", "RETENTION": "7d",
-		"STARTUP_GATE": "never", "TERMINATION_GRACE_SECONDS": "5", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml",
+		"STARTUP_GATE": "never", "TERMINATION_GRACE_SECONDS": "0", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml",
 		"BUFFER_KEY": "shortkey", "LANES": "nobody:x,github",
 		"WEBHOOK_ROUTES": "/a=nobody,b=github,/c=github+never,/d=github,/d=slack,/e*f=github", "SLUICE_SECRET": "topsecret",
 	}

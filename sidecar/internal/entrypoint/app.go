@@ -71,7 +71,7 @@ func (a *app) signal(received os.Signal) {
 		}
 		if !a.stopping() {
 			a.restart = nil
-			a.deadline = time.After(a.opts.KillAfter)
+			a.deadline = time.After(a.opts.killAfter())
 		}
 		a.told[sig] = true
 	}
@@ -117,7 +117,7 @@ func (a *app) ended(ws syscall.WaitStatus) {
 	// The group's leader is gone and reaped; members that are left keep its
 	// number from being given to another group.
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
-	a.sweepUntil = time.Now().Add(sweepLimit)
+	a.sweepUntil = time.Now().Add(a.opts.sweepLimit())
 	if a.stopping() {
 		a.finish()
 		a.log.Info("App ended", "pid", pid, "exit_code", a.status)
@@ -172,8 +172,8 @@ func (a *app) expire() {
 // finish gives the leftovers of an app that will not be started again their
 // last moment.
 func (a *app) finish() {
-	a.sweepUntil = time.Now().Add(sweepLimit)
-	a.deadline = time.After(sweepLimit)
+	a.sweepUntil = time.Now().Add(a.opts.sweepLimit())
+	a.deadline = time.After(a.opts.sweepLimit())
 	a.sweep()
 }
 

@@ -45,13 +45,24 @@ type Options struct {
 	// (POST /drain, a platform that signals every process), and ours follows.
 	SettleDelay time.Duration
 
-	// KillAfter (600s, the longest grace a platform gives) is how long the app
-	// has to end once it was told to; then it is killed.
-	KillAfter time.Duration
+	// Grace (330s) is what the platform leaves between the order to stop and its
+	// SIGKILL. An app that has not ended shortly before that is killed, while
+	// there is time to sweep what it leaves behind and to tell its status.
+	Grace time.Duration
 }
 
-// sweepLimit bounds the wait for killed descendants to be gone.
-const sweepLimit = 2 * time.Second
+// lastPart is kept of the grace, an eighth of a short one: for the killed app's
+// descendants to be gone, and a quarter of it for the end itself. An app that
+// divides its grace as app/drain does has ended before.
+const lastPart = 2 * time.Second
+
+func (o Options) lastPart() time.Duration { return min(lastPart, o.Grace/8) }
+
+// killAfter is how long the app has to end once it was told to.
+func (o Options) killAfter() time.Duration { return o.Grace - o.lastPart() }
+
+// sweepLimit bounds the wait for killed descendants.
+func (o Options) sweepLimit() time.Duration { return o.lastPart() * 3 / 4 }
 
 // Exit statuses a shell gives for a command that cannot be started.
 const (
@@ -122,7 +133,7 @@ func (o Options) withDefaults() Options {
 		{&o.MaxBackoff, 10 * time.Second},
 		{&o.StableAfter, 10 * time.Second},
 		{&o.SettleDelay, 3 * time.Second},
-		{&o.KillAfter, 600 * time.Second},
+		{&o.Grace, 330 * time.Second},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value

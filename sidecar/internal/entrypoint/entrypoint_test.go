@@ -82,12 +82,43 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 	}
 }
 
+// An app that does not end is killed within the grace, however short that is,
+// and its status is told.
 func TestSignalDeathGivesStatus(t *testing.T) {
-	w := startWrapper(t, "deaf", "KILL_AFTER=50ms")
+	for _, grace := range []time.Duration{2 * time.Second, 5 * time.Second} {
+		w := startWrapper(t, "deaf", "GRACE="+grace.String())
+		w.await("starts", 1)
+		told := time.Now()
+		w.signal(syscall.SIGTERM)
+		if code := w.wait(); code != 128+9 {
+			t.Errorf("exit status %d, want 137 of an app killed after its time", code)
+		}
+		if took := time.Since(told); took < grace*8/10 || took >= grace {
+			t.Errorf("grace %s: ended after %s", grace, took)
+		}
+	}
+}
+
+// An app that ends when it is told to ends with its own status, however short the
+// grace is.
+func TestCleanEndWithAShortGrace(t *testing.T) {
+	w := startWrapper(t, "end-on-term", "GRACE=1s")
 	w.await("starts", 1)
 	w.signal(syscall.SIGTERM)
-	if code := w.wait(); code != 128+9 {
-		t.Errorf("exit status %d, want 137 of an app killed after its time", code)
+	if code := w.wait(); code != 0 {
+		t.Errorf("exit status %d, want 0", code)
+	}
+}
+
+// The app is killed before the platform does it, with time to sweep and to end.
+func TestGraceIsDivided(t *testing.T) {
+	for grace, want := range map[time.Duration]time.Duration{
+		0: 328 * time.Second, time.Second: 875 * time.Millisecond, 8 * time.Second: 7 * time.Second, time.Hour: time.Hour - 2*time.Second,
+	} {
+		o := Options{Grace: grace}.withDefaults()
+		if got := o.killAfter(); got != want || got+o.sweepLimit() >= o.Grace {
+			t.Errorf("grace %s: killed after %s, swept for %s", grace, got, o.sweepLimit())
+		}
 	}
 }
 

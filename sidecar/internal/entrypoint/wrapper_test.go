@@ -57,7 +57,7 @@ func playWrapper() int {
 		MaxBackoff:  most,
 		StableAfter: duration("STABLE_AFTER"),
 		SettleDelay: duration("SETTLE_DELAY"),
-		KillAfter:   duration("KILL_AFTER"),
+		Grace:       duration("GRACE"),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -48,6 +48,9 @@ type Config struct {
 	Policy      upstream.Policy
 	Freshen     map[string]func(*webhook.Webhook) // by source: signs anew what was verified at receipt
 	BlindAfter  time.Duration                     // how long the database may be away before unknown lanes pass, 5 s
+	// SettleBy returns until when what was delivered may be recorded after the
+	// end of Run's context; nil for 10 s.
+	SettleBy func() time.Time
 	// BreakerLimit is for how long an app that accepts nothing makes no dead
 	// letters; 0 for no breaker.
 	BreakerLimit time.Duration
@@ -92,14 +95,18 @@ type Replay struct {
 	missing   map[string]missing      // keys that lanes wait for
 	work      sync.WaitGroup
 
-	marking sync.Mutex
-	marks   []mark // outcomes to be recorded
+	marking  sync.Mutex
+	marks    []mark // outcomes to be recorded
+	settling int    // those that are being recorded
 }
 
 // New returns a replay that has not begun.
 func New(d Deps) *Replay {
 	if d.Config.BlindAfter == 0 {
 		d.Config.BlindAfter = 5 * time.Second
+	}
+	if d.Config.SettleBy == nil {
+		d.Config.SettleBy = func() time.Time { return time.Now().Add(10 * time.Second) }
 	}
 	if d.BreakerChanged == nil {
 		d.BreakerChanged = func() {}
@@ -155,6 +162,14 @@ func (r *Replay) Locked() []string {
 // Delivered returns how many held webhooks the app has taken from this replica.
 func (r *Replay) Delivered() int64 { return r.delivered.Load() }
 
+// Unsettled returns how many webhooks have come to an outcome that is not
+// recorded: they will be delivered again unless it is.
+func (r *Replay) Unsettled() int {
+	r.marking.Lock()
+	defer r.marking.Unlock()
+	return len(r.marks) + r.settling
+}
+
 // Kick says that the state, the app or the leases may have changed.
 func (r *Replay) Kick() { poke(r.kick); poke(r.look) }
 
@@ -175,7 +190,7 @@ func poke(c chan struct{}) {
 
 // Run works until ctx ends. Then it starts no further delivery, waits for those
 // under way, records what they came to, and returns. Bound that wait by closing
-// the upstream.
+// the upstream, and the record by SettleBy.
 func (r *Replay) Run(ctx context.Context) {
 	// What has been delivered must still be recorded when ctx has ended.
 	marking, marked := context.WithCancel(context.WithoutCancel(ctx))

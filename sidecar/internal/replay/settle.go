@@ -8,9 +8,8 @@ import (
 )
 
 const (
-	flushEvery   = 50 * time.Millisecond // outcomes are recorded together
-	flushRows    = 50
-	settleWithin = 10 * time.Second // after the end, for what has been delivered
+	flushEvery = 50 * time.Millisecond // outcomes are recorded together
+	flushRows  = 50
 )
 
 // mark is an outcome that is not recorded yet.
@@ -39,7 +38,7 @@ func (r *Replay) settleLoop(ctx context.Context) {
 		r.failAll(r.breaker.expired(time.Now()))
 		_ = r.settle(ctx) // logged there; the next turn tries again
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), r.Config.SettleBy())
 	defer cancel()
 	for r.settle(ctx) != nil && ctx.Err() == nil {
 		tick(ctx, 200*time.Millisecond, nil)
@@ -52,7 +51,7 @@ func (r *Replay) settleLoop(ctx context.Context) {
 func (r *Replay) settle(ctx context.Context) error {
 	r.marking.Lock()
 	marks := r.marks
-	r.marks = nil
+	r.marks, r.settling = nil, len(marks)
 	r.marking.Unlock()
 	if len(marks) == 0 {
 		return nil
@@ -64,10 +63,13 @@ func (r *Replay) settle(ctx context.Context) error {
 	if err := r.Store.Settle(ctx, outcomes); err != nil {
 		r.Log.Warn("Outcomes can't be recorded yet, retrying", "count", len(marks), "err", err)
 		r.marking.Lock()
-		r.marks = append(marks, r.marks...)
+		r.marks, r.settling = append(marks, r.marks...), 0
 		r.marking.Unlock()
 		return err
 	}
+	r.marking.Lock()
+	r.settling = 0
+	r.marking.Unlock()
 	if r.release(marks) {
 		poke(r.look)
 	}

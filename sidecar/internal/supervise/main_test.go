@@ -2,9 +2,12 @@ package supervise
 
 import (
 	"bytes"
+	"flag"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +23,13 @@ import (
 	"sluice/sidecar/internal/upstream"
 )
 
-func TestMain(m *testing.M) { postgres.Main(m, func() error { return leaks.Find() }) }
+func TestMain(m *testing.M) {
+	// Tests that are parallel wait more than they work.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(24, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
+	postgres.Main(m, func() error { return leaks.Find() })
+}
 
 // patience is how long anything may take to come about, on a slow machine too.
 const patience = time.Minute

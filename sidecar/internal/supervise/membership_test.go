@@ -82,10 +82,7 @@ func member(t *testing.T, database string) (r *Replica, leave func()) {
 	ctx, stop := context.WithCancel(t.Context())
 	r.loops.Go(func() { r.membershipLoop(ctx) })
 	leave = func() {
-		stop()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if !r.finish(ctx) {
+		if !r.close(stop, newBudget(time.Now(), patience).closing(time.Now())) {
 			t.Error("the membership did not end")
 		}
 	}

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -10,44 +11,35 @@ import (
 	"sluice/sidecar/internal/lifecycle"
 )
 
-const (
-	quietFor   = 5 * time.Second // since the last request or SIGTERM, before the door closes
-	refusedFor = time.Second     // the app's port, before the app is taken to be gone
-	reserve    = 5 * time.Second // of the grace period, for the end
-	closeTime  = 4 * time.Second // for all of the closing steps
+// slowStep is what a closing step takes where nothing is wrong.
+const slowStep = time.Second
+
+var (
+	errNotDone = errors.New("not done in time")
+	errCutOff  = errors.New("deliveries under way were cut off")
 )
 
 // shutdown is the whole order of a replica's end: hold everything, tell the
 // app, wait until it is gone and nobody comes any more, close the door, stop
-// replay, give back what is claimed, close the pool. It returns the exit code.
+// replay, give back the leases, close the pool. It returns the exit code before
+// the grace period is over, whatever hangs.
 func (r *Replica) shutdown(stop context.CancelFunc) int {
 	r.gate.Fire(lifecycle.Terminate) // before anything else, a log line included
 	told := time.Now()
+	b := newBudget(told, r.cfg.Grace())
 	c := r.gate.Counts()
 	r.log.Info("Shutdown signal received, starting graceful drain",
 		"activeRequests", c.InFlight+c.Holds, "activeJobs", 0, "activeTotal", c.InFlight+c.Holds)
-	deadline := told.Add(time.Duration(r.cfg.TerminationGraceSeconds)*time.Second - reserve)
-	r.loops.Go(func() { r.tellApp() })
+	r.loops.Go(func() { r.tellApp(b.drain) })
 
-	clean := r.waitDrained(told, deadline)
+	clean := r.waitDrained(told, b)
 	if !clean {
 		c = r.gate.Counts()
 		r.log.Warn("Grace period is over, cutting off what still runs", "activeRequests", c.InFlight+c.Holds,
 			"activeJobs", 0, "activeTotal", c.InFlight+c.Holds)
 		r.app.Close() // what was being forwarded is held instead
 	}
-	closing, cancel := context.WithTimeout(context.Background(), closeTime)
-	defer cancel()
-	if err := r.closeServers(closing); err != nil {
-		r.log.Warn("Connections had to be cut", "err", err)
-		clean = false
-	}
-	r.gate.Fire(lifecycle.Drained)
-	stop()
-	if !r.finish(closing) {
-		clean = false
-	}
-	if !clean {
+	if !r.close(stop, b.closing(time.Now())) || !clean {
 		return 1
 	}
 	r.log.Info("Graceful drain completed successfully", "seconds", time.Since(told).Round(time.Millisecond).Seconds())
@@ -56,29 +48,34 @@ func (r *Replica) shutdown(stop context.CancelFunc) int {
 
 // tellApp begins the app's drain, for a platform that signals only this
 // container, or this one first.
-func (r *Replica) tellApp() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+func (r *Replica) tellApp(drain time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), min(2*time.Second, time.Until(drain)))
 	defer cancel()
 	if err := r.prober.BeginDrain(ctx); err != nil {
 		r.log.Info("App could not be told to drain; it has its own signal", "err", err)
 	}
 }
 
-// waitDrained returns true when the app is gone, nothing is in flight and
-// nobody has come for a while; false at the deadline.
-func (r *Replica) waitDrained(told, deadline time.Time) bool {
-	w := drainWatch{last: told}
-	for now := time.Now(); now.Before(deadline); now = time.Now() {
-		if w.over(now, r.app.Refuses(), r.ingress.LastRequest(), r.gate.Counts()) {
+// waitDrained returns true when the app is gone, nothing is in flight, what it
+// has taken is recorded, and nobody has come for a while; false at the end of
+// the time for it.
+func (r *Replica) waitDrained(told time.Time, b budget) bool {
+	ctx, cancel := context.WithDeadline(context.Background(), b.drain)
+	defer cancel()
+	w := drainWatch{refusedFor: b.refused, quietFor: b.quiet, last: told}
+	for ok := true; ok; ok = tick(ctx, b.look, nil) {
+		over := w.over(time.Now(), r.app.Refuses(ctx), r.ingress.LastRequest(), r.gate.Counts())
+		if over && r.replay.Unsettled() == 0 {
 			return true
 		}
-		<-time.After(100 * time.Millisecond)
 	}
 	return false
 }
 
 // drainWatch watches for the end of what a drain waits for.
 type drainWatch struct {
+	refusedFor, quietFor time.Duration
+
 	last    time.Time // the last request, or SIGTERM
 	refused time.Time // since when the app's port has refused, zero while it does not
 }
@@ -93,7 +90,61 @@ func (w *drainWatch) over(now time.Time, refuses bool, last time.Time, c gate.Co
 	if last.After(w.last) {
 		w.last = last
 	}
-	return c.InFlight == 0 && c.Holds == 0 && refuses && now.Sub(w.refused) >= refusedFor && now.Sub(w.last) >= quietFor
+	return c.InFlight == 0 && c.Holds == 0 && refuses && now.Sub(w.refused) >= w.refusedFor && now.Sub(w.last) >= w.quietFor
+}
+
+// close takes the closing steps, each until its own time. It returns false when
+// something was cut off or could not be recorded; leases and connections that
+// are not given back lapse by themselves.
+func (r *Replica) close(stop context.CancelFunc, by func(share float64) time.Time) (clean bool) {
+	clean = r.step("doors", by(doorsBy), "Connections had to be cut", r.closeServers)
+	r.gate.Fire(lifecycle.Drained)
+	if !r.step("loops", by(loopsBy), "Work in the background had to be cut off", func(ctx context.Context) error {
+		return r.endLoops(ctx, stop)
+	}) {
+		clean = false
+	}
+	r.app.Close()
+	if !r.step("answers", by(answersBy), "Late answers were not all recorded, their webhooks will be delivered again", r.ingress.Wait) {
+		clean = false
+	}
+	if r.joined.Load() {
+		r.step("leave", by(leaveBy), "Leases could not be given back, they lapse by themselves", r.store.Leave)
+	}
+	r.step("store", by(storeBy), "Connections to PostgreSQL could not be closed in time", func(context.Context) error {
+		r.store.Close()
+		return nil
+	})
+	return clean
+}
+
+// step takes one closing step and returns false when it failed or was not done
+// by its time: the process ends soon, and does not wait for it any longer. f
+// should return once ctx ends, which is a little before.
+func (r *Replica) step(name string, by time.Time, failed string, f func(ctx context.Context) error) bool {
+	began := time.Now()
+	limit := by.Sub(began)
+	r.log.Debug("Shutdown step begins", "step", name, "limit", limit)
+	ctx, cancel := context.WithTimeout(context.Background(), part(limit, heedShare))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }() // the end of the process ends it, if nothing else does
+	over := time.NewTimer(limit)
+	defer over.Stop()
+	var err error
+	select {
+	case err = <-done:
+	case <-over.C:
+		err = errNotDone
+	}
+	took := time.Since(began).Round(time.Millisecond).Seconds()
+	switch {
+	case err != nil:
+		r.log.Warn(failed, "step", name, "seconds", took, "err", err)
+	case time.Since(began) > slowStep:
+		r.log.Warn("Shutdown step was slow", "step", name, "seconds", took)
+	}
+	return err == nil
 }
 
 // closeServers closes the public door, then the others, each after the requests
@@ -108,28 +159,26 @@ func (r *Replica) closeServers(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// finish waits for what runs in the background and gives back what is claimed.
-func (r *Replica) finish(ctx context.Context) bool {
-	clean := true
+// endLoops ends what runs in the background and waits for it: for deliveries
+// under way until half of the time is over, for the record of what they came to
+// until ctx ends.
+func (r *Replica) endLoops(ctx context.Context, stop context.CancelFunc) (err error) {
+	settleBy, _ := ctx.Deadline()
+	r.settleBy.Store(&settleBy)
+	stop()
 	done := make(chan struct{})
 	go func() { r.loops.Wait(); close(done) }()
+	half := time.NewTimer(part(time.Until(settleBy), cutOffHalf))
+	defer half.Stop()
 	select {
 	case <-done:
-	case <-ctx.Done():
+	case <-half.C:
 		r.app.Close() // a delivery still under way ends now, its row stays pending
+		err = errCutOff
 		<-done
-		clean = false
 	}
-	r.app.Close()
-	if err := r.ingress.Wait(ctx); err != nil {
-		r.log.Warn("Late answers were not all recorded, their webhooks will be delivered again", "err", err)
-		clean = false
+	if n := r.replay.Unsettled(); n > 0 {
+		return fmt.Errorf("%d outcomes not recorded, their webhooks will be delivered again", n)
 	}
-	if r.joined.Load() {
-		if err := r.store.Leave(ctx); err != nil {
-			r.log.Warn("Claims could not be given back, they lapse by themselves", "err", err)
-		}
-	}
-	r.store.Close()
-	return clean
+	return err
 }

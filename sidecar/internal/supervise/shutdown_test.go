@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/upstream"
@@ -50,7 +49,7 @@ func TestDrainWatch(t *testing.T) {
 		"a sidecar that just started": {[]seen{{0, true, -s, none}, {5 * s, true, -s, none}}, true},
 	} {
 		told := time.Unix(1000, 0)
-		w := drainWatch{last: told}
+		w := drainWatch{refusedFor: refusedFor, quietFor: quietFor, last: told}
 		got := false
 		for _, o := range c.seen {
 			got = w.over(told.Add(o.at), o.refuses, told.Add(o.last), o.counts)
@@ -61,25 +60,102 @@ func TestDrainWatch(t *testing.T) {
 	}
 }
 
-// The wait ends when nothing is left, and at the deadline whatever is.
+// The wait ends when nothing is left, and at the end of its time whatever is. Of
+// a short grace no part goes to waiting for late senders.
 func TestWaitDrainedHasALimit(t *testing.T) {
 	for _, c := range []struct {
-		busy bool
-		want time.Duration
-	}{{false, quietFor}, {true, 10 * time.Second}} {
-		synctest.Test(t, func(t *testing.T) {
-			r, _ := replica(t, nobody, gate.PerLane)
-			if c.busy {
-				r.gate.Fire(lifecycle.AppUp)
-				r.gate.Join()
-			}
-			told := time.Now()
-			clean := r.waitDrained(told, told.Add(10*time.Second))
-			if took := time.Since(told); clean == c.busy || took < c.want || took > c.want+200*time.Millisecond {
-				t.Errorf("busy=%v: clean=%v after %s, want %s", c.busy, clean, took, c.want)
-			}
-		})
+		grace      time.Duration
+		idle, busy time.Duration // how long it takes
+	}{
+		{time.Second, 100 * time.Millisecond, 500 * time.Millisecond},
+		{4 * time.Second, 400 * time.Millisecond, 2 * time.Second},
+		{6 * time.Second, time.Second, 3 * time.Second},
+		{10 * time.Second, 10 * time.Second / 6, 5 * time.Second},
+		{30 * time.Second, 5 * time.Second, 25 * time.Second},
+		{330 * time.Second, 5 * time.Second, 325 * time.Second},
+		{time.Hour, 5 * time.Second, time.Hour - 5*time.Second},
+	} {
+		for _, busy := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				r, _ := replica(t, nobody, gate.PerLane)
+				want := c.idle
+				if busy {
+					want = c.busy
+					r.gate.Fire(lifecycle.AppUp)
+					r.gate.Join()
+				}
+				told := time.Now()
+				clean := r.waitDrained(told, newBudget(told, c.grace))
+				if took := time.Since(told); clean == busy || took < want || took > want+150*time.Millisecond {
+					t.Errorf("grace %s, busy=%v: clean=%v after %s, want %s", c.grace, busy, clean, took, want)
+				}
+			})
+		}
 	}
+}
+
+// However short the grace is, what there is of it is divided in order, and
+// nothing is left for after it.
+func TestBudget(t *testing.T) {
+	told := time.Unix(1000, 0)
+	for _, grace := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 15 * time.Second, 330 * time.Second, 50 * 365 * 24 * time.Hour} {
+		b := newBudget(told, grace)
+		kill := told.Add(grace)
+		if !b.drain.After(told) || !b.end.After(b.drain) || !kill.After(b.end) || b.refused >= b.drain.Sub(told) || b.quiet >= b.drain.Sub(told) || b.look <= 0 {
+			t.Errorf("grace %s: %+v", grace, b)
+		}
+		if grace >= 10*time.Second && kill.Sub(b.drain) != reserve {
+			t.Errorf("grace %s: stops %s before the SIGKILL", grace, kill.Sub(b.drain))
+		}
+		// Closing takes as long at most when it begins early, and ends in time
+		// when it begins late.
+		for _, begun := range []time.Time{told, b.drain, b.drain.Add(b.end.Sub(b.drain) / 2)} {
+			by := b.closing(begun)
+			last := begun
+			for _, share := range []float64{doorsBy, loopsBy, answersBy, leaveBy, storeBy} {
+				if !by(share).After(last) {
+					t.Errorf("grace %s: a step has no time", grace)
+				}
+				last = by(share)
+			}
+			if last.After(b.end) || last.Sub(begun) > reserve {
+				t.Errorf("grace %s: closing begun %s after SIGTERM takes %s", grace, begun.Sub(told), last.Sub(begun))
+			}
+		}
+	}
+}
+
+// A step that hangs is left behind, and the log says which one.
+func TestAStepHasALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, log := replica(t, nobody, gate.PerLane)
+		hung := make(chan struct{})
+		defer close(hung)
+		began := time.Now()
+		for name, f := range map[string]func(context.Context) error{
+			"hangs": func(context.Context) error { <-hung; return nil },
+			"heeds": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+			"fails": func(context.Context) error { return errors.New("no") },
+		} {
+			if r.step(name, time.Now().Add(3*time.Second), "It failed", f) || log.count("It failed") != 1 || log.count("step="+name) != 1 {
+				t.Errorf("%s: %s", name, &log.out)
+			}
+			log.out.Reset()
+		}
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("took %s", took)
+		}
+		if !r.step("slow", time.Now().Add(3*time.Second), "It failed", func(context.Context) error {
+			<-time.After(slowStep + 1)
+			return nil
+		}) || log.count("Shutdown step was slow") != 1 || log.count("step=slow") != 1 {
+			t.Errorf("slow: %s", &log.out)
+		}
+		log.out.Reset()
+		if !r.step("quick", time.Now().Add(3*time.Second), "It failed", func(context.Context) error { return nil }) || log.out.Len() > 0 {
+			t.Errorf("quick: %s", &log.out)
+		}
+	})
 }
 
 // door is a server that notes what is done to it.
@@ -127,26 +203,19 @@ func TestTellAppHasALimit(t *testing.T) {
 		<-release
 	}), gate.PerLane)
 	defer close(release)
-	r.tellApp()
+	r.tellApp(time.Now().Add(patience))
 	if got := <-told; got != "POST /drain" || log.count("could not be told to drain") != 1 {
 		t.Errorf("the app got %q, the log %d lines", got, log.count("told"))
 	}
 }
 
 // What still waits for the app when the time is over ends with its connection.
-func TestFinishCutsOffDeliveries(t *testing.T) {
+func TestEndLoopsCutsOffDeliveries(t *testing.T) {
 	release, begun := make(chan struct{}), make(chan struct{}, 1)
 	app := answering(t, func(http.ResponseWriter, *http.Request) { begun <- struct{}{}; <-release })
 	defer close(release)
 	for _, under := range []bool{false, true} {
 		r, _ := replica(t, app, gate.PerLane)
-		var err error
-		r.store, err = buffer.Open(t.Context(), buffer.Config{URL: "postgres://nobody@127.0.0.1:1/none", Instance: uuid.NewString()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, over := context.WithCancel(t.Context())
-		defer over()
 		if under {
 			r.loops.Go(func() {
 				w := &webhook.Webhook{ID: uuid.NewString(), Head: webhook.NewHead("POST", "/hooks/x", "h"), Body: []byte("{}")}
@@ -160,10 +229,11 @@ func TestFinishCutsOffDeliveries(t *testing.T) {
 				}
 			})
 			<-begun
-			over()
 		}
-		if clean := r.finish(ctx); clean == under {
-			t.Errorf("a delivery under way: %v, clean: %v", under, clean)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if err := r.endLoops(ctx, func() {}); errors.Is(err, errCutOff) != under {
+			t.Errorf("a delivery under way: %v, ended with %v", under, err)
 		}
 	}
 }

@@ -95,6 +95,8 @@ type Replica struct {
 
 	transitions chan transition // to be logged
 
+	settleBy atomic.Pointer[time.Time] // set before replay is told to end
+
 	servers []server   // in the order in which they are closed
 	faults  chan error // of a listener that ended by itself
 	loops   sync.WaitGroup
@@ -146,7 +148,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
 			MaxAttempts: cfg.ReplayMaxAttempts, AwayLimit: cfg.ReplayAwayLimit, Timeout: cfg.AppAnswerTimeout,
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
-		}, BreakerLimit: cfg.BreakerLimit},
+		}, BreakerLimit: cfg.BreakerLimit, SettleBy: func() time.Time { return *r.settleBy.Load() }},
 		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log,
 		BreakerChanged: func() { poke(r.beatNow) },
 	})
@@ -157,7 +159,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 // 1 when something had to be cut off or a listener failed.
 func (r *Replica) Run() int {
 	if err := r.listen(); err != nil {
-		closing, cancel := context.WithTimeout(context.Background(), closeTime)
+		closing, cancel := context.WithTimeout(context.Background(), reserve)
 		defer cancel()
 		r.log.Error("Sidecar can't start", "err", errors.Join(err, r.closeServers(closing)))
 		r.store.Close()

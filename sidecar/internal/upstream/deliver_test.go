@@ -136,14 +136,14 @@ func TestDialFailure(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, func(int, net.Conn, *bufio.Reader) {})
 	client := p.client(t)
-	if client.Refuses() {
+	if client.Refuses(t.Context()) {
 		t.Error("a listening app refuses")
 	}
 	p.close()
 	if _, _, err := ask(client, hook("{}"), patience); !errors.Is(err, ErrDial) {
 		t.Errorf("got %v, want ErrDial", err)
 	}
-	if !client.Refuses() {
+	if !client.Refuses(t.Context()) {
 		t.Error("a dead app does not refuse")
 	}
 	prober := client.NewProber(patience)

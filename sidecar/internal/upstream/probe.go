@@ -79,8 +79,8 @@ func (p *Prober) BeginDrain(ctx context.Context) error {
 }
 
 // Refuses reports whether nobody listens on the app's port.
-func (c *Client) Refuses() bool {
-	nc, err := c.dial.Dial("tcp", c.addr)
+func (c *Client) Refuses(ctx context.Context) bool {
+	nc, err := c.dial.DialContext(ctx, "tcp", c.addr)
 	if err == nil {
 		nc.Close()
 	}

@@ -1,0 +1,94 @@
+package service_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/infra/postgres"
+)
+
+// An app with nothing to do ends with 0 however short the platform's grace is.
+func TestCleanEndWithAnyGrace(t *testing.T) {
+	db := newDatabase(t)
+	for _, grace := range []int{1, 5, 330} {
+		p := start(t, "DATABASE_URL="+db, fmt.Sprint("TERMINATION_GRACE_SECONDS=", grace))
+		p.signal(syscall.SIGTERM)
+		if code := p.exit(); code != 0 {
+			t.Errorf("grace %d s: exit code %d", grace, code)
+		}
+	}
+}
+
+// PostgreSQL freezes: the app ends within the platform's grace, with a job under
+// way or without, and says with 1 that something was left undone.
+func TestEndWithFrozenPostgres(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	server, err := postgres.Start(ctx, postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	dir := t.TempDir()
+	hook := hooksFile(t, fmt.Sprintf(`echo . >> %s/running; while :; do sleep 0.1; done`, dir))
+	type ending struct {
+		*proc
+		grace time.Duration
+	}
+	var apps []ending
+	busy := 0
+	for _, seconds := range []int{1, 5, 10, 30} {
+		for _, job := range []bool{false, true} {
+			fresh, _, err := postgres.Fresh(ctx, u.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := start(t, "DATABASE_URL="+fresh, "DATABASE_MAX_CONNS=4", hook, fmt.Sprint("TERMINATION_GRACE_SECONDS=", seconds))
+			if job {
+				busy++
+				p.post("long", "{}")
+			}
+			apps = append(apps, ending{p, time.Duration(seconds) * time.Second})
+		}
+	}
+	eventually(t, "running jobs", func() bool { return len(lines(t, dir+"/running")) == busy })
+	if err := server.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range apps {
+		all.Go(func() {
+			began := time.Now()
+			p.signal(syscall.SIGTERM)
+			select {
+			case <-p.done:
+			case <-time.After(patience):
+				t.Errorf("grace %s: it still runs", p.grace)
+				return
+			}
+			if took := time.Since(began); took >= p.grace {
+				t.Errorf("grace %s: ended after %s", p.grace, took)
+			}
+			if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+				t.Errorf("grace %s: exit code %d", p.grace, code)
+			}
+		})
+	}
+	all.Wait()
+	if err := server.Thaw(); err != nil {
+		t.Error(err)
+	}
+}

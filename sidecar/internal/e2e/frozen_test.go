@@ -1,0 +1,191 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/infra/postgres"
+)
+
+// graces are what platforms allow, in seconds.
+var graces = []int{1, 5, 10, 30}
+
+// unknown is how much was stored by a server that may have got the statement and
+// carried it out once it went on, when its client had gone.
+const unknown = -1
+
+// ending is a replica that is about to end, with an app and a database of its
+// own on a server that all of a test share.
+type ending struct {
+	*sidecar
+	db    *database
+	app   *app
+	grace time.Duration
+	began time.Time
+}
+
+// endings are replicas with each of the graces, passing webhooks on.
+func endings(t *testing.T, server *postgres.Server) (all []*ending) {
+	t.Helper()
+	for _, seconds := range graces {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		url, _, err := postgres.Fresh(ctx, server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &ending{db: openDatabase(t, url), app: runningApp(t), grace: time.Duration(seconds) * time.Second}
+		// Without the race detector, which makes the end of a process long.
+		e.sidecar = launch(t, plainBinary, url, e.app, env{
+			"TERMINATION_GRACE_SECONDS": strconv.Itoa(seconds), "HOLD_TIMEOUT": "1500ms", "STARTUP_GATE": "buffer",
+			"WEBHOOK_ROUTES": "/hooks/late=generic+300ms,/hooks/stuck=generic+100s,/hooks/*=generic",
+		})
+		e.waitListening()
+		e.waitState("passing")
+		all = append(all, e)
+	}
+	return all
+}
+
+// end sends SIGTERM and returns what waits for the end and checks it.
+func (e *ending) end(t *testing.T, want int) (wait func()) {
+	t.Helper()
+	e.began = time.Now()
+	e.signal(syscall.SIGTERM)
+	ended := make(chan time.Duration, 1)
+	go func() {
+		<-e.exited
+		ended <- time.Since(e.began)
+	}()
+	return func() {
+		t.Helper()
+		code := e.exitCode()
+		// The SIGKILL would come then, which is the promise itself.
+		if took := <-ended; took >= e.grace {
+			t.Errorf("grace %s: ended after %s", e.grace, took)
+		} else {
+			t.Logf("grace %s: ended after %s", e.grace, took.Round(time.Millisecond))
+		}
+		if code != want {
+			t.Errorf("grace %s: exit code %d, want %d", e.grace, code, want)
+		}
+	}
+}
+
+func each(all []*ending, f func(*ending)) {
+	var done sync.WaitGroup
+	for _, e := range all {
+		done.Go(func() { f(e) })
+	}
+	done.Wait()
+}
+
+// A replica with nothing left to do ends with 0 however short its grace is, and
+// leaves no lease behind.
+func TestCleanEndWithAnyGrace(t *testing.T) {
+	t.Parallel()
+	server, _ := ownServer(t)
+	all := endings(t, server)
+	for _, e := range all {
+		e.mustPass("/hooks/x", "{}")
+		wait := e.end(t, 0)
+		e.app.stop()
+		wait()
+		if n := e.db.number(`SELECT count(*) FROM webhook_leases WHERE holder IS NOT NULL`); n != 0 {
+			t.Errorf("grace %s: %d leases are still held", e.grace, n)
+		}
+	}
+}
+
+// PostgreSQL freezes and the app goes: a replica ends within its grace, and its
+// exit code says whether anything was cut off or could not be recorded.
+func TestEndWithFrozenPostgres(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		want int
+		// busy has each replica at work when the server freezes, which it does
+		// when busy calls freeze; what it returns is done after SIGTERM.
+		busy func(t *testing.T, all []*ending, freeze func())
+		left int64 // rows that are still to be delivered
+	}{
+		{"nothing to do", 0, func(_ *testing.T, _ []*ending, freeze func()) { freeze() }, 0},
+		{"delivered, not recorded", 1, func(t *testing.T, all []*ending, freeze func()) {
+			frozen := make(chan struct{})
+			for _, e := range all {
+				e.app.stop()
+				e.mustHold("/hooks/x", "{}")
+				e.app.does(func(http.ResponseWriter, *http.Request, delivery) int { <-frozen; return 200 })
+				e.app.start()
+			}
+			for _, e := range all {
+				eventually(t, "the app has it", func() bool { return e.app.busy.Load() == 1 })
+			}
+			freeze()
+			close(frozen)
+			for _, e := range all {
+				e.app.waitAccepted(1)
+			}
+		}, 1},
+		{"answered late, not recorded", 1, func(t *testing.T, all []*ending, freeze func()) {
+			frozen := make(chan struct{})
+			for _, e := range all {
+				e.app.does(func(http.ResponseWriter, *http.Request, delivery) int { <-frozen; return 200 })
+				e.mustHold("/hooks/late", "{}")
+			}
+			freeze()
+			close(frozen)
+			for _, e := range all {
+				e.app.waitAccepted(1)
+			}
+		}, 1},
+		{"forwarded, not answered", 1, func(t *testing.T, all []*ending, freeze func()) {
+			for _, e := range all {
+				release := make(chan struct{})
+				t.Cleanup(func() { close(release) })
+				e.app.does(func(http.ResponseWriter, *http.Request, delivery) int { <-release; return 200 })
+				go func() {
+					if got := e.post("/hooks/stuck", "{}"); got.acknowledged() {
+						t.Errorf("grace %s: acknowledged what nobody has", e.grace)
+					}
+				}()
+				eventually(t, "it is in flight", func() bool { return e.status().InFlight == 1 })
+			}
+			freeze()
+		}, unknown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server, _ := ownServer(t)
+			all := endings(t, server)
+			freeze := func() {
+				t.Helper()
+				if err := server.Freeze(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.busy(t, all, freeze)
+			each(all, func(e *ending) {
+				wait := e.end(t, c.want)
+				if c.name != "forwarded, not answered" {
+					e.app.stop()
+				}
+				wait()
+			})
+			if err := server.Thaw(); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range all {
+				eventually(t, "the server answers", func() bool { return e.db.active() >= 0 })
+				if n := e.db.active(); n != c.left && c.left != unknown {
+					t.Errorf("grace %s: %d rows are left, want %d", e.grace, n, c.left)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,103 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/infra/postgres"
+	"sluice/sidecar/internal/config"
+)
+
+// trigger is a log that does something once, at the first line that has the
+// wanted text.
+type trigger struct {
+	slog.Handler
+	at   func(slog.Record) bool
+	pull func()
+}
+
+func (h trigger) Handle(ctx context.Context, r slog.Record) error {
+	if h.at(r) {
+		h.pull()
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// The server goes silent at each step of a shutdown: the replica ends within its
+// grace, with 0 because nothing was cut off, and the log names the step that
+// could not be done.
+func TestSilentServerAtEveryStep(t *testing.T) {
+	for name, value := range map[string]string{
+		"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "APP_URL": nobody,
+		"LISTEN_ADDR": "127.0.0.1:0", "PROBE_ADDR": "127.0.0.1:0", "CONTROL_ADDR": "127.0.0.1:0",
+	} {
+		t.Setenv(name, value)
+	}
+	cfg, err := config.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("with a grace of", func(t *testing.T) {
+		for _, seconds := range []int{1, 5, 10, 30} {
+			for _, step := range []string{"drain", "doors", "loops", "answers", "leave", "store"} {
+				t.Run(fmt.Sprint(seconds, ", at ", step), func(t *testing.T) {
+					t.Parallel()
+					c := *cfg
+					c.TerminationGraceSeconds = seconds
+					endSilently(t, &c, step)
+				})
+			}
+		}
+	})
+}
+
+func endSilently(t *testing.T, cfg *config.Config, step string) {
+	wire, through := newWire(t, postgres.New(t))
+	cfg.DatabaseURL = config.Secret(through)
+	cfg.ReplicaName = t.Name()
+	log, signals := &lines{}, make(chan os.Signal, 1)
+	silence := func() { wire.up.close(); wire.down.close() }
+	r, err := New(cfg, Options{Terminate: signals, Log: slog.New(trigger{
+		slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}),
+		func(r slog.Record) (at bool) {
+			if step == "drain" {
+				return r.Message == "Shutdown signal received, starting graceful drain"
+			}
+			r.Attrs(func(a slog.Attr) bool {
+				at = at || r.Message == "Shutdown step begins" && a.Key == "step" && a.Value.String() == step
+				return true
+			})
+			return at
+		}, silence,
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan int)
+	go func() { ended <- r.Run() }()
+	for until := time.Now().Add(patience); !r.joined.Load(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("it has not joined")
+		}
+	}
+	began := time.Now()
+	signals <- syscall.SIGTERM
+	code := <-ended
+	if took := time.Since(began); took >= cfg.Grace() {
+		t.Errorf("ended after %s", took)
+	}
+	if code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if n := log.count("Leases could not be given back, they lapse by themselves"); n != 1 && step != "store" || n != 0 && step == "store" {
+		t.Errorf("%d lines about leases", n)
+	}
+	if t.Failed() {
+		t.Log(&log.out)
+	}
+}
