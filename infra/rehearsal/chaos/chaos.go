@@ -87,10 +87,11 @@ func (s *stage) run(ctx context.Context) (r *Report, err error) {
 	plan := NewPlan(s.config.Seed, s.config.For, s.config.Every, s.config.Old != "")
 	s.begin = s.log.Add("chaos", "begins with seed %d", s.config.Seed)
 	sending := s.play(ctx, plan)
-	s.settle(ctx)
-	s.closing(ctx)
-	s.settle(ctx)
-	s.quietened(ctx)
+	if s.settle(ctx) {
+		s.closing(ctx)
+		s.settle(ctx)
+		s.quietened(ctx)
+	}
 	memory, goroutines := s.sizes(ctx)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

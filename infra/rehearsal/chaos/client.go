@@ -135,10 +135,21 @@ func (c *client) forget(addr string) {
 	delete(c.idle, addr)
 }
 
+// forgetAll closes every kept connection.
+func (c *client) forgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop()
+}
+
 func (c *client) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	c.drop()
+}
+
+func (c *client) drop() {
 	for addr, list := range c.idle {
 		for _, k := range list {
 			k.net.Close()

@@ -44,8 +44,8 @@ const (
 // Defaults returns a run of ten minutes.
 func Defaults() Config {
 	return Config{
-		For: 10 * time.Minute, Order: "lane", Every: 2 * time.Second,
-		Rate: 700, Lanes: 16, PerLane: 2, Bytes: 1024, SettleLimit: time.Minute,
+		For: 10 * time.Minute, Order: "lane", Every: 1500 * time.Millisecond,
+		Rate: 800, Lanes: 16, PerLane: 2, Bytes: 1024, SettleLimit: time.Minute,
 	}
 }
 

@@ -22,8 +22,8 @@ const (
 )
 
 // settle waits until everything that was stored has been delivered, or nothing
-// has moved for a while.
-func (s *stage) settle(ctx context.Context) {
+// has moved for a while: then it returns false.
+func (s *stage) settle(ctx context.Context) bool {
 	s.log.Add("chaos", "faults are over, waits for what is still stored")
 	last := int64(-1)
 	var problem error
@@ -33,17 +33,18 @@ func (s *stage) settle(ctx context.Context) {
 			s.progress(fmt.Sprintf("settling: %d held rows", rows))
 			if rows == 0 {
 				s.log.Add("chaos", "nothing is stored any more")
-				return
+				return true
 			}
 			if rows != last {
 				last, moved = rows, time.Now()
 			}
 		}
 		if !pause(ctx, settleEvery) {
-			return
+			return false
 		}
 	}
 	s.stuck(ctx, fmt.Sprintf("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem))
+	return false
 }
 
 func (s *stage) active(ctx context.Context) (rows int64, err error) {
@@ -77,7 +78,9 @@ func (s *stage) closing(ctx context.Context) {
 		held := s.config.Order == "strict" && len(nodes) > 1
 		work.Go(func() {
 			for j, l := range s.load.lanes {
-				s.close(ctx, n, l, "end-"+strconv.Itoa(i)+"-"+strconv.Itoa(j), held)
+				if !s.close(ctx, n, l, "end-"+strconv.Itoa(i)+"-"+strconv.Itoa(j), held) {
+					return // the others would take as long
+				}
 			}
 		})
 	}
@@ -85,8 +88,8 @@ func (s *stage) closing(ctx context.Context) {
 }
 
 // close sends webhooks in one lane until one is forwarded, or acknowledged at
-// all where everything is held.
-func (s *stage) close(ctx context.Context, n *node, l lane, id string, held bool) {
+// all where everything is held, and reports whether that came about.
+func (s *stage) close(ctx context.Context, n *node, l lane, id string, held bool) bool {
 	var webhooks []sender.Webhook
 	defer func() { s.load.file(webhooks) }()
 	var last sender.Try
@@ -97,11 +100,15 @@ func (s *stage) close(ctx context.Context, n *node, l lane, id string, held bool
 		s.load.count(last)
 		w.Tries = append(w.Tries, last)
 		webhooks = append(webhooks, w)
-		if last.Acknowledged() && (held || !last.Held) || !pause(ctx, closingPause) {
-			return
+		if last.Acknowledged() && (held || !last.Held) {
+			return true
+		}
+		if !pause(ctx, closingPause) {
+			return false
 		}
 	}
 	s.problem("lane %s stays shut at %s: the last answer was %d, held %v %s", l.name(), n.Name, last.Status, last.Held, last.Err)
+	return false
 }
 
 // quietened waits until every replica says that it has nothing left.

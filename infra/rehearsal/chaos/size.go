@@ -18,7 +18,7 @@ type Size struct {
 // What a sidecar at rest may use more than 95 % of the samples under load did.
 const (
 	sizeFactor     = 1.25
-	memorySlack    = 16 << 20
+	memorySlack    = 48 << 20 // large bodies come at any time, and the heap may grow fivefold
 	goroutineSlack = 20
 )
 
@@ -28,6 +28,7 @@ func (z Size) flat(slack int64) bool {
 
 // sizes measures the replicas at rest and compares.
 func (s *stage) sizes(ctx context.Context) (memory, goroutines Size) {
+	s.load.client.forgetAll() // each kept connection costs a goroutine
 	pause(ctx, quiet)
 	for _, n := range s.serving(false) {
 		one, err := measure(ctx, n)
