@@ -94,7 +94,7 @@ func (s *stage) rest(ctx context.Context) {
 }
 
 const stuckSQL = `
-SELECT id, lane, status, attempts, coalesce(delivery_id, '-'), coalesce(awaited_by::text, '-'), coalesce(r.name || ' ' || r.state, '-'),
+SELECT q.id, lane, status, attempts, coalesce(delivery_id, '-'), coalesce(awaited_by::text, '-'), coalesce(r.name || ' ' || r.state, '-'),
 	extract(epoch FROM now() - queued_at)::float8, coalesce(last_error, '-')
 FROM (
 	SELECT DISTINCT ON (lane) * FROM webhook_queue WHERE status IN ('pending', 'processing') ORDER BY lane, webhook_queue.id

@@ -57,39 +57,82 @@ func (s *stage) gather(ctx context.Context) (*evidence, error) {
 			Place: int64(d.Place), Replica: d.Replica, Replayed: d.Replayed,
 		})
 	}
-	if e.Forced, err = s.forced(); err != nil {
+	if err := s.readLogs(e); err != nil {
 		return nil, err
 	}
-	err = s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, "SELECT id, sluice_id::text, attempts, coalesce(last_error, '') FROM webhook_queue WHERE status = 'failed' ORDER BY id")
-		if err != nil {
-			return err
-		}
-		e.failed, err = pgx.CollectRows(rows, pgx.RowToStructByPos[failedRow])
-		return err
-	})
-	return e, err
+	return e, s.query(ctx, func(ctx context.Context, c *pgx.Conn) error { return e.readRows(ctx, c) })
 }
 
-// forcedMessage is the sidecar's word for a lane opened by CATCHUP_LIMIT.
-const forcedMessage = "Lane opened with a backlog"
+const (
+	failedSQL = `SELECT id, sluice_id::text, attempts, coalesce(last_error, '') FROM webhook_queue WHERE status = 'failed' ORDER BY id`
+	storedSQL = `SELECT id, sluice_id::text, status FROM webhook_queue WHERE status IN ('pending', 'processing')`
+)
 
-// forced reads from the sidecars' logs which lanes were opened by force: there
-// is no other sign of which lane it was.
-func (s *stage) forced() (all []verdict.Forced, err error) {
-	err = s.eachLine("-sidecar.log", func(replica string, line []byte) {
-		if !bytes.Contains(line, []byte(forcedMessage)) {
-			return
+// readRows reads the dead letters and what is still stored.
+func (e *evidence) readRows(ctx context.Context, c *pgx.Conn) error {
+	rows, err := c.Query(ctx, failedSQL)
+	if err != nil {
+		return err
+	}
+	if e.failed, err = pgx.CollectRows(rows, pgx.RowToStructByPos[failedRow]); err != nil {
+		return err
+	}
+	if rows, err = c.Query(ctx, storedSQL); err != nil {
+		return err
+	}
+	e.Stored = map[string]string{}
+	var id int64
+	var sluiceID, state string
+	_, err = pgx.ForEachRow(rows, []any{&id, &sluiceID, &state}, func() error {
+		e.Stored[sluiceID] = fmt.Sprintf("row %d, %s", id, state)
+		return nil
+	})
+	return err
+}
+
+// The sidecar's words for a lane opened by CATCHUP_LIMIT, and for the begin and
+// the end of a time in which it passes lanes of unknown backlog.
+var (
+	forcedMessage = []byte("Lane opened with a backlog")
+	blindMessage  = []byte("webhooks are forwarded without regard to what may be held")
+	seeingMessage = []byte("PostgreSQL is back, held webhooks go first again")
+)
+
+// readLogs reads from the sidecars' logs when the contract promised no order.
+func (s *stage) readLogs(e *evidence) error {
+	blind := map[string]int{} // what is open, by replica: an index from 1
+	end := func(replica string, at time.Time) {
+		if i := blind[replica]; i > 0 {
+			e.Blind[i-1].End = at
+			delete(blind, replica)
 		}
-		var said struct {
-			Time time.Time `json:"time"`
-			Lane string    `json:"lane"`
-		}
-		if json.Unmarshal(line, &said) == nil {
-			all = append(all, verdict.Forced{At: said.Time, Replica: replica, Lane: said.Lane})
+	}
+	err := s.eachLine("-sidecar.log", func(replica string, text []byte) {
+		switch {
+		case bytes.Contains(text, forcedMessage):
+			var said struct {
+				Lane string `json:"lane"`
+			}
+			if json.Unmarshal(text, &said) == nil {
+				e.Forced = append(e.Forced, verdict.Forced{At: stamp(text), Replica: replica, Lane: said.Lane})
+			}
+		case bytes.Contains(text, blindMessage):
+			end(replica, stamp(text)) // an earlier process's
+			e.Blind = append(e.Blind, verdict.Blind{Replica: replica, Begin: stamp(text), End: time.Now()})
+			blind[replica] = len(e.Blind)
+		case bytes.Contains(text, seeingMessage):
+			end(replica, stamp(text))
 		}
 	})
-	return all, err
+	// A process that was killed sees no end of it.
+	for i := range e.Blind {
+		for _, f := range e.Faults {
+			if b := &e.Blind[i]; f.Forgets && f.Replica == b.Replica && f.Begin.After(b.Begin) && f.Begin.Before(b.End) {
+				b.End = f.Begin
+			}
+		}
+	}
+	return err
 }
 
 // eachLine goes through the logs with that suffix.

@@ -62,7 +62,7 @@ func Text(w io.Writer, r *Report) error {
 	row("acknowledged", v.Acknowledged, "%d of them held; half within %s, 99 %% within %s, all within %s", v.Held, short(v.P50Ack), short(v.P99Ack), short(v.LongestAck))
 	row("refused tries", v.Refused, "%d webhooks never acknowledged; answers %s", v.GivenUp, list(v.Answers))
 	row("delivered", v.Delivered, "%d of them never acknowledged", v.Unasked)
-	row("lost", len(v.Lost), "acknowledged and never delivered")
+	row("lost", len(v.Lost), "acknowledged and never delivered; %d of them are still stored", v.Stored)
 	row("out of order", len(v.OutOfOrder), "within a lane, %s; %d could not be judged", scope(r), v.Unordered)
 	for _, reason := range slices.Sorted(maps.Keys(v.Excused)) {
 		row("  not promised", v.Excused[reason], "%s", reason)

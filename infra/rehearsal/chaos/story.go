@@ -71,7 +71,7 @@ type trouble struct {
 
 func troubles(v *verdict.Verdict) []trouble {
 	return []trouble{
-		{"lost", v.Lost}, {"out of order", v.OutOfOrder}, {"damaged", v.Damaged},
+		{"lost", slices.DeleteFunc(slices.Clone(v.Lost), func(f verdict.Finding) bool { return strings.Contains(f.Reason, "still stored") })}, {"out of order", v.OutOfOrder}, {"damaged", v.Damaged},
 		{"delivered again without a reason", v.Unexplained}, {"wrong answer", v.Wrong},
 	}
 }

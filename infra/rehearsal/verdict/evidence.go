@@ -25,8 +25,13 @@ type Evidence struct {
 	// Faults are what was done to the replicas and the database in the run.
 	// They explain repeated deliveries and answers that never came.
 	Faults []Fault
-	// Forced are the lanes that a replica opened beside their backlog.
+	// Forced are the lanes that a replica opened beside their backlog, Blind the
+	// times in which one passed lanes of unknown backlog. Only the sidecar itself
+	// can say so, and by the contract it does; whether it had reason to is asked.
 	Forced []Forced
+	Blind  []Blind
+	// Stored are the rows that are still stored, by Sluice-Id.
+	Stored map[string]string
 }
 
 // Forced is a lane that a replica opened although it did not catch up
@@ -34,6 +39,13 @@ type Evidence struct {
 type Forced struct {
 	At            time.Time
 	Replica, Lane string
+}
+
+// Blind is a time in which a replica without the database passed what it did not
+// know to be stored.
+type Blind struct {
+	Replica    string
+	Begin, End time.Time
 }
 
 // Record is one line of the recorder: a job that ran to its end, or, where there

@@ -62,8 +62,12 @@ func wrong(v *Verdict) []Finding       { return v.Wrong }
 
 func TestLostWithoutJobs(t *testing.T) {
 	e := Evidence{Webhooks: []sender.Webhook{hook("a", "r1", 0, 1), hook("b", "r1", 2, 3)}, Records: []Record{taken("b", "s-b", "r1", 1, 5)}}
-	if v := Judge(e); len(v.Lost) != 1 || v.Lost[0].ID != "a" || v.Good() {
+	if v := Judge(e); len(v.Lost) != 1 || v.Lost[0].ID != "a" || v.Stored != 0 || v.Good() {
 		t.Errorf("lost %v", v.Lost)
+	}
+	e.Stored = map[string]string{"s-a": "row 1, pending"}
+	if v := Judge(e); len(v.Lost) != 1 || v.Stored != 1 || v.Good() {
+		t.Errorf("lost %v, %d of them stored", v.Lost, v.Stored)
 	}
 }
 
@@ -76,12 +80,14 @@ func TestOrderOfRecords(t *testing.T) {
 	several.Tries = append([]sender.Try{refused(20, 30, 0, "r2")}, several.Tries...)
 	aLate := taken("a", "s-a", "r1", 2, 90)
 	away := Fault{Kind: "postgres killed", Begin: at(15), End: at(95), Blinds: true, Silences: true}
+	passing := []Blind{{"r1", at(19), at(90)}}
 	for name, c := range map[string]struct {
 		late    sender.Webhook
 		first   Record // b's
 		more    []Record
 		faults  []Fault
 		forced  []Forced
+		blind   []Blind
 		strict  bool
 		found   int
 		excused string
@@ -95,10 +101,12 @@ func TestOrderOfRecords(t *testing.T) {
 		"forced open afterwards":               {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), forced: []Forced{{at(45), "r1", "github"}}, found: 1},
 		"another lane forced open":             {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), forced: []Forced{{at(25), "r1", "slack"}}, found: 1},
 		"forced open, but out of the queue":    {late: b, first: taken("b", "s-b", "r1", 1, 40), forced: []Forced{{at(25), "r1", "github"}}, found: 1},
-		"restarted while the database is away": {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{away, killed("r1", 12, 18)}, excused: passedBlind},
+		"restarted while the database is away": {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{away, killed("r1", 12, 18)}, blind: passing, excused: passedBlind},
+		"the same, and it was not blind":       {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{away, killed("r1", 12, 18)}, found: 1},
+		"blind for no reason":                  {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{killed("r1", 12, 18)}, blind: passing, found: 1},
 		"only restarted":                       {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{killed("r1", 12, 18)}, found: 1},
-		"the database was away":                {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{away}, found: 1},
-		"restarted, away, strict":              {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{away, killed("r1", 12, 18)}, strict: true, found: 1},
+		"the database was away":                {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{away}, blind: passing, found: 1},
+		"restarted, away, strict":              {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), faults: []Fault{away, killed("r1", 12, 18)}, blind: passing, strict: true, found: 1},
 		"an earlier try went another way": {
 			late: several, first: live(taken("b", "s-early", "r2", 1, 25)), more: []Record{taken("b", "s-b", "r1", 3, 95)},
 		},
@@ -110,7 +118,7 @@ func TestOrderOfRecords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := Evidence{
 				Webhooks: []sender.Webhook{a, c.late}, Records: append([]Record{c.first, aLate}, c.more...),
-				Faults: c.faults, Forced: c.forced, AcrossReplicas: c.strict,
+				Faults: c.faults, Forced: c.forced, Blind: c.blind, AcrossReplicas: c.strict,
 			}
 			v := Judge(e)
 			if len(v.OutOfOrder) != c.found || v.Unordered != c.left {

@@ -157,9 +157,15 @@ func allowed(e Evidence, l lane, m swap) string {
 		}
 	}
 	restarted := during(e.Faults, l.door, m.early.acked, r.At, recovery, func(f *Fault) bool { return f.Forgets })
-	blind := during(e.Faults, l.door, m.late.sent, r.At, recovery, func(f *Fault) bool { return f.Blinds })
-	if restarted != nil && blind != nil {
+	away := during(e.Faults, l.door, m.late.sent, r.At, recovery, func(f *Fault) bool { return f.Blinds })
+	if restarted != nil && away != nil && blind(e.Blind, l.door, m.late.sent, r.At) {
 		return passedBlind
 	}
 	return ""
+}
+
+func blind(times []Blind, replica string, from, to time.Time) bool {
+	return slices.ContainsFunc(times, func(b Blind) bool {
+		return b.Replica == replica && !b.Begin.After(to) && !b.End.Before(from)
+	})
 }

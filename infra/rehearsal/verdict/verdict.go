@@ -24,6 +24,7 @@ type Verdict struct {
 
 	Lost       []Finding `json:"lost"`         // acknowledged and never delivered
 	OutOfOrder []Finding `json:"out_of_order"` // delivered before one that was acknowledged before it was sent
+	Stored     int       `json:"stored"`       // of the lost, those that are still stored
 	Unordered  int       `json:"unordered"`    // webhooks whose order cannot be judged: tried at several doors
 	// Excused counts webhooks out of order where the contract promises none, by
 	// the reason.
@@ -92,6 +93,9 @@ func Judge(e Evidence) *Verdict {
 			}
 			if len(k.records) == 0 {
 				v.Lost = append(v.Lost, finding(w, "%s", lostReason(k, ack, e)))
+				if e.Stored[ack.SluiceID] != "" {
+					v.Stored++
+				}
 			}
 		case len(k.records) > 0:
 			v.Unasked++
@@ -164,6 +168,9 @@ func (v *Verdict) countTries(w *sender.Webhook, faults []Fault) {
 
 func lostReason(k known, ack *sender.Try, e Evidence) string {
 	where := fmt.Sprintf("acknowledged %d by %s, Sluice-Id %s, held %v", ack.Status, ack.Replica, ack.SluiceID, ack.Held)
+	if row := e.Stored[ack.SluiceID]; row != "" {
+		return where + ": still stored as " + row
+	}
 	if e.placed() {
 		return where + ": no app has taken it"
 	}

@@ -233,6 +233,15 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 	if c.FailedRetention < 0 {
 		bad("FAILED_RETENTION", "%v must not be below 0", c.FailedRetention)
 	}
+	c.checkDoor(bad)
+	if c.TerminationGraceSeconds < 15 || c.TerminationGraceSeconds > 600 {
+		bad("TERMINATION_GRACE_SECONDS", "%d is not between 15 and 600", c.TerminationGraceSeconds)
+	}
+	return problems
+}
+
+// checkDoor looks at what bounds the public listener.
+func (c *Config) checkDoor(bad func(name, format string, args ...any)) {
 	for name, n := range map[string]int64{"BODY_MIN_RATE": c.BodyMinRate, "MAX_CONNECTIONS": c.MaxConnections} {
 		if n < 0 {
 			bad(name, "%d must not be below 0", n)
@@ -242,10 +251,6 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 	if c.MaxInflightBytes/2 < c.MaxBodyBytes {
 		bad("MAX_INFLIGHT_BYTES", "%d must be at least twice MAX_BODY_BYTES (%d)", c.MaxInflightBytes, c.MaxBodyBytes)
 	}
-	if c.TerminationGraceSeconds < 15 || c.TerminationGraceSeconds > 600 {
-		bad("TERMINATION_GRACE_SECONDS", "%d is not between 15 and 600", c.TerminationGraceSeconds)
-	}
-	return problems
 }
 
 // DatabasePassword returns what gives each new connection its password, nil

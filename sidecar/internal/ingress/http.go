@@ -63,12 +63,12 @@ func (in *Ingress) bodyReply(route *route, err error) reply {
 	why := bodyReason(err)
 	route.refused.Inc()
 	in.note(route, why, err.Error())
-	switch why {
-	case tooLarge:
+	switch {
+	case why == tooLarge:
 		return textReply(http.StatusRequestEntityTooLarge, "body too large; the limit is MAX_BODY_BYTES")
-	case noMemory:
+	case why == noMemory:
 		return retryLater("too many webhooks at once")
-	case slow:
+	case why == slow:
 		return textReply(http.StatusRequestTimeout, "body came too slowly; the limits are BODY_MIN_RATE and BODY_TIMEOUT")
 	}
 	return textReply(http.StatusBadRequest, "body could not be read")

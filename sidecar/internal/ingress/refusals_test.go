@@ -28,13 +28,13 @@ func TestReminder(t *testing.T) {
 			})
 		}
 		note()
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		for range 1000 {
 			note()
 		}
-		time.Sleep(80 * time.Second)
+		<-time.After(80 * time.Second)
 		note()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		note()
 		synctest.Wait()
 		mu.Lock()
