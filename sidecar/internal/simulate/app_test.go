@@ -38,6 +38,7 @@ var moods = []mood{
 // app is the container beside a sidecar. It may die and come back.
 type app struct {
 	world *world
+	slot  *slot
 	name  string
 	addr  string
 
@@ -146,6 +147,11 @@ func (a *app) webhook(h *host, c net.Conn, r *http.Request, key string) bool {
 		how = "replayed, attempt " + r.Header.Get("Sluice-Attempt")
 	}
 	l.arrives(key, a.name, how)
+	if newDice(a.world.seed, "poison/"+key).chance(a.world.plan.poison) {
+		a.world.line.tell(a.name, key, "it ends the app and the sidecar")
+		a.world.ending.Go(func() { a.slot.poisoned(a) })
+		return false
+	}
 	d := newDice(a.world.seed, fmt.Sprint("try/", key, "/", a.world.nth(key)))
 	sleep(d.between(200*time.Microsecond, 20*time.Millisecond))
 	switch {

@@ -64,7 +64,7 @@ func (s *store) insert(ctx context.Context, fresh *row) (*row, error) {
 	if d.chance(f.slowCommit) {
 		commit += d.between(0, f.slowestCommit)
 	}
-	return exec(ctx, s, opAppend, func() (*row, error) {
+	return send(ctx, s, opAppend, func() (*row, error) {
 		return s.db.insert(fresh, s.name, commit)
 	})
 }

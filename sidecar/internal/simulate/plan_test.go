@@ -20,6 +20,7 @@ type plan struct {
 	breaker     time.Duration // BREAKER_LIMIT
 	rotates     bool          // each deploy has a new key
 	verified    bool          // the webhooks are signed
+	poison      float64       // webhooks that end the app and the sidecar
 
 	faults faults
 	// How likely each kind of trouble is when there is to be some.
@@ -44,6 +45,9 @@ func newPlan(seed uint64) plan {
 	}
 	p.rotates = d.chance(0.3)
 	p.verified = d.chance(0.7)
+	if d.chance(0.2) {
+		p.poison = 0.01
+	}
 	p.breaker = []time.Duration{0, 10 * time.Second, time.Hour}[d.below(3)]
 	return p
 }
@@ -63,7 +67,7 @@ func (p plan) String() string {
 		{"lost requests", p.faults.lostRequest}, {"lost answers", p.faults.lostAnswer}, {"slow statements", p.faults.slow},
 		{"slow commits", p.faults.slowCommit}, {"kills", p.kill}, {"pauses", p.pause}, {"partitions", p.partition},
 		{"deploys", p.deploy}, {"dying apps", p.appDies}, {"moody apps", p.mood}, {"database away", p.away},
-		{"database crashes", p.crash}, {"clock jumps", p.jump}, {"operators", p.operator},
+		{"database crashes", p.crash}, {"clock jumps", p.jump}, {"operators", p.operator}, {"poison", p.poison},
 	} {
 		if k.rate > 0 {
 			fmt.Fprintf(&b, " %s %.2f,", k.name, k.rate)

@@ -89,10 +89,10 @@ func (s *store) way(o op, lost float64) way {
 	return w
 }
 
-// exec runs one statement. Once sent it takes its way, whatever becomes of its
+// send runs one statement. Once sent it takes its way, whatever becomes of its
 // caller, who may have gone when it has its effect. Each try has a result of
 // its own.
-func exec[T any](ctx context.Context, s *store, o op, f func() (T, error)) (T, error) {
+func send[T any](ctx context.Context, s *store, o op, f func() (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
@@ -135,7 +135,7 @@ func exec[T any](ctx context.Context, s *store, o op, f func() (T, error)) (T, e
 
 // one runs a statement with an effect at one moment.
 func one[T any](ctx context.Context, s *store, o op, f func() T) (T, error) {
-	return exec(ctx, s, o, func() (v T, err error) {
+	return send(ctx, s, o, func() (v T, err error) {
 		err = s.db.run(func() { v = f() })
 		return v, err
 	})

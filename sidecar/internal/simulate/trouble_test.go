@@ -26,55 +26,71 @@ func (d *dice) pick(rates ...float64) int {
 // troubled makes a slot's processes end, stand still and lose the database. At
 // the end there is one that is well.
 func (s *slot) troubled(until time.Time) {
-	w, d, p := s.world, s.world.dice(fmt.Sprint("slot/", s.index)), s.world.plan
+	d, p := s.world.dice(fmt.Sprint("slot/", s.index)), s.world.plan
 	s.start()
 	for time.Now().Before(until) {
 		sleep(d.between(500*time.Millisecond, 8*time.Second))
-		switch d.pick(p.kill, p.pause, p.partition, p.deploy) {
-		case 0:
-			if d.chance(0.3) {
-				s.app.stop()
-			}
-			s.kill()
-			sleep(d.between(10*time.Millisecond, 20*time.Second))
-			s.app.start()
-			s.start()
-		case 1:
-			stop := d.between(50*time.Millisecond, 20*time.Second)
-			w.line.note(s.replica.name, "the sidecar stands still for %v", stop)
-			s.replica.host.pause(stop)
-			sleep(stop)
-		case 2:
-			w.line.note(s.replica.name, "the sidecar is cut off from the database")
-			s.replica.store.cut.Store(true)
-			sleep(d.between(100*time.Millisecond, 25*time.Second))
-			s.replica.store.cut.Store(false)
-			w.line.note(s.replica.name, "the sidecar is no longer cut off")
-		case 3:
-			r, a := s.replica, s.app
-			s.mu.Lock()
-			s.newApp()
-			s.mu.Unlock()
-			s.start()
-			sleep(d.between(0, 8*time.Second))
-			w.ending.Go(func() { s.terminate(r, a, d.between(100*time.Millisecond, 4*time.Second)) })
+		trouble := d.pick(p.kill, p.pause, p.partition, p.deploy)
+		if r := s.serving(); r != nil && trouble >= 0 {
+			s.suffer(r, d, trouble)
 		}
 	}
-	s.app.start()
+	s.current().start()
+	s.start()
+}
+
+// suffer is one piece of trouble with a slot's process.
+func (s *slot) suffer(r *replica, d *dice, trouble int) {
+	w := s.world
+	switch trouble {
+	case 0:
+		if d.chance(0.3) {
+			s.current().stop()
+		}
+		s.kill()
+		sleep(d.between(10*time.Millisecond, 20*time.Second))
+		s.current().start()
+		s.start()
+	case 1:
+		stop := d.between(50*time.Millisecond, 20*time.Second)
+		w.line.note(r.name, "the sidecar stands still for %v", stop)
+		r.host.pause(stop)
+		sleep(stop)
+	case 2:
+		w.line.note(r.name, "the sidecar is cut off from the database")
+		r.store.cut.Store(true)
+		sleep(d.between(100*time.Millisecond, 25*time.Second))
+		r.store.cut.Store(false)
+		w.line.note(r.name, "the sidecar is no longer cut off")
+	case 3:
+		a := s.deploy()
+		sleep(d.between(0, 8*time.Second))
+		w.ending.Go(func() { s.terminate(r, a, d.between(100*time.Millisecond, 4*time.Second)) })
+	}
+}
+
+// poisoned is the end of a pod by what its app was sent: all of it starts again.
+func (s *slot) poisoned(a *app) {
+	a.stop()
+	if s.current() != a || !s.kill() || s.world.stopping.Load() {
+		return
+	}
+	sleep(s.world.dice(fmt.Sprint("poisoned/", s.index)).between(100*time.Millisecond, 2*time.Second))
+	a.start()
+	s.start()
 }
 
 // moody makes a slot's app die and answer in every way.
 func (s *slot) moody(until time.Time) {
 	d, p := s.world.dice(fmt.Sprint("moody/", s.index)), s.world.plan
-	current := func() *app { s.mu.Lock(); defer s.mu.Unlock(); return s.app }
 	for time.Now().Before(until) {
 		sleep(d.between(200*time.Millisecond, 6*time.Second))
-		a := current()
+		a := s.current()
 		switch d.pick(p.appDies, p.mood) {
 		case 0:
 			a.stop()
 			sleep(d.between(50*time.Millisecond, 6*time.Second))
-			if a == current() {
+			if a == s.current() {
 				a.start()
 			}
 		case 1:
@@ -83,8 +99,8 @@ func (s *slot) moody(until time.Time) {
 			a.set(moods[0])
 		}
 	}
-	current().set(moods[0])
-	current().start()
+	s.current().set(moods[0])
+	s.current().start()
 }
 
 // databaseTroubled makes the database go away and its clock jump: not so far

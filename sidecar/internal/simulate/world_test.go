@@ -25,16 +25,17 @@ const secret = "simulated"
 
 // world is everything in one bubble.
 type world struct {
-	t      *testing.T
-	seed   uint64
-	plan   plan
-	line   *timeline
-	net    *network
-	db     *database
-	ledger *ledger
-	slots  []*slot
-	calm   atomic.Bool // no more faults
-	ending sync.WaitGroup
+	t        *testing.T
+	seed     uint64
+	plan     plan
+	line     *timeline
+	net      *network
+	db       *database
+	ledger   *ledger
+	slots    []*slot
+	calm     atomic.Bool // no more faults
+	stopping atomic.Bool // nothing begins any more
+	ending   sync.WaitGroup
 
 	mu    sync.Mutex
 	dices map[string]*dice
@@ -110,7 +111,7 @@ func (w *world) faults() faults {
 func (s *slot) newApp() {
 	s.version++
 	name := fmt.Sprintf("app%d.%d", s.index, s.version)
-	s.app = &app{world: s.world, name: name, addr: name + ":3000", mood: moods[0]}
+	s.app = &app{world: s.world, slot: s, name: name, addr: name + ":3000", mood: moods[0]}
 	s.apps = append(s.apps, s.app)
 	s.app.start()
 }
@@ -121,11 +122,36 @@ func (s *slot) serving() *replica {
 	return s.replica
 }
 
-// start begins a process, of the same name as the one before it unless there
-// was a deploy between.
+// start begins a process where there is none, of the same name as the one before
+// it unless there was a deploy between.
 func (s *slot) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.replica != nil {
+		return
+	}
+	s.begin()
+}
+
+// deploy replaces app and sidecar by new ones, which both stay for a while beside
+// the old ones. It returns the old app.
+func (s *slot) deploy() *app {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.app
+	s.newApp()
+	s.begin()
+	return old
+}
+
+func (s *slot) current() *app {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.app
+}
+
+// begin starts a process. The caller holds the lock.
+func (s *slot) begin() {
 	w := s.world
 	s.lives++
 	pod := fmt.Sprintf("r%d.%d", s.index, s.version)
@@ -195,18 +221,19 @@ func (w *world) config(pod string, version int) *config.Config {
 
 // kill ends a process at once: its connections break, it reaches nobody any
 // more, and what of it runs on in the bubble comes to its end unheard.
-func (s *slot) kill() {
+func (s *slot) kill() bool {
 	s.mu.Lock()
 	r := s.replica
 	s.replica = nil
 	s.mu.Unlock()
 	if r == nil {
-		return
+		return false
 	}
 	s.world.line.note(r.name, "the sidecar is killed")
 	r.store.dead.Store(true)
 	r.host.kill(s.world.net)
 	r.end <- syscall.SIGKILL
+	return true
 }
 
 // terminate sends SIGTERM and, a while later, to the app as well.
@@ -283,9 +310,14 @@ func (w *world) converge(when string) {
 	shut := func() (rows []string, text string) {
 		rows, text = w.db.left()
 		for _, s := range w.slots {
-			st := s.serving().self.Status()
+			r := s.serving()
+			if r == nil {
+				text += "\n    nobody is at a door"
+				continue
+			}
+			st := r.self.Status()
 			if st.ShutLanes > 0 || st.Holding > 0 || st.InFlight > 0 || st.State != "passing" && !(st.Sealed && st.State == "replaying") {
-				text += fmt.Sprintf("\n    %s is %s, %d lanes shut, %d holds and %d requests under way", s.serving().name, st.State, st.ShutLanes, st.Holding, st.InFlight)
+				text += fmt.Sprintf("\n    %s is %s, %d lanes shut, %d holds and %d requests under way", r.name, st.State, st.ShutLanes, st.Holding, st.InFlight)
 			}
 		}
 		return rows, text
@@ -307,9 +339,10 @@ func (w *world) converge(when string) {
 }
 
 func (w *world) stop() {
+	w.stopping.Store(true)
 	for _, s := range w.slots {
 		if r := s.serving(); r != nil {
-			s.terminate(r, s.app, 0)
+			s.terminate(r, s.current(), 0)
 		}
 	}
 	w.ending.Wait()
