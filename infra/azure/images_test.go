@@ -140,7 +140,7 @@ func TestImages(t *testing.T) {
 	b := newBuilder(t)
 	const certificates = "/etc/ssl/certs/ca-certificates.crt"
 	b.base(goImage, "PATH=/usr/local/go/bin:/usr/bin:/bin HOME=/root",
-		append(withLibraries(t, "/bin/sh"), certificates)...)
+		append(withLibraries(t, "/bin/sh", "/bin/ln"), certificates)...)
 	b.base(baseImage, "PATH=/bin", certificates)
 
 	var sidecar, app string // the files of both images
@@ -149,7 +149,12 @@ func TestImages(t *testing.T) {
 		checkConfig(t, b, image, []string{"/sidecar"}, []string{"serve"}, "8080/tcp 8081/tcp", []string{"CMD", "/sidecar", "probe"})
 		sidecar = b.mount(image)
 		checkProgram(t, sidecar, "/sidecar", "./sidecar/cmd/sidecar", "main.version")
-		checkContents(t, sidecar, "/LICENSE", certificates, "/sidecar")
+		// A link, for `az containerapp exec`, which takes no arguments.
+		out, err := inImage(t, sidecar, "/status").CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "ask the sidecar at") {
+			t.Errorf("/status: %v, %s", err, out)
+		}
+		checkContents(t, sidecar, "/LICENSE", certificates, "/sidecar", "/status")
 	})
 	t.Run("app", func(t *testing.T) {
 		image := b.build("Dockerfile.app")

@@ -59,6 +59,7 @@ type Replica struct {
 	vitals   atomic.Pointer[vitals]
 	joined   atomic.Bool // registered among the replicas, migrations applied
 	sealed   atomic.Bool
+	proven   atomic.Bool  // this revision's app has been healthy before
 	replayed atomic.Int64 // replay's count when replaying began
 	beatNow  chan struct{}
 
@@ -125,7 +126,7 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){r.membershipLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.replay.Run} {
+	for _, loop := range []func(context.Context){r.membershipLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.statsLoop, r.revisionLoop, r.replay.Run} {
 		r.loops.Go(func() { loop(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
