@@ -12,6 +12,12 @@ dry_run=false
 yes=false
 poll=${SLUICE_POLL_SECONDS:-5}
 
+# An empty variable, as a workflow sets one, is none: the parameter file's own
+# value counts.
+for variable in SLUICE_NAME SLUICE_STARTUP_PROBE; do
+  [ -n "${!variable:-}" ] || unset "$variable"
+done
+
 # Older ones lack `containerapp` without an extension, or a .bicepparam file
 # without a template beside it.
 oldest_az=2.62
@@ -339,4 +345,33 @@ system_log() {
   local lines
   lines=$(az containerapp logs show --name "$1" --resource-group "$group" --type system --tail 20 --format text 2>/dev/null) || return 0
   [ -z "$lines" ] || printf 'The platform says:\n%s\n' "$lines" >&2
+}
+
+# patch_app COMMAND sends what the command prints to the container app, and sets
+# `target` to the revision that comes of it.
+patch_app() {
+  local latest file
+  latest=$(app_value properties.latestRevisionName)
+  file=$(mktemp)
+  "$1" >"$file"
+  if ! change az rest --method patch --url "https://management.azure.com$(app_value id)?api-version=2026-01-01" --body "@$file" --output none; then
+    rm -f "$file"
+    fail "the change of $app is refused; what served before still does. See docs/operations.md#rollback"
+  fi
+  rm -f "$file"
+  $dry_run || await_new "$latest"
+}
+
+# await_new LATEST waits until the app shows a revision after that one: the
+# request is answered before it is carried out.
+await_new() {
+  local left
+  left=$(attempts "${SLUICE_WAIT_SECONDS:-120}")
+  while [ "$left" -gt 0 ]; do
+    target=$(app_value properties.latestRevisionName)
+    [ "$target" = "$1" ] || return 0
+    left=$((left - 1))
+    sleep "$poll"
+  done
+  fail "no new revision of $app appears; what served before still does"
 }

@@ -3,6 +3,7 @@ package azure
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -112,6 +113,14 @@ func (c *cloud) containerApp(k call) (any, error) {
 		return object{}, c.setTraffic(k.option("--revision-weight"))
 	case "rest":
 		return object{}, c.patch(k)
+	case "containerapp secret set":
+		name, reference, _ := strings.Cut(k.option("--secrets"), "=")
+		if !strings.HasPrefix(reference, "keyvaultref:") {
+			return nil, fmt.Errorf("%w: a secret on the command line", errUsage)
+		}
+		secrets, _ := c.Config["secrets"].([]any)
+		c.Config["secrets"] = append(secrets, object{"name": name})
+		return object{}, nil
 	}
 	r := slices.IndexFunc(c.Revisions, func(r revision) bool {
 		return r.Name == k.option("--revision")+k.option("--from-revision")
@@ -161,7 +170,12 @@ func (c *cloud) patch(k call) error {
 	if err != nil {
 		return err
 	}
-	var body struct{ Properties struct{ Template object } }
+	var body struct {
+		Properties struct {
+			Template      object
+			Configuration struct{ Ingress object }
+		}
+	}
 	if err := json.Unmarshal(text, &body); err != nil {
 		return fmt.Errorf("(InvalidRequestContent) %w", err)
 	}
@@ -170,6 +184,7 @@ func (c *cloud) patch(k call) error {
 			delete(body.Properties.Template, name)
 		}
 	}
+	maps.Copy(c.ingress(), body.Properties.Configuration.Ingress)
 	if err := c.revise(body.Properties.Template); err != nil && err != errNotProvisioned {
 		return err
 	}
@@ -193,11 +208,14 @@ func (c *cloud) showApp() object {
 			provisioning = map[bool]string{true: "Failed", false: "Succeeded"}[r.Provisioning == "Failed"]
 		}
 	}
-	config := clone(c.Config)
+	config, template := clone(c.Config), object{}
+	if len(known) > 0 {
+		template = known[len(known)-1].Template
+	}
 	config["ingress"].(object)["fqdn"] = "sluice.example.azurecontainerapps.io"
 	return object{"id": "/subscriptions/" + subscription + "/resourceGroups/sluice/providers/Microsoft.App/containerApps/sluice",
 		"name": "sluice", "properties": object{"latestRevisionName": latest, "latestReadyRevisionName": ready,
-			"provisioningState": provisioning, "configuration": config}}
+			"provisioningState": provisioning, "configuration": config, "template": template}}
 }
 
 func (c *cloud) showRevision(i int) object {
