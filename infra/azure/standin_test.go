@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"text/tabwriter"
 
 	"github.com/jmespath/go-jmespath"
 )
@@ -214,6 +216,9 @@ func printAs(output, query string, doc any) error {
 	switch output {
 	case "none":
 		return nil
+	case "table":
+		printTable(query, plain)
+		return nil
 	case "tsv":
 		rows, ok := plain.([]any)
 		if !ok && plain != nil {
@@ -253,4 +258,30 @@ func tsv(row any) string {
 		}
 	}
 	return strings.Join(texts, "\t")
+}
+
+// column finds the names of a query's columns, whose order a table keeps.
+var column = regexp.MustCompile(`(\w+): `)
+
+func printTable(query string, doc any) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	var names, heads, rules []string
+	for _, m := range column.FindAllStringSubmatch(query, -1) {
+		names = append(names, m[1])
+		heads = append(heads, strings.ToUpper(m[1][:1])+m[1][1:])
+		rules = append(rules, strings.Repeat("-", len(m[1])))
+	}
+	fmt.Fprintln(w, strings.Join(heads, "\t"))
+	fmt.Fprintln(w, strings.Join(rules, "\t"))
+	rows, _ := doc.([]any)
+	for _, row := range rows {
+		var cells []string
+		for _, name := range names {
+			cells = append(cells, fmt.Sprint(row.(object)[name]))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		panic(err) // standard output is gone
+	}
 }
