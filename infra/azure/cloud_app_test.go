@@ -140,6 +140,7 @@ func (c *cloud) containerApp(k call) (any, error) {
 		}))
 	case "containerapp revision activate":
 		c.Revisions[r].Active, c.Revisions[r].Running = true, "Running"
+	case "containerapp revision restart":
 	case "containerapp revision deactivate":
 		c.Revisions[r].Active, c.Revisions[r].Running = false, "Stopped"
 	default:

@@ -17,6 +17,7 @@ type object = map[string]any
 type cloud struct {
 	Version      string
 	SignedIn     bool
+	Groups       []string // beside the one called sluice
 	Unregistered []string // resource providers
 	MayRegister  bool     // an owner of the subscription; an owner of a group may not
 	Resources    []resource
@@ -79,10 +80,16 @@ func (c *cloud) answer(k call) (any, error) {
 		}
 		return object{"id": subscription, "name": "Pay as you go", "user": object{"name": "someone@example.com"}}, nil
 	case "group show":
-		if k.option("--name") != "sluice" {
+		if name := k.option("--name"); name != "sluice" && !slices.Contains(c.Groups, name) {
 			return nil, errNotFound
 		}
 		return object{"id": "/subscriptions/" + subscription + "/resourceGroups/sluice", "location": "westeurope"}, nil
+	case "group create":
+		c.Groups = append(c.Groups, k.option("--name"))
+		return object{}, nil
+	case "group delete":
+		c.Groups = slices.DeleteFunc(c.Groups, func(n string) bool { return n == k.option("--name") })
+		return object{}, nil
 	case "provider list":
 		var list []object
 		for _, name := range c.Unregistered {
