@@ -6,12 +6,15 @@
 # Hooks that run commands need these in the image: build with a BASE_IMAGE that
 # has them, or start a Dockerfile of your own FROM this image.
 #
-# It needs no BuildKit: `az acr build` has none. A build gives the same binaries
-# for the same source, since neither time nor path gets into them.
-ARG GO_IMAGE=docker.io/library/golang:1.26.8-bookworm
-ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
+# It needs no BuildKit: `az acr build` has none, and its scanner reads no flag in
+# a FROM line (Azure/acr-builder scan/dependencies.go, Azure/acr issue 697). The
+# base images are pinned and come from registries without Docker Hub's limit on
+# anonymous pulls; give others with --build-arg. A build gives the same binaries
+# for the same source, since neither time nor path gets into it.
+ARG GO_IMAGE=public.ecr.aws/docker/library/golang:1.26.8-bookworm@sha256:a688600ca24f8a4d3ca77f95b0dd40704a9fc787c826660eb7ba0b641b8b175d
+ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot@sha256:d093aa3e30dbadd3efe1310db061a14da60299baff8450a17fe0ccc514a16639
 
-FROM --platform=${BUILDPLATFORM:-linux/amd64} ${GO_IMAGE} AS build
+FROM ${GO_IMAGE} AS build
 WORKDIR /src
 ENV GOTOOLCHAIN=local CGO_ENABLED=0
 # Modules first: they stay in the cache until one of these files changes.

@@ -1,5 +1,6 @@
-// For trying things out: the least of everything, a password instead of Entra
-// so that psql and local runs can sign in, a short grace period.
+// For trying things out: the least of everything, open to the internet, one
+// replica, and a password for the server's administrator instead of Entra, so
+// that psql and local runs can sign in. Not for webhooks that matter.
 using 'main.bicep'
 
 param name = readEnvironmentVariable('SLUICE_NAME', 'sluice-dev')
@@ -20,13 +21,13 @@ param database = {
 }
 param databasePassword = readEnvironmentVariable('SLUICE_DATABASE_PASSWORD', '')
 
-param secretVariables = ['GITHUB_WEBHOOK_SECRET']
+param secretVariables = ['GITHUB_WEBHOOK_SECRET', 'SLUICE_SECRET']
 param secretValues = {
   GITHUB_WEBHOOK_SECRET: readEnvironmentVariable('GITHUB_WEBHOOK_SECRET', '')
+  SLUICE_SECRET: readEnvironmentVariable('SLUICE_SECRET', '')
 }
 
 param sizes = { app: '0.25', sidecar: '0.25' }
 param scale = { min: 1, max: 1, concurrentRequests: 100 }
-param terminationGracePeriodSeconds = 60
-param shutdownGraceMs = 30000
+param startupProbe = readEnvironmentVariable('SLUICE_STARTUP_PROBE', '5s x 40')
 param sharedVariables = { LOG_LEVEL: 'debug' }

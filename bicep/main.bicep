@@ -3,16 +3,22 @@ metadata description = 'Sidecar and app as one Azure container app, with the Pos
 
 import {
   Alerts
+  CustomDomain
   Database
   Environment
   EnvironmentVariable
+  IpRule
   Network
   Registry
   Revisions
   Scale
   SecretVariable
   Sizes
+  StartupProbe
+  Subnets
   Vault
+  appSecret
+  vaultSecret
 } from 'modules/types.bicep'
 
 @description('Base of every resource\'s name: lower case letters, digits and dashes, beginning with a letter.')
@@ -39,7 +45,7 @@ param registry Registry = { kind: 'new', sku: 'Basic' }
 param environment Environment = { kind: 'new', logRetentionDays: 30, zoneRedundant: false }
 
 @description('The Key Vault with every secret.')
-param vault Vault = { kind: 'new', purgeProtection: false }
+param vault Vault = { kind: 'new' }
 
 @description('The PostgreSQL server.')
 param database Database = {
@@ -55,13 +61,23 @@ param database Database = {
 
 @description('Password of a new server\'s administrator, for password authentication. Letters, digits, dashes and underscores, since it becomes part of a URL.')
 @secure()
-param databasePassword string = ''
+param databasePassword string?
 
-@description('Subnets to join; without them everything has public addresses.')
+@description('Password of the scaler\'s role, where the deployment makes it. Letters, digits, dashes and underscores.')
+@secure()
+param scalerPassword string?
+
+@description('The network; without it everything has public addresses. Cannot be changed later.')
 param network Network?
 
 @description('Reached from the internet. Senders are there; switch it off behind a gateway of your own.')
 param external bool = true
+
+@description('Domains of your own. What is set by hand is removed at each deploy.')
+param customDomains CustomDomain[] = []
+
+@description('Addresses that may, or may not, reach the ingress. What is set by hand is removed at each deploy.')
+param ipRules IpRule[] = []
 
 @description('Variables whose value comes from the vault, where the secret has the same name in lower case with dashes.')
 param secretVariables SecretVariable[] = []
@@ -92,6 +108,9 @@ param shutdownGraceMs int = 300000
 @description('Path that shows the app alive whatever its database does; empty asks for nothing but an open port.')
 param appLivenessPath string = ''
 
+@description('How patient the startup probe is: 200 s either way.')
+param startupProbe StartupProbe = '5s x 40'
+
 @description('vCPU of each container.')
 param sizes Sizes = { app: '0.5', sidecar: '0.25' }
 
@@ -104,27 +123,82 @@ param revisions Revisions = { mode: 'Single' }
 @description('Who is told when something is wrong; without it nobody.')
 param alerts Alerts?
 
-var installation = { name: name, location: location, tags: tags }
+@description('Send the logs and metrics of server, vault and registry to the workspace as well.')
+param diagnostics bool = false
+
+@description('Lock server and vault against deletion.')
+param locks bool = false
+
+var installation = { name: name, location: location, tags: union(tags, { 'sluice-installation': name }) }
 var deployApp = !empty(appImage) && !empty(sidecarImage)
 var passwordAuth = database.auth == 'password'
 var newPassword = database.kind == 'new' && passwordAuth
+var grantedRole = database.kind == 'new' && !passwordAuth
+var newScaler = grantedRole && scale.?backlog != null && scale.?backlog.?connectionSecret == null
 
 // Names are worked out here, not by what makes the resource: so what-if knows
 // them before anything exists.
 var unique = uniqueString(resourceGroup().id, name)
-var identityName = '${name}-identity'
+var administratorName = '${name}-identity'
+var runtimeName = '${name}-runtime'
+var platformName = '${name}-platform'
 var registryName = registry.?name ?? take('${replace(name, '-', '')}${unique}', 50)
 var environmentName = environment.?name ?? '${name}-environment'
 var workspaceName = '${name}-logs'
 var vaultName = vault.?name ?? take('${name}-${unique}', 24)
 var serverName = '${name}-${unique}'
 var databaseName = database.?database ?? 'sluice'
-var databaseUser = database.?user ?? (passwordAuth ? 'sluice' : identityName)
+var databaseUser = database.?user ?? (passwordAuth ? 'sluice' : runtimeName)
 
-var identityId = resourceId('Microsoft.ManagedIdentity/userAssignedIdentities', identityName)
+var identityType = 'Microsoft.ManagedIdentity/userAssignedIdentities'
+var administratorId = resourceId(identityType, administratorName)
+var runtimeId = resourceId(identityType, runtimeName)
+var platformId = resourceId(identityType, platformName)
 
-module identity 'modules/identity.bicep' = {
-  params: { installation: installation, name: identityName }
+var networkName = '${name}-network'
+var subnets Subnets? = network == null
+  ? null
+  : {
+      environmentSubnetId: network!.?environmentSubnetId ?? resourceId(
+        'Microsoft.Network/virtualNetworks/subnets',
+        networkName,
+        'environment'
+      )
+      databaseSubnetId: network!.?databaseSubnetId ?? resourceId(
+        'Microsoft.Network/virtualNetworks/subnets',
+        networkName,
+        'database'
+      )
+      databaseDnsZoneId: network!.?databaseDnsZoneId ?? resourceId(
+        'Microsoft.Network/privateDnsZones',
+        '${name}.private.postgres.database.azure.com'
+      )
+      internal: network!.internal
+    }
+
+// Three identities. The platform alone uses one, to pull images and read
+// secrets. The containers have one that is a plain role of the database. The
+// server's administrator is had by the database job alone.
+module platform 'modules/identity.bicep' = {
+  params: {
+    installation: installation
+    name: platformName
+    role: 'platform'
+    // By these the scripts find what was brought in.
+    tags: { 'sluice-registry': registryName, 'sluice-vault': vaultName }
+  }
+}
+
+module runtime 'modules/identity.bicep' = {
+  params: { installation: installation, name: runtimeName, role: 'runtime' }
+}
+
+module administrator 'modules/identity.bicep' = if (grantedRole) {
+  params: { installation: installation, name: administratorName, role: 'identity' }
+}
+
+module newNetwork 'modules/network.bicep' = if (network.?kind == 'new') {
+  params: { installation: installation, addressPrefix: network.?addressPrefix ?? '' }
 }
 
 module newRegistry 'modules/registry.bicep' = if (registry.kind == 'new') {
@@ -135,8 +209,8 @@ module registryAccess 'modules/registry-access.bicep' = {
   scope: resourceGroup(registry.?resourceGroup ?? resourceGroup().name)
   params: {
     registryName: registryName
-    identityId: identityId
-    principalId: identity.outputs.principalId
+    identityId: platformId
+    principalId: platform.outputs.principalId
   }
   dependsOn: [newRegistry]
 }
@@ -148,8 +222,9 @@ module newEnvironment 'modules/environment.bicep' = if (environment.kind == 'new
     workspaceName: workspaceName
     logRetentionDays: environment.?logRetentionDays ?? 30
     zoneRedundant: environment.?zoneRedundant ?? false
-    network: network
+    network: subnets
   }
+  dependsOn: [newNetwork]
 }
 
 resource usedEnvironment 'Microsoft.App/managedEnvironments@2026-01-01' existing = {
@@ -158,7 +233,7 @@ resource usedEnvironment 'Microsoft.App/managedEnvironments@2026-01-01' existing
 }
 
 module newVault 'modules/vault.bicep' = if (vault.kind == 'new') {
-  params: { installation: installation, name: vaultName, purgeProtection: vault.?purgeProtection ?? false }
+  params: { installation: installation, name: vaultName }
 }
 
 module newDatabase 'modules/database.bicep' = if (database.kind == 'new') {
@@ -174,43 +249,58 @@ module newDatabase 'modules/database.bicep' = if (database.kind == 'new') {
     storageGiB: database.?storageGiB ?? 32
     backupDays: database.?backupDays ?? 7
     highAvailability: database.?highAvailability ?? 'Disabled'
-    network: network
-    password: databasePassword
+    geoBackup: database.?geoBackup ?? false
+    maintenance: database.?maintenance
+    network: subnets
+    password: databasePassword ?? ''
+    passwordsToo: newScaler
   }
+  dependsOn: [newNetwork]
 }
 
-module databaseRole 'modules/database-role.bicep' = if (database.kind == 'new' && !passwordAuth) {
+module databaseRole 'modules/database-role.bicep' = if (grantedRole) {
   params: {
     serverName: serverName
-    identityName: identityName
+    identityName: administratorName
     // The service names the role by this id; what-if cannot show it beforehand.
     #disable-next-line what-if-short-circuiting
-    principalId: identity.outputs.principalId
+    principalId: administrator!.outputs.principalId
   }
   dependsOn: [newDatabase]
 }
 
 var databaseHost = database.?host ?? newDatabase!.outputs.host
 
-// What the vault calls a variable's value.
-func secretName(variable string) string => toLower(replace(variable, '_', '-'))
+var scalerNames = newScaler ? ['scaler-password', 'scaler-database-url'] : []
+var given = filter(items(secretValues), entry => !empty(entry.value))
 
 module vaultAccess 'modules/vault-access.bicep' = {
   scope: resourceGroup(vault.?resourceGroup ?? resourceGroup().name)
   params: {
     vaultName: vaultName
-    identityId: identityId
-    principalId: identity.outputs.principalId
-    names: union(map(secretVariables, variable => secretName(variable)), newPassword ? ['database-url'] : [])
+    identityId: platformId
+    principalId: platform.outputs.principalId
+    names: union(
+      map(secretVariables, variable => vaultSecret(variable)),
+      newPassword ? ['database-url'] : [],
+      scalerNames
+    )
     given: concat(
-      map(filter(items(secretValues), entry => !empty(entry.value)), entry => secretName(entry.key)),
-      empty(databasePassword) ? [] : ['database-url']
+      map(given, entry => vaultSecret(entry.key)),
+      empty(databasePassword) ? [] : ['database-url'],
+      empty(scalerPassword) ? [] : scalerNames
     )
     values: union(
-      mapValues(toObject(items(secretValues), entry => secretName(entry.key)), entry => entry.value),
+      mapValues(toObject(given, entry => vaultSecret(entry.key)), entry => entry.value),
       newPassword && !empty(databasePassword)
         ? {
-            'database-url': 'postgres://${databaseUser}:${databasePassword}@${databaseHost}:5432/${databaseName}?sslmode=verify-full'
+            'database-url': 'postgres://${databaseUser}:${databasePassword!}@${databaseHost}:5432/${databaseName}?sslmode=verify-full'
+          }
+        : {},
+      newScaler && !empty(scalerPassword)
+        ? {
+            'scaler-password': scalerPassword!
+            'scaler-database-url': 'postgresql://sluice_scaler:${scalerPassword!}@${databaseHost}:5432/${databaseName}?sslmode=require'
           }
         : {}
     )
@@ -223,7 +313,7 @@ module vaultAccess 'modules/vault-access.bicep' = {
 var databaseEnv EnvironmentVariable[] = passwordAuth
   ? [
       { name: 'DATABASE_AUTH', value: 'password' }
-      { name: 'DATABASE_URL', secretRef: 'database-url' }
+      { name: 'DATABASE_URL', secretRef: appSecret('database-url') }
     ]
   : [
       { name: 'DATABASE_AUTH', value: 'entra' }
@@ -231,7 +321,7 @@ var databaseEnv EnvironmentVariable[] = passwordAuth
         name: 'DATABASE_URL'
         value: 'postgres://${databaseUser}@${databaseHost}:5432/${databaseName}?sslmode=verify-full'
       }
-      { name: 'AZURE_CLIENT_ID', value: identity.outputs.clientId }
+      { name: 'AZURE_CLIENT_ID', value: runtime.outputs.clientId }
     ]
 
 // The sidecar alone holds webhooks and is talked to by operators.
@@ -242,24 +332,47 @@ var appOnly = ['GITHUB_APP_PRIVATE_KEY', 'GITHUB_TOKEN', 'SLACK_BOT_TOKEN', 'SLA
 
 var secretEnv EnvironmentVariable[] = map(secretVariables, variable => {
   name: variable
-  secretRef: secretName(variable)
+  secretRef: appSecret(vaultSecret(variable))
 })
 
 func plain(variables { *: string }) EnvironmentVariable[] =>
   map(items(variables), entry => { name: entry.key, value: entry.value })
 
+// An environment without workload profiles takes no name of one.
+var workloadProfile = environment.kind == 'new' ? 'Consumption' : environment.?workloadProfile ?? ''
+
+module databaseJob 'modules/database-job.bicep' = if (grantedRole && !empty(sidecarImage)) {
+  params: {
+    installation: installation
+    environmentId: usedEnvironment.id
+    workloadProfile: workloadProfile
+    administratorId: administratorId
+    administratorClientId: administrator!.outputs.clientId
+    platformId: platformId
+    registryServer: registryAccess.outputs.loginServer
+    image: sidecarImage
+    databaseUrl: 'postgres://${administratorName}@${databaseHost}:5432/${databaseName}?sslmode=verify-full'
+    runtimeRole: runtimeName
+    runtimeObjectId: runtime.outputs.principalId
+    scalerUrl: newScaler ? '${vaultAccess.outputs.uri}secrets/scaler-password' : ''
+  }
+  dependsOn: [newEnvironment, databaseRole]
+}
+
 module containerApp 'modules/container-app.bicep' = if (deployApp) {
   params: {
     installation: installation
     environmentId: usedEnvironment.id
-    identityId: identityId
+    workloadProfile: workloadProfile
+    platformId: platformId
+    runtimeId: runtimeId
     registryServer: registryAccess.outputs.loginServer
     vaultUri: vaultAccess.outputs.uri
     images: { app: appImage, sidecar: sidecarImage }
     secretNames: union(
       passwordAuth ? ['database-url'] : [],
-      map(secretVariables, variable => secretName(variable)),
-      scale.?backlog == null ? [] : [scale.backlog!.connectionSecret]
+      map(secretVariables, variable => vaultSecret(variable)),
+      scale.?backlog == null ? [] : [scale.?backlog.?connectionSecret ?? 'scaler-database-url']
     )
     sharedEnv: concat(
       databaseEnv,
@@ -276,30 +389,48 @@ module containerApp 'modules/container-app.bicep' = if (deployApp) {
     scale: scale
     revisions: revisions
     terminationGracePeriodSeconds: terminationGracePeriodSeconds
+    startupProbe: startupProbe
     appLivenessPath: appLivenessPath
     external: external
+    customDomains: customDomains
+    ipRules: ipRules
   }
   // Replicas sign in to the database and are reached in the environment.
   dependsOn: [newEnvironment, databaseRole]
 }
+
+var workspaceId = environment.kind == 'new'
+  ? resourceId('Microsoft.OperationalInsights/workspaces', workspaceName)
+  : environment.?workspaceId ?? (alerts == null
+      ? ''
+      : fail('alerts with an environment that was brought in: give its workspaceId, or an empty one for none that looks into the log'))
 
 module people 'modules/alerts.bicep' = if (alerts != null) {
   params: {
     installation: installation
     alerts: alerts!
     containerAppId: deployApp ? resourceId('Microsoft.App/containerApps', name) : ''
-    containerAppName: name
-    workspaceId: environment.kind == 'new' ? resourceId('Microsoft.OperationalInsights/workspaces', workspaceName) : ''
+    askFromOutside: deployApp && external
+    fqdn: deployApp ? containerApp!.outputs.fqdn : ''
+    workspaceId: workspaceId
     serverId: database.kind == 'new' ? resourceId('Microsoft.DBforPostgreSQL/flexibleServers', serverName) : ''
   }
-  dependsOn: [containerApp, newDatabase, newEnvironment]
+  dependsOn: [newEnvironment]
+}
+
+module records 'modules/diagnostics.bicep' = if (diagnostics || locks) {
+  params: {
+    workspaceId: diagnostics ? workspaceId : ''
+    serverName: database.kind == 'new' ? serverName : ''
+    vaultName: vault.kind == 'new' ? vaultName : ''
+    registryName: registry.kind == 'new' ? registryName : ''
+    lock: locks
+  }
+  dependsOn: [newDatabase, newEnvironment, newRegistry, newVault, databaseRole]
 }
 
 @description('Name of the registry, for `az acr build`.')
 output registryName string = registryName
-
-@description('Address that images are pulled from.')
-output registryServer string = registryAccess.outputs.loginServer
 
 @description('Name of the vault.')
 output vaultName string = vaultName
@@ -309,6 +440,3 @@ output containerAppName string = name
 
 @description('Host name that senders post to; empty before the first deploy with images.')
 output fqdn string = deployApp ? containerApp!.outputs.fqdn : ''
-
-@description('Name of the identity, which is also its role in PostgreSQL.')
-output identityName string = identityName

@@ -1,5 +1,6 @@
-// For a team that depends on it: two replicas and more, a server with a standby
-// in another zone, a vault that cannot be emptied, mail when something is wrong.
+// For a team that depends on it: main.bicepparam, and besides zones, a server
+// with a standby in another zone and copies of its backups in another region, an
+// hour for its maintenance, the logs of every resource, locks.
 using 'main.bicep'
 
 param name = readEnvironmentVariable('SLUICE_NAME', 'sluice-prod')
@@ -8,9 +9,9 @@ param tags = { environment: 'production' }
 param appImage = readEnvironmentVariable('SLUICE_APP_IMAGE', '')
 param sidecarImage = readEnvironmentVariable('SLUICE_SIDECAR_IMAGE', '')
 
+param network = { kind: 'new', addressPrefix: '10.20.0.0/20', internal: false }
 param registry = { kind: 'new', sku: 'Standard' }
-param environment = { kind: 'new', logRetentionDays: 90, zoneRedundant: false }
-param vault = { kind: 'new', purgeProtection: true }
+param environment = { kind: 'new', logRetentionDays: 90, zoneRedundant: true }
 param database = {
   kind: 'new'
   auth: 'entra'
@@ -19,11 +20,11 @@ param database = {
   tier: 'GeneralPurpose'
   storageGiB: 128
   backupDays: 35
+  geoBackup: true
   highAvailability: 'ZoneRedundant'
+  maintenance: { dayOfWeek: 0, startHour: 3, startMinute: 0 }
 }
 
-// `scaler-database-url` is written to the vault by hand, once: the URL of a role
-// that may do no more than count, see docs/operations.md.
 param secretVariables = [
   'BUFFER_KEY'
   'GITHUB_WEBHOOK_SECRET'
@@ -37,11 +38,11 @@ param secretValues = {
   SLUICE_SECRET: readEnvironmentVariable('SLUICE_SECRET', '')
 }
 
+param sidecarVariables = { LANES: 'github:repository.full_name,slack:team_id' }
 param sizes = { app: '1.0', sidecar: '0.5' }
-param scale = {
-  min: 2
-  max: 10
-  concurrentRequests: 200
-  backlog: { waiting: 1000, connectionSecret: 'scaler-database-url' }
-}
-param alerts = { emails: [readEnvironmentVariable('SLUICE_ALERT_EMAIL', 'operations@example.com')] }
+// To scale by the backlog too: backlog: { waiting: 1000 }, see docs/azure.md.
+param scale = { min: 2, max: 10, concurrentRequests: 200 }
+param startupProbe = readEnvironmentVariable('SLUICE_STARTUP_PROBE', '5s x 40')
+param alerts = { emails: [readEnvironmentVariable('SLUICE_ALERT_EMAIL', '')] }
+param diagnostics = true
+param locks = true

@@ -1,15 +1,22 @@
 # shellcheck shell=bash
-# What deploy, status and rollback share: options, questions to Azure, waiting.
-# It is sourced, never run. Secrets stay in the environment of `az`; no function
-# here puts one on a command line or prints it.
+# What deploy, status, rollback, adopt and leave share: options, questions to
+# Azure, waiting. It is sourced, never run. Secrets stay in the environment of
+# `az`; no function here puts one on a command line or prints it.
 
 self=$(basename "$0")
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 group=${AZURE_RESOURCE_GROUP:-}
+subscription=${AZURE_SUBSCRIPTION_ID:-}
 parameters=${SLUICE_PARAMETERS:-bicep/main.bicepparam}
 dry_run=false
 yes=false
 poll=${SLUICE_POLL_SECONDS:-5}
+
+# An empty variable, as a workflow sets one, is none: the parameter file's own
+# value counts.
+for variable in SLUICE_NAME SLUICE_STARTUP_PROBE; do
+  [ -n "${!variable:-}" ] || unset "$variable"
+done
 
 # Older ones lack `containerapp` without an extension, or a .bicepparam file
 # without a template beside it.
@@ -38,12 +45,13 @@ stop_if_missing() {
   exit 2
 }
 
-# common_option ARGS... takes an option that all three scripts have and sets
-# `taken` to the number of arguments used, 0 for none of them.
+# common_option ARGS... takes an option that all scripts have and sets `taken`
+# to the number of arguments used, 0 for none of them.
 common_option() {
   taken=1
   case $1 in
   -g | --resource-group) group=${2:-} && taken=2 ;;
+  -s | --subscription) subscription=${2:-} && taken=2 ;;
   -p | --parameters) parameters=${2:-} && taken=2 ;;
   -y | --yes) yes=true ;;
   --dry-run) dry_run=true ;;
@@ -51,6 +59,11 @@ common_option() {
   esac
   [ "$taken" -le $# ] || usage_error "$1 needs a value"
 }
+
+# az asks the one subscription that was found and shown, whatever another
+# terminal makes the default meanwhile.
+az() { command az "$@" ${pinned:+--subscription "$pinned"} --only-show-errors; }
+pinned=
 
 # change CMD... runs what changes something, or shows it with --dry-run.
 change() {
@@ -76,36 +89,98 @@ check_common() {
     command -v "$tool" >/dev/null || missing "$tool is not installed"
   done
   [ -n "$group" ] || missing "no resource group: give --resource-group or set AZURE_RESOURCE_GROUP"
-  [ -f "$root/$parameters" ] || [ -f "$parameters" ] || missing "no parameter file $parameters"
-  command -v az >/dev/null || return 0
+  if [ -f "$parameters" ] || [ -f "$root/$parameters" ]; then
+    # A file is named from where the caller is, or from the root.
+    [ -f "$parameters" ] || parameters=$root/$parameters
+    parameters=$(cd "$(dirname "$parameters")" && pwd)/$(basename "$parameters")
+    installation=$(installation_name)
+    [ -n "$installation" ] || missing "$parameters gives no name: param name = '...'"
+  else
+    missing "no parameter file $parameters"
+  fi
+  type -P az >/dev/null || return 0
   local version
   version=$(az version --query '"azure-cli"' --output tsv 2>/dev/null)
   if [ "$(printf '%s\n' "$oldest_az" "$version" | sort -V | head -n 1)" != "$oldest_az" ]; then
     missing "Azure CLI $version is too old, $oldest_az is needed: az upgrade"
   fi
-  if ! az account show --query id --output tsv >/dev/null 2>&1; then
-    missing "not signed in to Azure: az login"
-  elif [ -n "$group" ] && ! az group show --name "$group" --query id --output tsv >/dev/null 2>&1; then
+  pin_subscription
+}
+
+# pin_subscription finds the subscription, shows it and holds to it.
+pin_subscription() {
+  local account
+  if ! account=$(az account show ${subscription:+--subscription "$subscription"} --query '[id, name]' --output tsv 2>/dev/null); then
+    missing "not signed in to Azure${subscription:+, or no subscription $subscription}: az login"
+    return 0
+  fi
+  # One value a line, as tsv prints a list.
+  pinned=$(printf '%s\n' "$account" | sed -n 1p)
+  say "Subscription: $(printf '%s\n' "$account" | sed -n 2p) ($pinned), resource group: ${group:-none}, installation: ${installation:-none}"
+  if [ -n "$group" ] && ! az group show --name "$group" --query id --output tsv >/dev/null 2>&1; then
     missing "no resource group $group: az group create --name $group --location REGION"
   fi
 }
 
-# The deployment is named after the parameter file, so that one group can hold
-# several installations.
-deployment_name() { printf 'sluice-%s' "$(basename "$parameters" .bicepparam)"; }
-
-# output NAME prints an output of the last deployment, nothing if there is none.
-output() {
-  az deployment group show --resource-group "$group" --name "$(deployment_name)" \
-    --query "properties.outputs.$1.value" --output tsv 2>/dev/null || true
+# installation_name is what the parameter file gives to `name`: two files are two
+# installations, also in one resource group.
+installation_name() {
+  local given
+  given=$(sed -n "s/^param name = readEnvironmentVariable('SLUICE_NAME', '\([^']*\)').*/env \1/p; s/^param name = '\([^']*\)'.*/fixed \1/p" "$parameters" | head -n 1)
+  case $given in
+  env\ *) printf '%s' "${SLUICE_NAME:-${given#env }}" ;;
+  fixed\ *) printf '%s' "${given#fixed }" ;;
+  esac
 }
 
-# find_app sets app, mode and fqdn of the container app that is deployed.
+# again prints the options that this run was given, for commands to paste.
+again() { printf -- '--resource-group %s --parameters %s' "$group" "${parameters#"$root"/}"; }
+
+deployment_name() { printf 'sluice-%s' "$installation"; }
+
+# deployment_state prints Running, Failed, Succeeded, or nothing. A failed or
+# running deployment has no outputs, so nothing is ever read from those.
+deployment_state() {
+  az deployment group show --resource-group "$group" --name "$(deployment_name)" \
+    --query properties.provisioningState --output tsv 2>/dev/null || true
+}
+
+# inventory reads what carries the installation's tag, into `found`: a role, a
+# name and an id a line. Not by --tag, which goes with no other filter.
+inventory() {
+  found=$(az resource list --resource-group "$group" --output tsv \
+    --query "[?tags.\"sluice-installation\"=='$installation'].[tags.\"sluice-role\", name, id]" 2>/dev/null) || found=
+}
+
+# named ROLE prints the name of what has the role.
+named() { printf '%s\n' "$found" | awk -F '\t' -v role="$1" '$1 == role { print $2; exit }'; }
+
+# await_named ROLE waits until the list, which is behind, shows it.
+await_named() {
+  local left
+  left=$(attempts "${SLUICE_WAIT_SECONDS:-60}")
+  while [ "$left" -gt 0 ]; do
+    inventory
+    [ -z "$(named "$1")" ] || break
+    left=$((left - 1))
+    sleep "$poll"
+  done
+  named "$1"
+}
+
+# find_app sets app, mode and fqdn of the container app that is deployed. It
+# does not ask the deployment: that may have failed, or be running.
 find_app() {
-  app=${SLUICE_APP:-$(output containerAppName)}
-  [ -n "$app" ] || fail "nothing is deployed from $parameters in $group: run scripts/deploy first"
+  inventory
+  # One from before there were tags has the installation's name.
+  app=${SLUICE_APP:-$(named app)}
+  app=${app:-$installation}
   mode=$(app_value properties.configuration.activeRevisionsMode)
-  [ -n "$mode" ] || fail "no container app $app in $group: run scripts/deploy first"
+  if [ -z "$mode" ]; then
+    local state
+    state=$(deployment_state)
+    fail "no container app $app in $group${state:+ (the last deployment, $(deployment_name): $state)}: run scripts/deploy $(again)"
+  fi
   fqdn=$(app_value properties.configuration.ingress.fqdn)
 }
 
@@ -124,9 +199,11 @@ attempts() { awk -v s="$1" -v p="$poll" 'BEGIN { n = int(s / (p > 0 ? p : 0.01))
 
 # wait_for_revision REVISION waits until it is healthy and, in single mode, has
 # taken over. The startup probe gives up after 200 s and is tried again by the
-# platform, so 15 minutes see several attempts.
+# platform, so 15 minutes see several attempts. Degraded is what a revision also
+# is for a moment while replicas come and go (microsoft/azure-container-apps
+# issue 1347): it counts when six readings in a row say so.
 wait_for_revision() {
-  local left health='' running='' provisioning=''
+  local left health='' running='' provisioning='' bad=0
   say "Waiting for revision $1"
   left=$(attempts "${SLUICE_WAIT_SECONDS:-900}")
   while [ "$left" -gt 0 ]; do
@@ -134,11 +211,14 @@ wait_for_revision() {
     running=$(revision_value "$1" properties.runningState)
     provisioning=$(revision_value "$1" properties.provisioningState)
     case "$provisioning $running" in
-    Failed* | *Failed | *Degraded)
+    Failed* | *Failed) bad=6 ;;
+    *Degraded) bad=$((bad + 1)) ;;
+    *) bad=0 ;;
+    esac
+    if [ "$bad" -ge 6 ]; then
       say "Revision $1: provisioning $provisioning, $running, $health"
       return 1
-      ;;
-    esac
+    fi
     if [ "$health" = Healthy ] && serving "$1"; then
       say "Revision $1 is healthy and takes webhooks"
       return 0
@@ -153,6 +233,17 @@ wait_for_revision() {
 # serving REVISION: in single mode traffic moves once the revision is ready.
 serving() {
   [ "$mode" = Multiple ] || [ "$(app_value properties.latestReadyRevisionName)" = "$1" ]
+}
+
+# current is the revision that serves: the ready one in single mode, the one
+# with the most traffic in multiple mode.
+current() {
+  if [ "$mode" = Multiple ]; then
+    az containerapp revision list --name "$app" --resource-group "$group" --output tsv \
+      --query "sort_by([?properties.trafficWeight > \`0\`], &properties.trafficWeight)[-1].name"
+  else
+    app_value properties.latestReadyRevisionName
+  fi
 }
 
 # health prints the public answer, which is one line of JSON.
@@ -182,9 +273,11 @@ check_health() {
   return 1
 }
 
-# check_replay REVISION waits for the line that ends the first replay.
+# check_replay REVISION waits for the line that ends the first replay. The log
+# is read 300 lines back at most: a busy replica has pushed the line out of
+# them, and then its state tells as much.
 check_replay() {
-  local left line=''
+  local left line='' answer=''
   left=$(attempts "${SLUICE_WAIT_SECONDS:-120}")
   while [ "$left" -gt 0 ]; do
     line=$(az containerapp logs show --name "$app" --resource-group "$group" --revision "$1" \
@@ -197,6 +290,88 @@ check_replay() {
     left=$((left - 1))
     sleep "$poll"
   done
+  answer=$(health 2>&1) || true
+  if [ "$(field state "$answer")" = passing ]; then
+    say "The last 300 lines of $1 no longer show the end of the replay; it is passing, held: $(field held "$answer")"
+    return 0
+  fi
   say "The log of $1 does not say that the replay is complete; webhooks may still wait, see scripts/status"
   return 1
+}
+
+# failed_operations DEPLOYMENT [DEPTH] prints what failed. A module is a
+# deployment of its own, and only that one has the reason.
+failed_operations() {
+  local kind name code message
+  az deployment operation group list --resource-group "$group" --name "$1" --output tsv --query \
+    "[?properties.provisioningState=='Failed'].[properties.targetResource.resourceType, properties.targetResource.resourceName, properties.statusMessage.error.code, properties.statusMessage.error.message]" 2>/dev/null |
+    while IFS=$'\t' read -r kind name code message; do
+      if [ "$kind" = Microsoft.Resources/deployments ] && [ "${2:-0}" -lt 3 ]; then
+        failed_operations "$name" $((${2:-0} + 1))
+      else
+        printf '  %s %s: %s: %s\n' "$kind" "$name" "$code" "$message"
+      fi
+    done || true
+}
+
+# advice TEXT says what to do about an error that is known.
+advice() {
+  case $1 in
+  *DeploymentActive*)
+    say "Another deployment of $installation runs. Wait for it: az deployment group wait --resource-group $group --name $(deployment_name) --created"
+    say "or end it: az deployment group cancel --resource-group $group --name $(deployment_name)"
+    ;;
+  *ProbeFailureThresholdOutOfRange*)
+    say "The platform holds to the documented maximum of a probe's failureThreshold. As patient within it: SLUICE_STARTUP_PROBE='20s x 10' scripts/deploy $(again)"
+    ;;
+  *MaxNumberOf* | *Quota* | *quota* | *OfferRestricted*)
+    say "A quota is used up, or the region refuses this subscription: ask for more (portal: Quotas), or take another region. See docs/azure.md#quotas."
+    ;;
+  *MissingSubscriptionRegistration*)
+    say "An owner of the subscription registers the provider once: az provider register --namespace NAMESPACE --wait"
+    ;;
+  *"deleted state"*)
+    say "Bring the deleted vault back with its secrets: az keyvault recover --name NAME. See docs/azure.md#teardown."
+    ;;
+  *TasksOperationsNotAllowed*)
+    say "This subscription may not build in the registry: build here instead, scripts/deploy --local-build $(again)"
+    ;;
+  *Microsoft.App/containerApps*) say "Why it does not start: its log, above, and docs/operations.md#a-deploy-that-fails." ;;
+  esac
+}
+
+# system_log prints what the platform says of the app, if it is there.
+system_log() {
+  local lines
+  lines=$(az containerapp logs show --name "$1" --resource-group "$group" --type system --tail 20 --format text 2>/dev/null) || return 0
+  [ -z "$lines" ] || printf 'The platform says:\n%s\n' "$lines" >&2
+}
+
+# patch_app COMMAND sends what the command prints to the container app, and sets
+# `target` to the revision that comes of it.
+patch_app() {
+  local latest file
+  latest=$(app_value properties.latestRevisionName)
+  file=$(mktemp)
+  "$1" >"$file"
+  if ! change az rest --method patch --url "https://management.azure.com$(app_value id)?api-version=2026-01-01" --body "@$file" --output none; then
+    rm -f "$file"
+    fail "the change of $app is refused; what served before still does. See docs/operations.md#rollback"
+  fi
+  rm -f "$file"
+  $dry_run || await_new "$latest"
+}
+
+# await_new LATEST waits until the app shows a revision after that one: the
+# request is answered before it is carried out.
+await_new() {
+  local left
+  left=$(attempts "${SLUICE_WAIT_SECONDS:-120}")
+  while [ "$left" -gt 0 ]; do
+    target=$(app_value properties.latestRevisionName)
+    [ "$target" = "$1" ] || return 0
+    left=$((left - 1))
+    sleep "$poll"
+  done
+  fail "no new revision of $app appears; what served before still does"
 }

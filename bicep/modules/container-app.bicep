@@ -1,6 +1,17 @@
 metadata description = 'The container app: app and sidecar in one replica, ingress to the sidecar.'
 
-import { EnvironmentVariable, Images, Installation, Revisions, Scale, Sizes } from 'types.bicep'
+import {
+  CustomDomain
+  EnvironmentVariable
+  Images
+  Installation
+  IpRule
+  Revisions
+  Scale
+  Sizes
+  StartupProbe
+  appSecret
+} from 'types.bicep'
 
 @description('What every resource has in common.')
 param installation Installation
@@ -8,8 +19,14 @@ param installation Installation
 @description('Resource id of the environment.')
 param environmentId string
 
-@description('Resource id of the identity.')
-param identityId string
+@description('Workload profile of the environment; empty for none.')
+param workloadProfile string
+
+@description('Resource id of the identity that pulls and reads secrets.')
+param platformId string
+
+@description('Resource id of the identity that the containers sign in to the database with.')
+param runtimeId string
 
 @description('Address that images are pulled from.')
 param registryServer string
@@ -46,11 +63,20 @@ param revisions Revisions
 @maxValue(600)
 param terminationGracePeriodSeconds int
 
+@description('How patient the startup probe is.')
+param startupProbe StartupProbe
+
 @description('Path that shows the app alive; empty asks for nothing but an open port.')
 param appLivenessPath string
 
 @description('Reached from the internet.')
 param external bool
+
+@description('Domains of your own.')
+param customDomains CustomDomain[]
+
+@description('Addresses that may, or may not, reach the ingress.')
+param ipRules IpRule[]
 
 var ports = {
   ingress: 8080
@@ -89,7 +115,12 @@ var backlogRules = scale.?backlog == null
             query: 'SELECT count(*) FROM webhook_queue WHERE status IN (\'pending\', \'processing\')'
             targetQueryValue: string(scale.backlog!.waiting)
           }
-          auth: [{ secretRef: scale.backlog!.connectionSecret, triggerParameter: 'connection' }]
+          auth: [
+            {
+              secretRef: appSecret(scale.backlog!.?connectionSecret ?? 'scaler-database-url')
+              triggerParameter: 'connection'
+            }
+          ]
         }
       }
     ]
@@ -107,14 +138,14 @@ var traffic = revisions.mode == 'Multiple' && revisions.?traffic != null
 resource containerApp 'Microsoft.App/containerApps@2026-01-01' = {
   name: installation.name
   location: installation.location
-  tags: installation.tags
+  tags: union(installation.tags, { 'sluice-role': 'app' })
   identity: {
     type: 'UserAssigned'
-    userAssignedIdentities: { '${identityId}': {} }
+    userAssignedIdentities: { '${platformId}': {}, '${runtimeId}': {} }
   }
   properties: {
     environmentId: environmentId
-    workloadProfileName: 'Consumption'
+    workloadProfileName: empty(workloadProfile) ? null : workloadProfile
     configuration: {
       activeRevisionsMode: revisions.mode
       maxInactiveRevisions: 20
@@ -124,12 +155,37 @@ resource containerApp 'Microsoft.App/containerApps@2026-01-01' = {
         transport: 'auto'
         allowInsecure: false
         traffic: traffic
+        // An update leaves none that is not named here
+        // (microsoft/azure-container-apps issues 957 and 1429).
+        customDomains: [
+          for domain in customDomains: union(
+            { name: domain.name, bindingType: domain.?certificateId == null ? 'Auto' : 'SniEnabled' },
+            // Its id is the caller's own.
+            #disable-next-line use-resource-id-functions
+            domain.?certificateId == null ? {} : { certificateId: domain.?certificateId }
+          )
+        ]
+        ipSecurityRestrictions: map(
+          ipRules,
+          rule => { name: rule.name, ipAddressRange: rule.addressRange, action: rule.action }
+        )
       }
-      registries: [{ server: registryServer, identity: identityId }]
+      // Commands that the app runs for hooks reach every identity that its
+      // container has: not the one that reads the vault
+      // (learn.microsoft.com, container-apps/managed-identity, control managed identity availability).
+      identitySettings: [
+        { identity: platformId, lifecycle: 'None' }
+        { identity: runtimeId, lifecycle: 'Main' }
+      ]
+      registries: [{ server: registryServer, identity: platformId }]
       // Without a version: a secret that changes restarts the replicas, which
       // drain and replay as in any deploy.
       secrets: [
-        for name in secretNames: { name: name, keyVaultUrl: '${vaultUri}secrets/${name}', identity: identityId }
+        for name in secretNames: {
+          name: appSecret(name)
+          keyVaultUrl: '${vaultUri}secrets/${name}'
+          identity: platformId
+        }
       ]
     }
     template: {
@@ -180,16 +236,15 @@ resource containerApp 'Microsoft.App/containerApps@2026-01-01' = {
             sharedEnv,
             sidecarEnv
           )
-          volumeMounts: [{ volumeName: 'spool', mountPath: '/spool' }]
           // All three are named, so that the platform adds none of its own.
           probes: [
             {
               type: 'Startup'
               httpGet: { path: '/startupz', port: ports.probes }
               initialDelaySeconds: 1
-              periodSeconds: 5
+              periodSeconds: startupProbe == '5s x 40' ? 5 : 20
               timeoutSeconds: 3
-              failureThreshold: 40
+              failureThreshold: startupProbe == '5s x 40' ? 40 : 10
             }
             {
               type: 'Readiness'
@@ -215,8 +270,6 @@ resource containerApp 'Microsoft.App/containerApps@2026-01-01' = {
         maxReplicas: scale.max
         rules: concat([httpRule], backlogRules)
       }
-      // Outlives a container's restart, not the replica.
-      volumes: [{ name: 'spool', storageType: 'EmptyDir' }]
     }
   }
 }

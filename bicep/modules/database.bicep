@@ -1,6 +1,6 @@
 metadata description = 'A PostgreSQL flexible server with one database.'
 
-import { Installation, Network } from 'types.bicep'
+import { Installation, Maintenance, Subnets } from 'types.bicep'
 
 @description('What every resource has in common.')
 param installation Installation
@@ -35,31 +35,56 @@ param backupDays int
 @description('A standby server.')
 param highAvailability string
 
+@description('Copy backups to the paired region.')
+param geoBackup bool
+
+@description('When the service may restart the server.')
+param maintenance Maintenance?
+
 @description('Subnets to join.')
-param network Network?
+param network Subnets?
 
 @description('Password of the administrator, for password authentication. Empty leaves the one it has.')
 @secure()
 param password string
 
+@description('With Entra, let roles with a password sign in too: the scaler has no identity.')
+param passwordsToo bool
+
+@description('Nobody knows it: it is made anew at each deployment, for an administrator that nobody uses but that password sign-in wants.')
+@secure()
+param unused string = newGuid()
+
+var passwords = auth == 'password' || passwordsToo
+
 resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
   name: name
   location: installation.location
-  tags: installation.tags
+  tags: union(installation.tags, { 'sluice-role': 'server' })
   sku: { name: sku, tier: tier }
   properties: {
     version: version
     createMode: 'Default'
     authConfig: {
       activeDirectoryAuth: auth == 'entra' ? 'Enabled' : 'Disabled'
-      passwordAuth: auth == 'password' ? 'Enabled' : 'Disabled'
+      passwordAuth: passwords ? 'Enabled' : 'Disabled'
       tenantId: auth == 'entra' ? tenant().tenantId : null
     }
-    administratorLogin: auth == 'password' ? administrator : null
-    administratorLoginPassword: auth == 'password' && !empty(password) ? password : null
+    administratorLogin: auth == 'password' ? administrator : passwordsToo ? 'sluice_unused' : null
+    administratorLoginPassword: auth == 'password'
+      ? (empty(password) ? null : password)
+      : passwordsToo ? 'Aa1-${unused}' : null
     storage: { storageSizeGB: storageGiB, autoGrow: 'Enabled' }
-    backup: { backupRetentionDays: backupDays, geoRedundantBackup: 'Disabled' }
+    backup: { backupRetentionDays: backupDays, geoRedundantBackup: geoBackup ? 'Enabled' : 'Disabled' }
     highAvailability: { mode: highAvailability }
+    maintenanceWindow: maintenance == null
+      ? { customWindow: 'Disabled' }
+      : {
+          customWindow: 'Enabled'
+          dayOfWeek: maintenance!.dayOfWeek
+          startHour: maintenance!.startHour
+          startMinute: maintenance!.startMinute
+        }
     network: network == null
       ? { publicNetworkAccess: 'Enabled' }
       : {

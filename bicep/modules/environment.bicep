@@ -1,6 +1,6 @@
 metadata description = 'A Container Apps environment whose logs go to a workspace of its own. They are sent by a diagnostic setting: the tables then exist before the first line is logged, and no workspace key is needed.'
 
-import { Installation, Network } from 'types.bicep'
+import { Installation, Subnets } from 'types.bicep'
 
 @description('What every resource has in common.')
 param installation Installation
@@ -18,12 +18,12 @@ param logRetentionDays int
 param zoneRedundant bool
 
 @description('Subnets to join.')
-param network Network?
+param network Subnets?
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
   name: workspaceName
   location: installation.location
-  tags: installation.tags
+  tags: union(installation.tags, { 'sluice-role': 'workspace' })
   properties: {
     sku: { name: 'PerGB2018' }
     retentionInDays: logRetentionDays
@@ -34,7 +34,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
 resource environment 'Microsoft.App/managedEnvironments@2026-01-01' = {
   name: name
   location: installation.location
-  tags: installation.tags
+  tags: union(installation.tags, { 'sluice-role': 'environment' })
   properties: {
     appLogsConfiguration: { destination: 'azure-monitor' }
     workloadProfiles: [{ name: 'Consumption', workloadProfileType: 'Consumption' }]

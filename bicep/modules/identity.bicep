@@ -1,4 +1,4 @@
-metadata description = 'The identity that both containers run as: it pulls images, reads secrets and signs in to PostgreSQL. User-assigned, so that it can be given its roles before the first replica starts.'
+metadata description = 'A user-assigned identity, so that it can be given its roles before the first replica starts.'
 
 import { Installation } from 'types.bicep'
 
@@ -8,10 +8,16 @@ param installation Installation
 @description('Its name.')
 param name string
 
+@description('What it is for: its tag sluice-role.')
+param role 'identity' | 'runtime' | 'platform'
+
+@description('Further tags.')
+param tags { *: string } = {}
+
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: name
   location: installation.location
-  tags: installation.tags
+  tags: union(installation.tags, { 'sluice-role': role }, tags)
 }
 
 @description('Object id, for role assignments.')

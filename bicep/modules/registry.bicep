@@ -14,7 +14,7 @@ param sku string
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
   name: name
   location: installation.location
-  tags: installation.tags
+  tags: union(installation.tags, { 'sluice-role': 'registry' })
   sku: { name: sku }
   properties: {
     adminUserEnabled: false

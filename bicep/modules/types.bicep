@@ -11,9 +11,17 @@ type Installation = {
   @description('Azure region, for example westeurope.')
   location: string
 
-  @description('Tags put on every resource.')
+  @description('Tags put on every resource: those that were asked for, and `sluice-installation`, by which the scripts find them.')
   tags: { *: string }
 }
+
+@export()
+@description('What the vault calls a variable\'s value.')
+func vaultSecret(variable string) string => toLower(replace(variable, '_', '-'))
+
+@export()
+@description('What the container app calls a secret of the vault. Without a dash: `az containerapp revision copy` replaces the app\'s name and a dash by nothing in every secretRef (azure-cli, containerapp/_utils.py, _update_revision_env_secretrefs).')
+func appSecret(secret string) string => replace(secret, '-', '')
 
 @export()
 @description('The two images of a replica, with registry and tag.')
@@ -60,16 +68,32 @@ type NewEnvironment = {
   zoneRedundant: bool
 }
 
+type ExistingEnvironment = {
+  kind: 'existing'
+
+  @description('Its name.')
+  name: string
+
+  @description('The resource group it is in.')
+  resourceGroup: string
+
+  @description('Name of the workload profile to run in, for example Consumption; without it none, which is for an environment without profiles.')
+  workloadProfile: string?
+
+  @description('Resource id of the workspace with its logs, for the alerts; an empty one says on purpose that no alert looks into the log.')
+  workspaceId: string?
+}
+
 @export()
 @description('The Container Apps environment: a new one with its log workspace, or one brought in.')
 @discriminator('kind')
-type Environment = NewEnvironment | Existing
+type Environment = NewEnvironment | ExistingEnvironment
 
 type NewVault = {
   kind: 'new'
 
-  @description('Deleted secrets cannot be purged before their 90 days are over. Cannot be switched off again.')
-  purgeProtection: bool
+  @description('Its name, where the one that is worked out is taken by a deleted vault.')
+  name: string?
 }
 
 @export()
@@ -104,6 +128,29 @@ type NewDatabase = {
 
   @description('A standby server; a failover takes 60 to 120 s. Not on Burstable.')
   highAvailability: 'Disabled' | 'SameZone' | 'ZoneRedundant'
+
+  @description('Backups are copied to the paired region. Cannot be switched later.')
+  geoBackup: bool?
+
+  @description('When the service may restart the server; without it whenever it likes.')
+  maintenance: Maintenance?
+}
+
+@export()
+@description('A weekly hour, in UTC.')
+type Maintenance = {
+  @description('0 is Sunday.')
+  @minValue(0)
+  @maxValue(6)
+  dayOfWeek: int
+
+  @minValue(0)
+  @maxValue(23)
+  startHour: int
+
+  @minValue(0)
+  @maxValue(59)
+  startMinute: int
 }
 
 type ExistingDatabase = {
@@ -127,9 +174,40 @@ type ExistingDatabase = {
 @discriminator('kind')
 type Database = NewDatabase | ExistingDatabase
 
+type NewNetwork = {
+  kind: 'new'
+
+  @description('Addresses of the network, a /23 or larger, for example 10.20.0.0/20.')
+  addressPrefix: string
+
+  @description('Ingress is reached from inside the network only.')
+  internal: bool
+}
+
 @export()
-@description('Subnets to join. Without them everything has public addresses. Cannot be changed later.')
-type Network = {
+@description('The network: a new one, or subnets to join. Without it everything has public addresses. Cannot be changed later: neither the environment nor the server can move.')
+@discriminator('kind')
+type Network = NewNetwork | ExistingNetwork
+
+@export()
+@description('Subnets to join.')
+type Subnets = {
+  @description('Subnet of the environment.')
+  environmentSubnetId: string
+
+  @description('Subnet of the server.')
+  databaseSubnetId: string
+
+  @description('Private DNS zone of the server.')
+  databaseDnsZoneId: string
+
+  @description('Ingress is reached from inside the network only.')
+  internal: bool
+}
+
+type ExistingNetwork = {
+  kind: 'existing'
+
   @description('Subnet of the environment, delegated to Microsoft.App/environments, /27 or larger.')
   environmentSubnetId: string
 
@@ -177,8 +255,8 @@ type BacklogScale = {
   @minValue(1)
   waiting: int
 
-  @description('Name of the vault\'s secret with a postgresql:// URL with a password: the scaler cannot use an identity.')
-  connectionSecret: string
+  @description('Name of the vault\'s secret with a postgresql:// URL with a password: the scaler cannot use an identity (microsoft/azure-container-apps issue 1786). Without it the deployment makes the role, its grant and the secret scaler-database-url.')
+  connectionSecret: string?
 }
 
 @export()
@@ -200,6 +278,30 @@ type Revisions = {
 
   @description('Shares in multiple mode, 100 in sum; without it the latest revision gets everything.')
   traffic: Traffic[]?
+}
+
+@export()
+@description('How patient the startup probe is. The service is documented to take a failureThreshold of 10 at most and has been seen to take 40 (microsoft/azure-container-apps issue 1100, hashicorp/terraform-provider-azurerm issue 31980): 5 s x 40, or 20 s x 10 where it refuses that.')
+type StartupProbe = '5s x 40' | '20s x 10'
+
+@export()
+@description('A domain of your own. Its DNS records must be there before (learn.microsoft.com, container-apps/custom-domains-managed-certificates).')
+type CustomDomain = {
+  @description('Host name.')
+  name: string
+
+  @description('Resource id of a certificate of the environment; without it the platform makes and renews a managed one.')
+  certificateId: string?
+}
+
+@export()
+@description('Addresses that may, or may not, reach the ingress. All rules have the same action.')
+type IpRule = {
+  name: string
+
+  @description('For example 140.82.112.0/20.')
+  addressRange: string
+  action: 'Allow' | 'Deny'
 }
 
 @export()
@@ -231,9 +333,11 @@ type SecretVariable =
 @export()
 @description('Who is told when something is wrong.')
 type Alerts = {
-  @description('Addresses that get a mail.')
-  @minLength(1)
+  @description('Addresses that get a mail. Empty ones are left out; without any the alerts are raised in the portal only.')
   emails: string[]
+
+  @description('Where docs/operations.md is read: each alert links to a section of it.')
+  runbook: string?
 }
 
 @export()

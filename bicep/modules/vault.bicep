@@ -8,19 +8,17 @@ param installation Installation
 @description('Its name: unique in the world, 24 characters at most.')
 param name string
 
-@description('Deleted secrets cannot be purged early. Cannot be switched off again.')
-param purgeProtection bool
-
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: name
   location: installation.location
-  tags: installation.tags
+  tags: union(installation.tags, { 'sluice-role': 'vault' })
   properties: {
     tenantId: tenant().tenantId
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
     enableSoftDelete: true
-    // The service knows only "true" and "never set".
-    enablePurgeProtection: purgeProtection ? true : null
+    // Held webhooks are sealed with a key in here: a deleted vault can be
+    // brought back for 90 days, and nobody can empty it before.
+    enablePurgeProtection: true
   }
 }

@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +11,63 @@ import (
 
 type object = map[string]any
 
+// cloud is what the stand-in knows of Azure. A deployment makes what the
+// committed snapshot of its parameter file shows, so a script finds in the
+// stand-in what the template would really make.
+type cloud struct {
+	Version      string
+	SignedIn     bool
+	Groups       []string // beside the one called sluice
+	Unregistered []string // resource providers
+	MayRegister  bool     // an owner of the subscription; an owner of a group may not
+	Resources    []resource
+	Deployments  map[string]deployment
+	Images       map[string]string // digest by repository:tag
+	Secrets      []string          // in the vault
+	Deleted      []string          // vaults that soft delete keeps
+	Config       object            // the container app's configuration, nil before its first deployment
+	Revisions    []revision        // oldest first
+	Behind       int               // reads in which the app still shows what it was
+	Executions   []string          // states of the database job's runs
+	Health       string            // answer of /healthz
+	AppLog       []string
+	SidecarLog   []string
+	SystemLog    []string
+	History      []string // what the workspace's query answers
+	Faults       faults
+}
+
+// faults are what Azure does to a deploy on a bad day.
+type faults struct {
+	NextHealth    string // of the next revision: Unhealthy (never ready), Flapping (Degraded at first)
+	TasksRefused  bool   // a free subscription: TasksOperationsNotAllowed
+	Quota         bool   // the region has no more environments for the subscription
+	Lag           int    // lists in which a new resource is not yet seen, reads in which the app is not yet changed
+	RoleDelay     int    // deployments in which a new role assignment does not count yet
+	MangledRefs   bool   // a revision shows its secretRefs as capp-NAME
+	JobFails      bool   // the database job
+	ProbeLimit    bool   // the service holds to the documented failureThreshold of 10
+	SecretsHidden bool   // whoever deploys may not list the vault's secrets
+	PublicServer  bool   // the server that exists has public access
+}
+
+type resource struct {
+	ID, Type, Name string
+	Tags           map[string]string
+	Hidden         int // lists in which it is not yet seen
+}
+
+type revision struct {
+	Name, Health, Running, Provisioning string
+	Template                            object
+	Weight                              int
+	Active                              bool
+	Flaps                               int // readings as Degraded
+}
+
 var errNotFound = errors.New("(ResourceNotFound) not found")
+
+const subscription = "00000000-0000-0000-0000-000000000000"
 
 // answer does what a command does to the cloud and returns what it prints.
 func (c *cloud) answer(k call) (any, error) {
@@ -21,169 +78,157 @@ func (c *cloud) answer(k call) (any, error) {
 		if !c.SignedIn {
 			return nil, errors.New("please run 'az login' to setup account")
 		}
-		return object{"id": "00000000-0000-0000-0000-000000000000"}, nil
+		return object{"id": subscription, "name": "Pay as you go", "user": object{"name": "someone@example.com"}}, nil
 	case "group show":
-		if k.option("--name") != "sluice" {
+		if name := k.option("--name"); name != "sluice" && !slices.Contains(c.Groups, name) {
 			return nil, errNotFound
 		}
-		return object{"id": "/subscriptions/0/resourceGroups/sluice"}, nil
+		return object{"id": "/subscriptions/" + subscription + "/resourceGroups/sluice", "location": "westeurope"}, nil
+	case "group create":
+		c.Groups = append(c.Groups, k.option("--name"))
+		return object{}, nil
+	case "group delete":
+		c.Groups = slices.DeleteFunc(c.Groups, func(n string) bool { return n == k.option("--name") })
+		return object{}, nil
+	case "provider list":
+		var list []object
+		for _, name := range c.Unregistered {
+			list = append(list, object{"namespace": name, "registrationState": "NotRegistered"})
+		}
+		return list, nil
+	case "provider register":
+		return object{}, c.register(k.option("--namespace"))
+	case "resource list":
+		return c.list(k)
+	case "resource show":
+		subnet := any("/subscriptions/0/subnets/database")
+		if c.Faults.PublicServer {
+			subnet = nil
+		}
+		return object{"properties": object{"network": object{"delegatedSubnetResourceId": subnet}}}, nil
+	case "keyvault show":
+		if !slices.ContainsFunc(c.Resources, func(r resource) bool {
+			return r.Type == "Microsoft.KeyVault/vaults" && r.Name == k.option("--name")
+		}) {
+			return nil, errNotFound
+		}
+		return object{"id": k.option("--name")}, nil
 	case "keyvault secret list":
+		if c.Faults.SecretsHidden {
+			return nil, errors.New("(Forbidden) Caller is not authorized to perform action on resource")
+		}
 		var list []object
 		for _, name := range c.Secrets {
 			list = append(list, object{"name": name})
 		}
 		return list, nil
-	case "acr repository show":
-		if !slices.Contains(c.Images, k.option("--image")) {
-			return nil, errNotFound
+	case "keyvault list-deleted":
+		var list []object
+		for _, name := range c.Deleted {
+			list = append(list, object{"name": name})
 		}
-		return object{}, nil
-	case "acr build":
-		if _, err := os.Stat(k.option("--file")); err != nil {
-			return nil, err
+		return list, nil
+	case "acr show", "acr repository show", "acr build", "acr login":
+		return c.registry(k)
+	case "monitor log-analytics workspace show":
+		return object{"customerId": "workspace-id"}, nil
+	case "monitor log-analytics query":
+		var rows []object
+		for _, line := range c.History {
+			rows = append(rows, object{"Log": line})
 		}
-		c.Images = append(c.Images, k.option("--image"))
-		return object{}, nil
+		return rows, nil
 	}
 	if strings.HasPrefix(k.Command, "deployment ") {
 		return c.deployment(k)
 	}
+	if strings.HasPrefix(k.Command, "containerapp job ") {
+		return c.job(k)
+	}
 	return c.containerApp(k)
 }
 
-func (c *cloud) deployment(k call) (any, error) {
-	if k.Command == "deployment group show" {
-		if !c.Foundation {
+// register is for whoever may write to the subscription (learn.microsoft.com,
+// azure-resource-manager/management/resource-providers-and-types: the register
+// action is of the subscription, and Contributor and Owner of it have it).
+func (c *cloud) register(namespace string) error {
+	if !c.MayRegister {
+		return fmt.Errorf("(AuthorizationFailed) The client does not have authorization to perform action "+
+			"'%s/register/action' over scope '/subscriptions/%s'", namespace, subscription)
+	}
+	c.Unregistered = slices.DeleteFunc(c.Unregistered, func(n string) bool { return n == namespace })
+	return nil
+}
+
+// list reads a cache that is behind (learn.microsoft.com,
+// azure-resource-manager/troubleshooting/common-deployment-errors: a resource is
+// not found right after it was made).
+func (c *cloud) list(k call) (any, error) {
+	if k.has("--tag") && k.has("--resource-group") {
+		// azure-cli, command_modules/resource/custom.py, _list_resources_odata_filter_builder,
+		// and the service: a filter by tag stands alone.
+		return nil, fmt.Errorf("%w: you cannot use the tag filter with other filters", errUsage)
+	}
+	list := []object{}
+	for i := range c.Resources {
+		if r := &c.Resources[i]; r.Hidden > 0 {
+			r.Hidden--
+		} else {
+			list = append(list, object{"id": r.ID, "type": r.Type, "name": r.Name, "tags": r.Tags})
+		}
+	}
+	return list, nil
+}
+
+// registry builds as the build service does: it scans the Dockerfile first.
+func (c *cloud) registry(k call) (any, error) {
+	switch k.Command {
+	case "acr show":
+		return object{"loginServer": k.option("--name") + ".azurecr.io"}, nil
+	case "acr repository show":
+		digest, ok := c.Images[k.option("--image")]
+		if !ok {
 			return nil, errNotFound
 		}
-		outputs := object{}
-		for name, v := range map[string]string{"registryName": "sluicereg", "registryServer": "sluicereg.azurecr.io",
-			"vaultName": "sluice-vault", "containerAppName": "sluice"} {
-			outputs[name] = object{"value": v}
-		}
-		return object{"properties": object{"outputs": outputs}}, nil
+		return object{"digest": digest}, nil
+	case "acr login":
+		return object{"accessToken": secret, "loginServer": k.option("--name") + ".azurecr.io"}, nil
 	}
-	if _, err := os.Stat(k.option("--parameters")); err != nil {
+	if c.Faults.TasksRefused {
+		// Azure-Samples/azure-search-openai-demo issue 2220.
+		return nil, errors.New("(TasksOperationsNotAllowed) ACR Tasks requests for the registry are not permitted")
+	}
+	text, err := os.ReadFile(k.option("--file"))
+	if err != nil {
 		return nil, err
 	}
-	if k.Command == "deployment group what-if" {
-		return "Resource changes: some", nil
+	if _, err := scanDockerfile(string(text), k.Options["--build-arg"]); err != nil {
+		return nil, fmt.Errorf("failed to scan dependencies: %w\nRun ID: cb1 failed after 10s", err)
 	}
-	c.Foundation = true
-	for variable := range strings.SplitSeq(os.Getenv("STANDIN_SECRETS"), " ") {
-		if os.Getenv(variable) != "" {
-			c.Secrets = append(c.Secrets, strings.ReplaceAll(strings.ToLower(variable), "_", "-"))
-		}
-	}
-	if images := k.Images; images[0] != "" {
-		for _, image := range images {
-			if !slices.Contains(c.Images, strings.TrimPrefix(image, "sluicereg.azurecr.io/")) {
-				return nil, fmt.Errorf("no image %s", image)
-			}
-		}
-		if len(c.Revisions) == 0 || !slices.Equal(c.Revisions[len(c.Revisions)-1].Images, images) {
-			c.revise(images)
-		}
-	}
+	c.push(k.option("--image"))
 	return object{}, nil
 }
 
-// revise makes a new revision and, when it is healthy, hands the traffic over
-// as the mode says.
-func (c *cloud) revise(images []string) {
-	r := revision{Name: fmt.Sprintf("sluice--%07d", len(c.Revisions)+1), Health: c.NextHealth,
-		Running: "Running", Images: images, Active: true}
-	if r.Health != "Healthy" {
-		r.Running = "Failed"
-	} else if c.Mode == "Single" {
-		for i := range c.Revisions {
-			c.Revisions[i].Active, c.Revisions[i].Weight = false, 0
-		}
-		r.Weight = 100
+func (c *cloud) push(name string) {
+	if c.Images == nil {
+		c.Images = map[string]string{}
 	}
-	c.Revisions = append(c.Revisions, r)
+	c.Images[name] = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(name)))
 }
 
-func (c *cloud) containerApp(k call) (any, error) {
-	if len(c.Revisions) == 0 {
-		return nil, errNotFound
+// pulls says whether an image can be pulled, by tag or by digest.
+func (c *cloud) pulls(image string) bool {
+	registry, name, _ := strings.Cut(image, "/")
+	if !strings.HasSuffix(registry, ".azurecr.io") {
+		return true // somebody else's
 	}
-	r := c.find(k.option("--revision") + k.option("--from-revision"))
-	switch k.Command {
-	case "containerapp show":
-		return c.showApp(), nil
-	case "containerapp revision list":
-		var list []object
-		for i, r := range c.Revisions {
-			if _, all := k.Options["--all"]; all || r.Active {
-				list = append(list, showRevision(i, r))
+	if repository, digest, ok := strings.Cut(name, "@"); ok {
+		for tagged, d := range c.Images {
+			if d == digest && strings.HasPrefix(tagged, repository+":") {
+				return true
 			}
 		}
-		return list, nil
-	case "containerapp replica list":
-		return []object{{"name": k.option("--revision") + "-abc"}}, nil
-	case "containerapp logs show":
-		return c.log(k), nil
-	case "containerapp ingress traffic set":
-		name, weight, _ := strings.Cut(k.option("--revision-weight"), "=")
-		for i := range c.Revisions {
-			c.Revisions[i].Weight = map[bool]int{true: 100}[c.Revisions[i].Name == name && weight == "100"]
-		}
-		return object{}, nil
+		return false
 	}
-	if r < 0 {
-		return nil, errNotFound
-	}
-	switch k.Command {
-	case "containerapp revision show":
-		return showRevision(r, c.Revisions[r]), nil
-	case "containerapp revision copy":
-		c.revise(c.Revisions[r].Images)
-	case "containerapp revision activate":
-		c.Revisions[r].Active, c.Revisions[r].Running = true, "Running"
-	default:
-		return nil, fmt.Errorf("%w: the stand-in cannot %s", errUsage, k.Command)
-	}
-	return object{}, nil
-}
-
-func (c *cloud) find(name string) int {
-	return slices.IndexFunc(c.Revisions, func(r revision) bool { return r.Name == name })
-}
-
-func (c *cloud) showApp() object {
-	ready := ""
-	for _, r := range c.Revisions {
-		if r.Health == "Healthy" {
-			ready = r.Name
-		}
-	}
-	return object{"properties": object{
-		"latestRevisionName":      c.Revisions[len(c.Revisions)-1].Name,
-		"latestReadyRevisionName": ready,
-		"configuration": object{
-			"activeRevisionsMode": c.Mode,
-			"ingress":             object{"fqdn": "sluice.example.azurecontainerapps.io", "external": c.External},
-		},
-	}}
-}
-
-func showRevision(i int, r revision) object {
-	var containers []object
-	for _, image := range r.Images {
-		containers = append(containers, object{"image": image})
-	}
-	return object{"name": r.Name, "properties": object{
-		"createdTime": fmt.Sprintf("2026-01-%02dT00:00:00+00:00", i+1), "active": r.Active,
-		"healthState": r.Health, "runningState": r.Running, "provisioningState": "Provisioned",
-		"trafficWeight": r.Weight, "replicas": 1,
-		"template": object{"containers": containers, "scale": object{"minReplicas": 1}, "terminationGracePeriodSeconds": 330},
-	}}
-}
-
-func (c *cloud) log(k call) string {
-	if k.option("--container") == "app" {
-		return strings.Join(c.AppLog, "\n")
-	}
-	return `2026-01-01T00:00:00Z stderr F {"level":"INFO","msg":"Startup webhook queue replay complete","queuedWebhooksProcessed":42}`
+	return c.Images[name] != ""
 }

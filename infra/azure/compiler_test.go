@@ -271,3 +271,12 @@ func value[T any](t *testing.T, doc any, names ...string) T {
 	}
 	return typed
 }
+
+func mustJSON(t *testing.T, doc any) []byte {
+	t.Helper()
+	text, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}

@@ -66,10 +66,10 @@ func TestAlertsLookForWhatIsLogged(t *testing.T) {
 	}
 }
 
-// Each az command in the runbook's code has options that the table knows.
+// Each az command in the code of runbook and docs/azure.md has options that the table knows.
 func TestRunbookCommandsAreReal(t *testing.T) {
 	t.Setenv("STANDIN_OPTIONS", "testdata/az-options.json")
-	text := strings.ReplaceAll(string(readFile(t, runbook)), "\\\n", " ")
+	text := strings.ReplaceAll(string(readFile(t, runbook))+string(readFile(t, root+"/docs/azure.md")), "\\\n", " ")
 	commands := 0
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		for line := range strings.Lines(block[1]) {
@@ -118,4 +118,110 @@ func messages(t *testing.T) []string {
 		}
 	}
 	return texts
+}
+
+// sections returns the anchors of a page, as GitHub makes them.
+func sections(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(readFile(t, page)), -1) {
+		name := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		anchors[strings.ReplaceAll(name, " ", "-")] = true
+	}
+	return anchors
+}
+
+// An alert leads to its section, and so does every hint of the scripts.
+func TestAlertsAndHintsLeadSomewhere(t *testing.T) {
+	known := map[string]map[string]bool{"operations": sections(t, runbook), "azure": sections(t, root+"/docs/azure.md")}
+	links := regexp.MustCompile(`docs/(operations|azure)\.md#([a-z0-9-]+)`)
+	alerts, files := 0, []string{}
+	for _, pattern := range []string{"/scripts/*", "/bicep/*.bicep*", "/bicep/modules/*.bicep"} {
+		found, err := filepath.Glob(root + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	for _, file := range files {
+		for _, m := range links.FindAllStringSubmatch(string(readFile(t, file)), -1) {
+			if !known[m[1]][m[2]] {
+				t.Errorf("%s leads to %s, which is not there", filepath.Base(file), m[0])
+			}
+		}
+	}
+	for _, kind := range []string{"Microsoft.Insights/scheduledQueryRules", "Microsoft.Insights/metricAlerts"} {
+		for _, r := range resources(t, productionFile, kind) {
+			alerts++
+			m := links.FindStringSubmatch(value[string](t, r, "properties", "description"))
+			if m == nil || !known[m[1]][m[2]] {
+				t.Errorf("alert %v leads nowhere", r["name"])
+			}
+		}
+	}
+	if alerts < 14 {
+		t.Errorf("only %d alerts", alerts)
+	}
+}
+
+// The queries read what the Stats line has.
+func TestQueriesReadWhatIsLogged(t *testing.T) {
+	logged := messages(t)
+	files, err := filepath.Glob(root + "/bicep/queries/*.kql")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d queries, %v", len(files), err)
+	}
+	keys, texts := 0, 0
+	for _, file := range files {
+		text := string(readFile(t, file))
+		for _, m := range regexp.MustCompile(`\bline\.([a-zA-Z_]+)`).FindAllStringSubmatch(text, -1) {
+			keys++
+			if m[1] != "msg" && !slices.Contains(logged, m[1]) {
+				t.Errorf("%s reads %s, which nothing logs", filepath.Base(file), m[1])
+			}
+		}
+		for _, m := range regexp.MustCompile(`"([A-Z][^"]+)"`).FindAllStringSubmatch(text, -1) {
+			texts++
+			if !slices.Contains(logged, m[1]) {
+				t.Errorf("%s waits for %q, which nothing logs", filepath.Base(file), m[1])
+			}
+		}
+	}
+	if keys < 15 || texts < 5 {
+		t.Errorf("only %d keys and %d messages", keys, texts)
+	}
+	// The workbook has them in it.
+	book := value[string](t, one(t, productionFile, "Microsoft.Insights/workbooks"), "properties", "serializedData")
+	if strings.Contains(book, "{deploy}") || !strings.Contains(book, "sum(stored)") {
+		t.Error("the workbook has no query")
+	}
+}
+
+// What the runbook shows of the scripts is what they print, on the stand-in.
+func TestTranscriptsAreReal(t *testing.T) {
+	c := running(t, "Single")
+	c.Faults.NextHealth, c.SystemLog = "Unhealthy", []string{"Startup probe failed: connection refused"}
+	s := newStage(t, c)
+	printed := map[string]string{}
+	printed["broken deploy"], _ = s.run("deploy", "--yes", "--tag", "bad")
+	printed["status"], _ = s.run("status")
+	c = s.cloud()
+	c.Faults.NextHealth = ""
+	s.set(c)
+	printed["rollback"], _ = s.run("rollback", "--yes")
+	text := string(readFile(t, runbook))
+	for name, output := range printed {
+		part := regexp.MustCompile("(?s)(<!-- transcript: " + name + " -->\n```\n).*?(```\n)")
+		if *update {
+			text = part.ReplaceAllString(text, "${1}"+strings.ReplaceAll(output, "$", "$$")+"${2}")
+		}
+		if m := part.FindString(text); !strings.Contains(m, output) {
+			t.Errorf("the transcript of %q is not what the script prints: run `go test ./azure -run Transcripts -update`\n%s", name, output)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(runbook, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

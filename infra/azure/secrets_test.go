@@ -98,7 +98,7 @@ func TestSecretParametersAreSecure(t *testing.T) {
 	for name, p := range value[map[string]any](t, readJSON(t, compiled), "parameters") {
 		kind, _ := p.(map[string]any)["type"].(string) // a type of our own is a reference
 		secure := strings.HasPrefix(strings.ToLower(kind), "secure")
-		if secretParameter := name == "databasePassword" || name == "secretValues"; secure != secretParameter {
+		if secretParameter := name == "databasePassword" || name == "scalerPassword" || name == "secretValues"; secure != secretParameter {
 			t.Errorf("parameter %s: secure is %v", name, secure)
 		}
 	}

@@ -4,47 +4,30 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"text/tabwriter"
 
 	"github.com/jmespath/go-jmespath"
 )
 
-// The test binary plays `az` and `curl` too, for the scripts: the directory
-// STANDIN holds what the cloud looks like and a record of every call.
+// The test binary plays `az`, `curl` and `docker` too, for the scripts: the
+// directory STANDIN holds what the cloud looks like and a record of every call.
 func TestMain(m *testing.M) {
 	switch os.Getenv("STANDIN_PART") {
 	case "az":
 		os.Exit(playAz(os.Args[1:]))
 	case "curl":
 		os.Exit(playCurl(os.Args[1:]))
+	case "docker":
+		os.Exit(playDocker(os.Args[1:]))
 	}
 	os.Exit(m.Run())
-}
-
-// cloud is what the stand-in knows of Azure.
-type cloud struct {
-	Version    string
-	SignedIn   bool
-	Foundation bool     // registry, vault and database are there
-	Images     []string // name:tag in the registry
-	Secrets    []string // in the vault
-	Mode       string   // Single or Multiple
-	External   bool
-	Revisions  []revision // oldest first
-	NextHealth string     // of the next revision: Healthy or Unhealthy
-	Health     string     // answer of /healthz
-	AppLog     []string
-}
-
-type revision struct {
-	Name, Health, Running string
-	Images                []string
-	Weight                int
-	Active                bool
 }
 
 // call is one call of the stand-in.
@@ -55,6 +38,7 @@ type call struct {
 	Images  []string // SLUICE_*_IMAGE in its environment
 }
 
+// errUsage is a command line that the real tool refuses; exit status 2.
 var errUsage = errors.New("usage")
 
 func cloudFile() string { return filepath.Join(os.Getenv("STANDIN"), "cloud.json") }
@@ -68,9 +52,12 @@ func playAz(args []string) int {
 	case errors.Is(err, errUsage):
 		fmt.Fprintln(os.Stderr, "ERROR:", err)
 		return 2
-	case err != nil:
+	case errors.Is(err, errNotFound):
 		fmt.Fprintln(os.Stderr, "ERROR:", err)
 		return 3
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "ERROR:", err)
+		return 1
 	}
 	return 0
 }
@@ -82,6 +69,27 @@ func playCurl([]string) int {
 		return 7
 	}
 	fmt.Println(c.Health)
+	return 0
+}
+
+// playDocker builds and pushes. An image that was pushed is in the registry.
+func playDocker(args []string) int {
+	c, err := loadCloud()
+	if err == nil {
+		err = record(call{Command: "docker " + args[0], Args: args})
+	}
+	if err == nil && args[0] == "login" {
+		_, err = io.Copy(io.Discard, os.Stdin)
+	}
+	if err == nil && args[0] == "push" {
+		_, name, _ := strings.Cut(args[len(args)-1], "/")
+		c.push(name)
+		err = c.save()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "docker:", err)
+		return 1
+	}
 	return 0
 }
 
@@ -102,10 +110,16 @@ func (c *cloud) save() error {
 	return os.WriteFile(cloudFile(), text, 0o600)
 }
 
+// optionTable is what infra/azure/az-options wrote.
+type optionTable struct {
+	Source   string
+	Commands map[string][]string
+}
+
 // parse splits a call into command and options, and refuses an option that the
 // real one does not have, as the real one would.
 func parse(args []string) (call, error) {
-	var table map[string][]string
+	var table optionTable
 	text, err := os.ReadFile(os.Getenv("STANDIN_OPTIONS"))
 	if err != nil {
 		return call{}, err
@@ -122,7 +136,7 @@ func parse(args []string) (call, error) {
 		words = len(args)
 	}
 	k.Command = strings.Join(args[:words], " ")
-	known, ok := table[k.Command]
+	known, ok := table.Commands[k.Command]
 	if !ok {
 		return k, fmt.Errorf("%w: no command %q", errUsage, k.Command)
 	}
@@ -135,7 +149,7 @@ func parse(args []string) (call, error) {
 			}
 			continue
 		}
-		if !slices.Contains(known, a) && !slices.Contains(table[""], a) {
+		if !slices.Contains(known, a) && !slices.Contains(table.Commands[""], a) {
 			return k, fmt.Errorf("%w: unrecognized arguments: %s", errUsage, a)
 		}
 		option = a
@@ -145,6 +159,11 @@ func parse(args []string) (call, error) {
 }
 
 func (k call) option(name string) string { return strings.Join(k.Options[name], " ") }
+
+func (k call) has(name string) bool {
+	_, there := k.Options[name]
+	return there
+}
 
 func record(k call) error {
 	text, err := json.Marshal(k)
@@ -159,6 +178,7 @@ func record(k call) error {
 	return errors.Join(err, f.Close())
 }
 
+// az does one call. What a failed command has changed stays changed.
 func (c *cloud) az(args []string) error {
 	k, err := parse(args)
 	if recordErr := record(k); recordErr != nil {
@@ -168,11 +188,11 @@ func (c *cloud) az(args []string) error {
 		return err
 	}
 	doc, err := c.answer(k)
-	if err != nil {
+	if err := errors.Join(err, c.save()); err != nil {
 		return err
 	}
-	if err := c.save(); err != nil {
-		return err
+	if doc == nil {
+		return nil
 	}
 	return printAs(k.option("--output"), k.option("--query"), doc)
 }
@@ -196,21 +216,72 @@ func printAs(output, query string, doc any) error {
 	switch output {
 	case "none":
 		return nil
+	case "table":
+		printTable(query, plain)
+		return nil
 	case "tsv":
 		rows, ok := plain.([]any)
 		if !ok && plain != nil {
 			rows = []any{plain}
 		}
 		for _, row := range rows {
-			fmt.Println(row)
+			fmt.Println(tsv(row))
 		}
 		return nil
 	}
-	if s, ok := plain.(string); ok {
+	if s, ok := plain.(string); ok && output != "json" {
 		fmt.Println(s)
 		return nil
 	}
 	text, err = json.MarshalIndent(plain, "", "  ")
 	fmt.Println(string(text))
 	return err
+}
+
+// tsv is one line. What is null prints as None (knack, output.py, _TsvOutput).
+func tsv(row any) string {
+	cells, ok := row.([]any)
+	if !ok {
+		cells = []any{row}
+	}
+	var texts []string
+	for _, cell := range cells {
+		switch cell := cell.(type) {
+		case nil:
+			texts = append(texts, "None")
+		case []any:
+			texts = append(texts, fmt.Sprint(len(cell)))
+		case map[string]any:
+			texts = append(texts, "")
+		default:
+			texts = append(texts, fmt.Sprint(cell))
+		}
+	}
+	return strings.Join(texts, "\t")
+}
+
+// column finds the names of a query's columns, whose order a table keeps.
+var column = regexp.MustCompile(`(\w+): `)
+
+func printTable(query string, doc any) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	var names, heads, rules []string
+	for _, m := range column.FindAllStringSubmatch(query, -1) {
+		names = append(names, m[1])
+		heads = append(heads, strings.ToUpper(m[1][:1])+m[1][1:])
+		rules = append(rules, strings.Repeat("-", len(m[1])))
+	}
+	fmt.Fprintln(w, strings.Join(heads, "\t"))
+	fmt.Fprintln(w, strings.Join(rules, "\t"))
+	rows, _ := doc.([]any)
+	for _, row := range rows {
+		var cells []string
+		for _, name := range names {
+			cells = append(cells, fmt.Sprint(row.(object)[name]))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		panic(err) // standard output is gone
+	}
 }

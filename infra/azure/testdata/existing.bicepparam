@@ -6,7 +6,13 @@ param location = 'westeurope'
 param appImage = 'shared.azurecr.io/sluice/app:1.0'
 param sidecarImage = 'shared.azurecr.io/sluice/sidecar:1.0'
 param registry = { kind: 'existing', name: 'shared', resourceGroup: 'platform' }
-param environment = { kind: 'existing', name: 'shared', resourceGroup: 'platform' }
+param environment = {
+  kind: 'existing'
+  name: 'shared'
+  resourceGroup: 'platform'
+  workloadProfile: 'D4'
+  workspaceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/platform/providers/Microsoft.OperationalInsights/workspaces/shared'
+}
 param vault = { kind: 'existing', name: 'shared-vault', resourceGroup: 'secrets' }
 param database = {
   kind: 'existing'
@@ -43,6 +49,14 @@ param sharedVariables = { LOG_FORMAT: 'json' }
 param appVariables = { MAX_WORKERS: '20' }
 param sidecarVariables = { ORDER: 'strict', STARTUP_GATE: 'buffer' }
 param external = false
+param customDomains = [
+  { name: 'hooks.example.com' }
+  {
+    name: 'hooks.example.org'
+    certificateId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/platform/providers/Microsoft.App/managedEnvironments/shared/certificates/example'
+  }
+]
+param ipRules = [{ name: 'github', addressRange: '140.82.112.0/20', action: 'Allow' }]
 param appLivenessPath = '/drain'
 param terminationGracePeriodSeconds = 600
 param shutdownGraceMs = 560000

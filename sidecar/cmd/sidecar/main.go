@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,13 @@ func run(args []string) int {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCmd(), execCmd(), statusCmd(), queueCmd(), breakerCmd(), migrateCmd(), probeCmd(), versionCmd())
+	root.AddCommand(serveCmd(), execCmd(), statusCmd(), queueCmd(), breakerCmd(), migrateCmd(), grantCmd(), probeCmd(), versionCmd())
+	// `az containerapp exec` has been seen to take a command with arguments for
+	// the name of a program (microsoft/azure-container-apps issue 1029): under
+	// the name of /status, a link in the images, it shows the status.
+	if filepath.Base(os.Args[0]) == "status" {
+		args = append([]string{"status"}, args...)
+	}
 	root.SetArgs(args)
 	err := root.Execute()
 	var code exit

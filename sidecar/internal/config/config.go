@@ -73,6 +73,7 @@ type Config struct {
 	StartupGate             string `envconfig:"STARTUP_GATE" default:"app"` // app or buffer
 	TerminationGraceSeconds int    `envconfig:"TERMINATION_GRACE_SECONDS" default:"330"`
 	ReplicaName             string `envconfig:"CONTAINER_APP_REPLICA_NAME"`
+	Revision                string `envconfig:"CONTAINER_APP_REVISION"` // whose app is remembered to have been healthy
 
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat string `envconfig:"LOG_FORMAT"`

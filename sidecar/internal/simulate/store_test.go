@@ -232,3 +232,6 @@ func (s *store) Retain(context.Context, time.Duration) (int64, error)       { re
 func (s *store) RetainFailed(context.Context, time.Duration) (int64, error) { return 0, nil }
 
 func (s *store) Close() { s.dead.Store(true) }
+
+func (s *store) RevisionProven(context.Context, string) (bool, error) { return false, nil }
+func (s *store) ProveRevision(context.Context, string) error          { return nil }

@@ -28,6 +28,12 @@ func (h *health) ok() bool {
 	return h.healthy
 }
 
+func (h *health) everHealthy() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ever
+}
+
 func (h *health) name() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

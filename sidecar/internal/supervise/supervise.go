@@ -58,6 +58,8 @@ type Store interface {
 	Ping(context.Context) error
 	Retain(ctx context.Context, keep time.Duration) (int64, error)
 	RetainFailed(ctx context.Context, keep time.Duration) (int64, error)
+	RevisionProven(ctx context.Context, revision string) (bool, error)
+	ProveRevision(ctx context.Context, revision string) error
 	Close()
 }
 
@@ -89,6 +91,7 @@ type Replica struct {
 	vitals   atomic.Pointer[vitals]
 	joined   atomic.Bool // registered among the replicas, migrations applied
 	sealed   atomic.Bool
+	proven   atomic.Bool  // this revision's app has been healthy before
 	replayed atomic.Int64 // replay's count when replaying began
 	beatNow  chan struct{}
 	orphaned chan struct{} // a row may be awaited by nobody
@@ -166,7 +169,7 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.replay.Run} {
+	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.statsLoop, r.revisionLoop, r.replay.Run} {
 		r.loops.Go(func() { loop(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,

@@ -145,13 +145,10 @@ func (r *Replica) doorStatus() (refused []control.Refusal, unrouted []control.Un
 
 // Started returns nil once the startup probe may pass.
 func (r *Replica) Started() error {
-	if r.cfg.StartupGate == "buffer" {
+	if r.cfg.StartupGate == "buffer" || r.proven.Load() {
 		return r.canHold()
 	}
-	r.health.mu.Lock()
-	ever := r.health.ever
-	r.health.mu.Unlock()
-	if !ever {
+	if !r.health.everHealthy() {
 		return errors.New("the app has not been healthy yet (STARTUP_GATE=app)")
 	}
 	return r.Ready()

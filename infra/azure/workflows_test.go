@@ -1,0 +1,79 @@
+package azure
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A tag of an action can be moved to other code, a commit cannot
+// (docs.github.com, security hardening for GitHub Actions).
+func TestActionsArePinnedByCommit(t *testing.T) {
+	files, err := filepath.Glob(root + "/.github/workflows/*.yml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d workflows, %v", len(files), err)
+	}
+	used := regexp.MustCompile(`(?m)uses: (\S+)(.*)$`)
+	pinned := regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40}$`)
+	for _, file := range files {
+		for _, m := range used.FindAllStringSubmatch(string(readFile(t, file)), -1) {
+			if !pinned.MatchString(m[1]) || !strings.HasPrefix(m[2], " # v") {
+				t.Errorf("%s: %s%s is not pinned by commit, with its version beside it", filepath.Base(file), m[1], m[2])
+			}
+		}
+	}
+}
+
+// With one name for three parameter files, choosing dev downgraded production's
+// server, and production made by hand was another stack.
+func TestWorkflowHasANameAndAnEnvironmentPerFile(t *testing.T) {
+	text := string(readFile(t, root+"/.github/workflows/deploy.yml"))
+	for _, want := range []string{
+		"environment: ${{ inputs.parameters }}",
+		"SLUICE_PARAMETERS: bicep/${{ inputs.parameters }}.bicepparam",
+		"options: [dev, main, production]",
+		"group: deploy-${{ inputs.parameters }}",
+		"SLUICE_NAME: ${{ vars.SLUICE_NAME }}\n", // no default of its own
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("deploy.yml has no %q", want)
+		}
+	}
+}
+
+func TestWorkflowPromotesADigest(t *testing.T) {
+	text := string(readFile(t, root+"/.github/workflows/deploy.yml"))
+	for _, want := range []string{"app_image:", "sidecar_image:", "--app-image", "--sidecar-image",
+		"actions/attest-sbom@", "actions/attest-build-provenance@", "anchore/scan-action@", "persist-credentials: false"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("deploy.yml has no %q", want)
+		}
+	}
+}
+
+// An empty variable, as a workflow sets one, is none.
+func TestEmptyVariablesAreThoseOfTheFile(t *testing.T) {
+	s := newStage(t, empty())
+	s.env = append(s.env, "SLUICE_NAME=", "SLUICE_STARTUP_PROBE=")
+	out, code := s.run("deploy", "--yes", "--tag", "abc")
+	wants(t, out, code, 0, "installation: sluice", "Deployed abc")
+}
+
+// azd's own deploy of a container app puts one image into the first container
+// (azure-dev, cli/azd/pkg/containerapps), so the script does all of it, in the
+// subscription of azd's environment, and azd has nothing to provision.
+func TestAzdRunsTheScriptAndNothingTwice(t *testing.T) {
+	text := string(readFile(t, root+"/azure.yaml"))
+	if !strings.Contains(text, "run: scripts/deploy --yes") || strings.Contains(text, "\ninfra:") || strings.Contains(text, "env set GITHUB") {
+		t.Error("azure.yaml provisions besides, or keeps secrets in .env")
+	}
+	s := newStage(t, empty())
+	s.env = append(s.env, "AZURE_SUBSCRIPTION_ID=another")
+	_, _ = s.run("deploy", "--yes", "--tag", "abc")
+	for _, k := range s.calls() {
+		if k.Command == "account show" && k.option("--subscription") != "another" {
+			t.Error("az's default subscription is taken in place of azd's")
+		}
+	}
+}
