@@ -89,6 +89,9 @@ func (r *Replay) filter() (f buffer.ClaimFilter, leases []buffer.Lease, seen int
 	}
 	leases = make([]buffer.Lease, 0, len(r.leases))
 	now := time.Now()
+	if r.overslept() {
+		return f, leases, r.forgets
+	}
 	for _, l := range r.leases {
 		if l.Until.After(now) && !r.leaving[l.Bucket] {
 			leases = append(leases, l)

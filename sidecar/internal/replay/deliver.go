@@ -191,7 +191,7 @@ func (r *Replay) holds(h *inHand) bool { return r.until(h).After(time.Now()) }
 func (r *Replay) until(h *inHand) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l, held := r.leases[h.row.Bucket]; held && l.Epoch == h.row.Epoch {
+	if l, held := r.leases[h.row.Bucket]; held && l.Epoch == h.row.Epoch && !r.overslept() {
 		return l.Until
 	}
 	return time.Time{}

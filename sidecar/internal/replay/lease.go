@@ -10,6 +10,8 @@ import (
 const (
 	pollEvery  = 250 * time.Millisecond // when nothing tells that there is work
 	renewEvery = 3 * time.Second        // of a lease that is trusted for 10
+
+	sleepMargin = time.Second // between two readings of how long the machine has slept
 )
 
 // leaseLoop keeps this replica's leases, and hands over what it may not or
@@ -23,13 +25,14 @@ func (r *Replay) leaseLoop(ctx context.Context) {
 			continue
 		}
 		since, _ := r.breaker.isOpen()
+		asleep := r.Config.Slept()
 		held, excess, err := r.Store.RenewLeases(ctx, !since.IsZero())
 		if err != nil {
 			r.Log.Warn("Leases can't be renewed, retrying", "err", err)
 			wait = time.Second
 			continue
 		}
-		r.setLeases(held)
+		r.setLeases(held, asleep)
 		if len(held) == 0 {
 			wait = pollEvery // this replica has not joined yet, or others hold all
 		}
@@ -47,6 +50,11 @@ func (r *Replay) leaseLoop(ctx context.Context) {
 	}
 }
 
+// overslept reports whether the machine has slept since it asked for its leases:
+// its clock stood still meanwhile, and they may be another replica's by now. The
+// caller holds the lock.
+func (r *Replay) overslept() bool { return r.Config.Slept()-r.slept > sleepMargin }
+
 func (r *Replay) hasLeases() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,10 +62,12 @@ func (r *Replay) hasLeases() bool {
 }
 
 // setLeases takes over what the buffer says. A lease that is new here and whose
-// last holder died may be of a webhook that kills: see careful.
-func (r *Replay) setLeases(held []buffer.Lease) {
+// last holder died may be of a webhook that kills: see careful. asleep is for how
+// long the machine had slept when it was asked.
+func (r *Replay) setLeases(held []buffer.Lease, asleep time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.slept = asleep
 	before := r.leases
 	r.leases = make(map[int]buffer.Lease, len(held))
 	for _, l := range held {

@@ -51,6 +51,9 @@ type Config struct {
 	// SettleBy returns until when what was delivered may be recorded after the
 	// end of Run's context; nil for 10 s.
 	SettleBy func() time.Time
+	// Slept returns for how long the machine has slept in all, a time of which
+	// its clock knows nothing; nil for the machine's own word.
+	Slept func() time.Duration
 	// BreakerLimit is for how long an app that accepts nothing makes no dead
 	// letters; 0 for no breaker.
 	BreakerLimit time.Duration
@@ -85,6 +88,7 @@ type Replay struct {
 
 	mu        sync.Mutex
 	leases    map[int]buffer.Lease
+	slept     time.Duration // when they were asked for
 	lanes     map[string]*lane
 	hand      map[int64]*inHand
 	bytes     int                     // of the bodies in hand
@@ -107,6 +111,9 @@ func New(d Deps) *Replay {
 	}
 	if d.Config.SettleBy == nil {
 		d.Config.SettleBy = func() time.Time { return time.Now().Add(10 * time.Second) }
+	}
+	if d.Config.Slept == nil {
+		d.Config.Slept = slept
 	}
 	if d.BreakerChanged == nil {
 		d.BreakerChanged = func() {}

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"sluice/sidecar/internal/buffer"
@@ -21,6 +22,7 @@ type vitals struct {
 const (
 	vitalsEvery = time.Second
 	retainEvery = time.Hour
+	retainFirst = 10 * time.Minute
 	remindEvery = time.Minute // that the database is still away
 )
 
@@ -64,7 +66,7 @@ func (r *Replica) vitalsLoop(ctx context.Context) {
 // retainLoop deletes completed rows after RETENTION, and failed ones after
 // FAILED_RETENTION.
 func (r *Replica) retainLoop(ctx context.Context) {
-	for wait := time.Minute; tick(ctx, wait, nil); wait = retainEvery {
+	for wait := time.Minute + rand.N(retainFirst); tick(ctx, wait, nil); wait = retainPause() {
 		n, err := r.store.Retain(ctx, r.cfg.Retention)
 		switch {
 		case err != nil && ctx.Err() == nil:
@@ -75,6 +77,10 @@ func (r *Replica) retainLoop(ctx context.Context) {
 		r.retainFailed(ctx)
 	}
 }
+
+// retainPause is about an hour: replicas that started together do not delete
+// together.
+func retainPause() time.Duration { return retainEvery*9/10 + rand.N(retainEvery/5) }
 
 func (r *Replica) retainFailed(ctx context.Context) {
 	if r.cfg.FailedRetention == 0 {
