@@ -44,7 +44,7 @@ func (s *stage) gather(ctx context.Context) (*evidence, error) {
 	if e.deliveries, e.broken, err = receiver.Read(file); err != nil {
 		return nil, err
 	}
-	e.Webhooks, e.Faults, e.AcrossReplicas = s.load.webhooks(), s.faults.all(), s.config.Order == "strict"
+	e.Webhooks, e.Faults, e.AcrossReplicas = s.load.webhooks(), unplanned(s.faults.all()), s.config.Order == "strict"
 	e.Records = make([]verdict.Record, 0, len(e.deliveries))
 	for i := range e.deliveries {
 		d := &e.deliveries[i]

@@ -43,7 +43,7 @@ func (s *stage) settle(ctx context.Context) bool {
 			return false
 		}
 	}
-	s.stuck(ctx, fmt.Sprintf("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem))
+	s.stuck(ctx, 0, fmt.Sprintf("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem))
 	return false
 }
 

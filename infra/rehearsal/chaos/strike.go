@@ -14,6 +14,11 @@ const (
 	repairLimit = time.Minute
 )
 
+const (
+	databaseKilled = "postgres killed"
+	databaseFrozen = "postgres frozen"
+)
+
 // last lets a fault last for d, or until the faults are over: then it returns
 // false.
 func (s *stage) last(ctx context.Context, d time.Duration) bool {
@@ -98,7 +103,7 @@ func (s *stage) killDatabase(ctx context.Context, step Step) {
 		return
 	}
 	defer s.databaseTurn.Unlock()
-	end := s.faults.begin(verdict.Fault{Kind: "postgres killed", Repeats: true, Blinds: true})
+	end := s.faults.begin(verdict.Fault{Kind: databaseKilled, Repeats: true, Blinds: true})
 	defer end()
 	s.log.Add("postgres", "SIGKILL to all its processes, for %s", step.For)
 	if err := s.server.Crash(); err != nil {
@@ -117,7 +122,7 @@ func (s *stage) freezeDatabase(ctx context.Context, step Step) {
 		return
 	}
 	defer s.databaseTurn.Unlock()
-	end := s.faults.begin(verdict.Fault{Kind: "postgres frozen", Repeats: true, Blinds: true})
+	end := s.faults.begin(verdict.Fault{Kind: databaseFrozen, Repeats: true, Blinds: true})
 	defer end()
 	s.log.Add("postgres", "SIGSTOP for %s", step.For)
 	if err := s.server.Freeze(); err != nil {
