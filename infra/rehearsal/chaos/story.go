@@ -158,7 +158,7 @@ func (s *stage) said(id string, sluiceIDs map[string]bool) (lines []line) {
 	for sluiceID := range sluiceIDs {
 		marks = append(marks, []byte(sluiceID))
 	}
-	err := s.eachLine("-sidecar.log", func(replica string, text []byte) {
+	err := s.eachLine(func(replica string, text []byte) {
 		if len(lines) >= mostLines || !slices.ContainsFunc(marks, func(m []byte) bool { return bytes.Contains(text, m) }) {
 			return
 		}

@@ -158,21 +158,20 @@ func (s *stage) disturb(ctx context.Context, n *node, step Step) {
 	})
 	defer end()
 	s.log.Add(n.Name, "%v", step)
-	switch step.Kind {
-	case CutWire:
-		if step.For > 0 {
-			s.refuse(l, true)
-		}
+	refuses := step.Kind == CutWire && step.For > 0
+	if refuses {
+		s.refuse(l, true)
+	}
+	if step.Kind == CutWire {
 		l.wire.Cut()
-	case DelayWire:
-		l.wire.Disturb(wire.Fault{Delay: step.Delay})
-	case DropAnswers:
+	} else if step.Kind == DropAnswers {
 		l.wire.Disturb(wire.Fault{Drop: true, Hold: step.Delay})
-	default: // no other kind is of a wire
+	} else {
+		l.wire.Disturb(wire.Fault{Delay: step.Delay})
 	}
 	s.last(ctx, step.For)
 	l.wire.Mend()
-	if step.Kind == CutWire && step.For > 0 {
+	if refuses {
 		s.refuse(l, false)
 	}
 }
