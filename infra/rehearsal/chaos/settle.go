@@ -16,8 +16,11 @@ const (
 	settleEvery  = 250 * time.Millisecond
 	settleWithin = 10 * time.Minute // in all, however much moves
 	closingLimit = 30 * time.Second // for a lane to open
-	quietLimit   = 30 * time.Second // for the replicas to say that nothing is left
-	quiet        = 3 * time.Second  // before the sizes are measured
+	// quietLimit is for the replicas to say that nothing is left. They count the
+	// queue once in twenty times what counting takes, which is long on a machine
+	// that has been busy.
+	quietLimit   = 150 * time.Second
+	quiet        = 3 * time.Second // before the sizes are measured
 	closingPause = 100 * time.Millisecond
 )
 
