@@ -51,12 +51,17 @@ func (c *cloud) deployment(k call) (any, error) {
 	if k.Command == "deployment group what-if" {
 		var changes []object
 		for _, r := range wanted {
-			changes = append(changes, object{"changeType": "Create", "resourceId": r["id"]})
+			change := "Create"
+			if c.has(r["id"]) {
+				change = "Modify"
+			}
+			changes = append(changes, object{"changeType": change, "resourceId": r["id"]})
 		}
+		changes = append(c.ignored(wanted), changes...)
 		if k.has("--no-pretty-print") {
 			return object{"status": "Succeeded", "changes": changes}, nil
 		}
-		fmt.Printf("Resource changes: %d to create.\n", len(changes))
+		fmt.Printf("Resource changes: %d to create.\n", len(wanted))
 		return nil, nil
 	}
 	if c.Deployments[name].State == "Running" {
@@ -74,6 +79,23 @@ func (c *cloud) deployment(k call) (any, error) {
 	}
 	c.Deployments[name] = deployment{State: "Succeeded", Outputs: outputs(wanted)}
 	return object{}, nil
+}
+
+func (c *cloud) has(id any) bool {
+	return slices.ContainsFunc(c.Resources, func(r resource) bool { return r.ID == id })
+}
+
+// ignored are the resources of the group that a template does not name: what-if
+// lists them too (learn.microsoft.com, azure-resource-manager/bicep/deploy-what-if,
+// change types).
+func (c *cloud) ignored(wanted []object) []object {
+	var changes []object
+	for _, r := range c.Resources {
+		if !slices.ContainsFunc(wanted, func(w object) bool { return w["id"] == r.ID }) {
+			changes = append(changes, object{"changeType": "Ignore", "resourceId": r.ID})
+		}
+	}
+	return changes
 }
 
 // refusal is why a resource could not be made.

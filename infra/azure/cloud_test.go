@@ -47,6 +47,7 @@ type faults struct {
 	MangledRefs   bool   // a revision shows its secretRefs as capp-NAME
 	JobFails      bool   // the database job
 	ProbeLimit    bool   // the service holds to the documented failureThreshold of 10
+	VaultHidden   bool   // the vault's address and secrets cannot be asked, for a moment or a right
 	SecretsHidden bool   // whoever deploys may not list the vault's secrets
 	PublicServer  bool   // the server that exists has public access
 }
@@ -107,14 +108,14 @@ func (c *cloud) answer(k call) (any, error) {
 		}
 		return object{"properties": object{"network": object{"delegatedSubnetResourceId": subnet}}}, nil
 	case "keyvault show":
-		if !slices.ContainsFunc(c.Resources, func(r resource) bool {
+		if c.Faults.VaultHidden || !slices.ContainsFunc(c.Resources, func(r resource) bool {
 			return r.Type == "Microsoft.KeyVault/vaults" && r.Name == k.option("--name")
 		}) {
 			return nil, errNotFound
 		}
 		return object{"id": k.option("--name")}, nil
 	case "keyvault secret list":
-		if c.Faults.SecretsHidden {
+		if c.Faults.SecretsHidden || c.Faults.VaultHidden {
 			return nil, errors.New("(Forbidden) Caller is not authorized to perform action on resource")
 		}
 		var list []object

@@ -341,6 +341,51 @@ func TestReplayLineThatIsNoLongerInTheLog(t *testing.T) {
 	wants(t, out, code, 0, "no longer show the end of the replay; it is passing, held: 0", "Deployed abc")
 }
 
+// what-if also lists what the template does not name, as Ignore: another
+// installation's vault in the group is not this one's
+// (learn.microsoft.com, azure-resource-manager/bicep/deploy-what-if).
+func TestDeployBesideAnotherInstallation(t *testing.T) {
+	c := running(t, "Single")
+	for _, kind := range []string{"Microsoft.KeyVault/vaults", "Microsoft.ContainerRegistry/registries"} {
+		c.Resources = slices.Insert(c.Resources, 0, resource{Type: kind, Name: "another",
+			ID: "/subscriptions/" + subscription + "/resourceGroups/sluice/providers/" + kind + "/another"})
+	}
+	s := newStage(t, c)
+	out, code := s.run("deploy", "--yes", "--tag", "abc")
+	wants(t, out, code, 0, "Deployed abc as sluice--0000003")
+	for _, k := range s.calls() {
+		if k.option("--vault-name") == "another" || k.option("--registry") == "another" || k.option("--name") == "another" {
+			t.Errorf("az %v is another installation's", k.Args)
+		}
+	}
+}
+
+// A vault whose state cannot be asked is not one without keys.
+func TestDeployMakesNoKeyWhenTheVaultDoesNotAnswer(t *testing.T) {
+	c := running(t, "Single")
+	c.Faults.VaultHidden = true
+	out, code := newStage(t, c).run("deploy", "--yes", "--tag", "abc")
+	wants(t, out, code, 0, "cannot be listed", "Deployed abc as sluice--0000003")
+	if strings.Contains(out, "Made ") {
+		t.Error("a key was made though the vault has one")
+	}
+}
+
+// An installation from before there were tags has a public server too.
+func TestDeployFindsAServerWithoutTags(t *testing.T) {
+	c := running(t, "Single")
+	c.Faults.PublicServer = true
+	for i := range c.Resources {
+		c.Resources[i].Tags = nil
+	}
+	s := newStage(t, c)
+	out, code := s.run("deploy", "--yes", "--tag", "abc")
+	wants(t, out, code, 2, "has public access, and main.bicepparam asks for a network, which cannot be switched")
+	if got := s.changes(); len(got) != 0 {
+		t.Errorf("did %q", got)
+	}
+}
+
 // Neither a server nor an environment can move into a network
 // (learn.microsoft.com, postgresql/flexible-server/concepts-networking-private).
 func TestDeployIntoANetworkThatCannotBeJoined(t *testing.T) {
