@@ -93,6 +93,27 @@ func TestLeaveProvesThatNothingIsHeld(t *testing.T) {
 	wants(t, out, code, 0, "has no sidecar")
 }
 
+// The ingress' port is that of all revisions (learn.microsoft.com,
+// container-apps/revisions, application-scope changes): it changes when the
+// sidecar listens, and an old revision without one does not come back behind it.
+func TestAdoptSwitchesTheIngressLast(t *testing.T) {
+	c := guest(t)
+	c.Faults.Suffix = "first"
+	s := newStage(t, c)
+	out, code := s.run("adopt", adoptArgs()...)
+	wants(t, out, code, 0, "Adopted: sluice--0000002")
+	did := s.changes()
+	if want := []string{"containerapp secret set", "rest", "containerapp ingress update"}; !slices.Equal(did, want) {
+		t.Errorf("did %q, want %q", did, want)
+	}
+	s.env = append(s.env, "SLUICE_APP=sluice")
+	out, code = s.run("rollback", "--yes")
+	wants(t, out, code, 1, "sluice--0000001 has no sidecar, and the ingress goes to it", "scripts/leave")
+	if n := len(s.cloud().Revisions); n != 2 {
+		t.Errorf("%d revisions, want 2", n)
+	}
+}
+
 func TestAdoptSaysWhatIsMissing(t *testing.T) {
 	s := newStage(t, guest(t))
 	out, code := s.run("adopt", "--yes", "sluice")
@@ -115,8 +136,17 @@ func TestAdoptThatFailsSaysHowToGoBack(t *testing.T) {
 	c.Faults.NextHealth = "Unhealthy"
 	s := newStage(t, c)
 	out, code := s.run("adopt", adoptArgs()...)
-	wants(t, out, code, 1, "does not serve", "Back to sluice--0000001", "--target-port 3000")
+	wants(t, out, code, 1, "does not serve", "SLUICE_APP=sluice scripts/rollback --resource-group sluice sluice--0000001")
 	if !slices.Contains(s.changes(), "rest") || strings.Contains(out, "Adopted") {
 		t.Errorf("did %q", s.changes())
 	}
+	c = s.cloud()
+	if port := c.ingress()["targetPort"]; port != 3000.0 {
+		t.Errorf("the ingress goes to %v, where nobody listens", port)
+	}
+	// It goes on once the cause is mended.
+	c.Faults.NextHealth, c.Revisions[1].Template["mended"] = "", true
+	s.set(c)
+	out, code = s.run("adopt", adoptArgs()...)
+	wants(t, out, code, 0, "Adopted: sluice--0000003")
 }

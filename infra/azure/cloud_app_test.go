@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -111,6 +112,13 @@ func (c *cloud) containerApp(k call) (any, error) {
 		return c.log(k), nil
 	case "containerapp ingress traffic set":
 		return object{}, c.setTraffic(k.option("--revision-weight"))
+	case "containerapp ingress update":
+		port, err := strconv.ParseFloat(k.option("--target-port"), 64)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errUsage, err)
+		}
+		c.ingress()["targetPort"] = port
+		return object{}, nil
 	case "rest":
 		return object{}, c.patch(k)
 	case "containerapp secret set":
@@ -179,6 +187,10 @@ func (c *cloud) patch(k call) error {
 	}
 	if err := json.Unmarshal(text, &body); err != nil {
 		return fmt.Errorf("(InvalidRequestContent) %w", err)
+	}
+	if _, given := body.Properties.Template["revisionSuffix"]; !given && c.Faults.Suffix != "" {
+		// microsoft/azure-container-apps issues 660 and 1278 have the wording.
+		return fmt.Errorf("(WebhookInvalidParameterValue) Invalid value: %q: revision with suffix %[1]s already exists.: template.revisionsuffix", c.Faults.Suffix)
 	}
 	for name, value := range body.Properties.Template {
 		if value == nil { // a merge patch removes what is null

@@ -47,6 +47,7 @@ type faults struct {
 	MangledRefs   bool   // a revision shows its secretRefs as capp-NAME
 	JobFails      bool   // the database job
 	ProbeLimit    bool   // the service holds to the documented failureThreshold of 10
+	Suffix        string // that the app's revisions have: one with the same is refused
 	VaultHidden   bool   // the vault's address and secrets cannot be asked, for a moment or a right
 	SecretsHidden bool   // whoever deploys may not list the vault's secrets
 	PublicServer  bool   // the server that exists has public access

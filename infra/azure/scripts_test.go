@@ -184,7 +184,7 @@ func (s *stage) changes() []string {
 	var changes []string
 	for _, k := range s.calls() {
 		last := k.Command[strings.LastIndexByte(k.Command, ' ')+1:]
-		if slices.Contains([]string{"create", "build", "copy", "activate", "deactivate", "set", "start", "rest", "register", "push"}, last) {
+		if slices.Contains([]string{"create", "build", "copy", "activate", "deactivate", "set", "start", "rest", "update", "register", "push"}, last) {
 			changes = append(changes, k.Command)
 		}
 	}
