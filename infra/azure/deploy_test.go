@@ -222,9 +222,9 @@ func TestDeployOnABadDay(t *testing.T) {
 			mend:  func(c *cloud) { c.Faults.Quota = false },
 		},
 		"providers, for an owner of the group": {
-			spoil: func(c *cloud) { c.Unregistered = []string{"Microsoft.App", "Microsoft.Batch"} },
+			spoil: func(c *cloud) { c.Unregistered = []string{"Microsoft.App", "Microsoft.Batch", "microsoft.insights"} },
 			code:  2,
-			says:  []string{"an owner of the subscription runs az provider register --namespace Microsoft.App --wait"},
+			says:  []string{"an owner of the subscription runs az provider register --namespace Microsoft.App --wait", "--namespace microsoft.insights --wait"},
 			mend:  func(c *cloud) { c.Unregistered = nil },
 		},
 		"a running deployment": {
