@@ -38,9 +38,10 @@ type world struct {
 	stopping atomic.Bool // nothing begins any more
 	ending   sync.WaitGroup
 
-	mu    sync.Mutex
-	dices map[string]*dice
-	tries map[string]int
+	mu     sync.Mutex
+	dices  map[string]*dice
+	tries  map[string]int
+	poison map[string]bool
 }
 
 // slot is a place in which there is a replica, now and then another one.
@@ -70,7 +71,7 @@ type replica struct {
 
 func newWorld(t *testing.T, p plan) *world {
 	w := &world{t: t, seed: p.seed, plan: p, line: &timeline{began: time.Now()},
-		net: &network{listeners: map[string]*listener{}}, dices: map[string]*dice{}, tries: map[string]int{}}
+		net: &network{listeners: map[string]*listener{}}, dices: map[string]*dice{}, tries: map[string]int{}, poison: map[string]bool{}}
 	w.db = newDatabase(w.line)
 	w.ledger = &ledger{line: w.line, strict: p.strict, maxAttempts: p.maxAttempts, db: w.db,
 		hooks: map[string]*entry{}, waiting: map[string][]*entry{}}
@@ -95,6 +96,22 @@ func (w *world) dice(entity string) *dice {
 		w.dices[entity] = d
 	}
 	return d
+}
+
+// mostPoison is how many webhooks of a world end whoever has them: each costs
+// some time, of which the world's patience is the limit.
+const mostPoison = 2
+
+func (w *world) isPoison(key string) bool {
+	if w.last.Load() || !newDice(w.seed, "poison/"+key).chance(w.plan.poison) {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.poison) < mostPoison {
+		w.poison[key] = true
+	}
+	return w.poison[key]
 }
 
 // nth counts the requests with a webhook that apps have had.
