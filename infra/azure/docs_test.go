@@ -225,3 +225,21 @@ func TestTranscriptsAreReal(t *testing.T) {
 		}
 	}
 }
+
+// `az containerapp exec` has been seen to take a command with arguments for one
+// name (microsoft/azure-container-apps issue 1029), and the directory does not
+// know a principal under its application id right after it was made, which
+// --assignee asks it for (Azure/azure-cli, command_modules/role/custom.py,
+// _resolve_object_id).
+func TestRunbookCommandsThatWorkAtOnce(t *testing.T) {
+	text := string(readFile(t, runbook)) + string(readFile(t, root+"/docs/azure.md"))
+	if m := regexp.MustCompile(`containerapp exec [^\n]*--command ("[^"]* |'[^']* )`).FindString(text); m != "" {
+		t.Errorf("a command with arguments: %s", m)
+	}
+	if regexp.MustCompile(`--assignee `).MatchString(text) {
+		t.Error("a role is assigned by --assignee right after the principal is made")
+	}
+	if !strings.Contains(text, "--command /status") || !strings.Contains(string(readFile(t, root+"/Dockerfile.sidecar")), "ln -s sidecar /out/status") {
+		t.Error("there is no form without arguments")
+	}
+}

@@ -2,6 +2,7 @@ package azure
 
 import (
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,6 +108,7 @@ func TestIngressGoesToTheSidecar(t *testing.T) {
 func TestBothContainersKnowTheGracePeriod(t *testing.T) {
 	eachApp(t, func(t *testing.T, app containerApp) {
 		grace := value[float64](t, app.template(t), "terminationGracePeriodSeconds")
+		// learn.microsoft.com, rest/api/containerapps, Template.
 		if grace < 30 || grace > 600 {
 			t.Errorf("grace period of %v s, the service takes 30 to 600", grace)
 		}
@@ -192,6 +194,8 @@ func TestResourcesSumToASizeThePlatformHas(t *testing.T) {
 			}
 			memory += gi
 		}
+		// learn.microsoft.com, container-apps/containers, allocations: steps of a
+		// quarter, 4 vCPU at most, 2 GiB to each.
 		if quarters := cpu * 4; quarters != float64(int(quarters)) || cpu < 0.25 || cpu > 4 || memory != 2*cpu {
 			t.Errorf("%v vCPU and %v Gi in sum", cpu, memory)
 		}
@@ -203,6 +207,7 @@ func TestScale(t *testing.T) {
 	eachApp(t, func(t *testing.T, app containerApp) {
 		scale := value[map[string]any](t, app.template(t), "scale")
 		least, most := value[float64](t, scale, "minReplicas"), value[float64](t, scale, "maxReplicas")
+		// learn.microsoft.com, container-apps/scale-app: 0 to 1000.
 		if least < 1 || most < least || most > 1000 {
 			t.Errorf("%v to %v replicas", least, most)
 		}
@@ -254,6 +259,7 @@ func TestNothingStandsForASpool(t *testing.T) {
 // connections of both binaries.
 func TestConnectionsSufficeDuringADeploy(t *testing.T) {
 	const perReplica = 10 + 6 // the app's DATABASE_MAX_CONNS and the sidecar's
+	// learn.microsoft.com, postgresql/flexible-server/concepts-limits, user connections.
 	connections := map[string]float64{"Standard_B1ms": 35, "Standard_B2s": 414, "Standard_D2ds_v5": 844}
 	judged := 0
 	for _, file := range parameterFiles(t) {
@@ -278,5 +284,31 @@ func TestConnectionsSufficeDuringADeploy(t *testing.T) {
 	}
 	if judged < 4 {
 		t.Errorf("only %d servers judged", judged)
+	}
+}
+
+// Names have the form that the service wants: 2 to 32 letters, digits and single
+// dashes (azure-cli, containerapp/_utils.py, validate_container_app_name), 24 at
+// most for a vault (learn.microsoft.com, resource-name-rules). The longest name
+// that main.bicep takes is 20.
+func TestNamesAreLegal(t *testing.T) {
+	legal := regexp.MustCompile(`^[a-z]([a-z0-9]|-[a-z0-9])*$`)
+	longest := map[string]int{"Microsoft.App/containerApps": 32, "Microsoft.App/jobs": 32, "Microsoft.KeyVault/vaults": 24,
+		"Microsoft.DBforPostgreSQL/flexibleServers": 63, "Microsoft.App/managedEnvironments": 60}
+	judged := 0
+	for _, file := range parameterFiles(t) {
+		short := len(one(t, file, "Microsoft.App/containerApps")["name"].(string))
+		for kind, most := range longest {
+			for _, r := range resources(t, file, kind) {
+				judged++
+				name := value[string](t, r, "name")
+				if !legal.MatchString(name) || kind == "Microsoft.App/jobs" && len(name)-short+20 > most || len(name) > most {
+					t.Errorf("%s: %s %q", filepath.Base(file), kind, name)
+				}
+			}
+		}
+	}
+	if judged < 15 {
+		t.Errorf("only %d names", judged)
 	}
 }

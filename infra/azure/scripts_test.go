@@ -2,16 +2,40 @@ package azure
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
 const secret = "whsec-that-nobody-may-see"
+
+// player returns the program that plays `az`. It is started some thousand times,
+// and with the race detector each start costs three times as much: then another
+// build of these tests plays.
+var player = sync.OnceValues(func() (string, error) {
+	if !raceEnabled {
+		return os.Executable()
+	}
+	dir, err := os.MkdirTemp("", "standin-")
+	if err != nil {
+		return "", err
+	}
+	cleanUp = append(cleanUp, func() { _ = os.RemoveAll(dir) }) // a temporary directory
+	program := filepath.Join(dir, "standin")
+	if out, err := exec.Command("go", "test", "-c", "-o", program, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the stand-in: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
+// cleanUp is done when all tests are.
+var cleanUp []func()
 
 // stage is one cloud and what is run against it.
 type stage struct {
@@ -26,7 +50,7 @@ func newStage(t *testing.T, c cloud) *stage {
 		t.Skip("no bash here: the scripts are not run")
 	}
 	s := &stage{t: t, dir: t.TempDir()}
-	self, err := os.Executable()
+	self, err := player()
 	if err != nil {
 		t.Fatal(err)
 	}

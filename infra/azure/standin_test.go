@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 
@@ -27,7 +28,11 @@ func TestMain(m *testing.M) {
 	case "docker":
 		os.Exit(playDocker(os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range cleanUp {
+		f()
+	}
+	os.Exit(code)
 }
 
 // call is one call of the stand-in.
@@ -40,6 +45,17 @@ type call struct {
 
 // errUsage is a command line that the real tool refuses; exit status 2.
 var errUsage = errors.New("usage")
+
+// held is the lock on the cloud, until this process ends.
+var held *os.File
+
+// lockCloud waits for its turn: a pipe in a script has two calls at once.
+func lockCloud() (err error) {
+	if held, err = os.OpenFile(cloudFile()+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return err
+	}
+	return syscall.Flock(int(held.Fd()), syscall.LOCK_EX)
+}
 
 func cloudFile() string { return filepath.Join(os.Getenv("STANDIN"), "cloud.json") }
 
@@ -74,12 +90,12 @@ func playCurl([]string) int {
 
 // playDocker builds and pushes. An image that was pushed is in the registry.
 func playDocker(args []string) int {
+	if args[0] == "login" {
+		_, _ = io.Copy(io.Discard, os.Stdin) // the token, before whoever prints it is waited for
+	}
 	c, err := loadCloud()
 	if err == nil {
 		err = record(call{Command: "docker " + args[0], Args: args})
-	}
-	if err == nil && args[0] == "login" {
-		_, err = io.Copy(io.Discard, os.Stdin)
 	}
 	if err == nil && args[0] == "push" {
 		_, name, _ := strings.Cut(args[len(args)-1], "/")
@@ -94,6 +110,9 @@ func playDocker(args []string) int {
 }
 
 func loadCloud() (*cloud, error) {
+	if err := lockCloud(); err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(cloudFile())
 	if err != nil {
 		return nil, err

@@ -77,3 +77,15 @@ func TestAzdRunsTheScriptAndNothingTwice(t *testing.T) {
 		}
 	}
 }
+
+// The workflows deploy with the compiler that wrote main.json: another one knows
+// other rules.
+func TestWorkflowsPinTheCompiler(t *testing.T) {
+	generator := value[object](t, readJSON(t, compiled), "metadata", "_generator")
+	version := strings.Join(strings.Split(generator["version"].(string), ".")[:3], ".")
+	for _, file := range []string{"deploy.yml", "azure.yml"} {
+		if !strings.Contains(string(readFile(t, root+"/.github/workflows/"+file)), "az bicep install --version v"+version+"\n") {
+			t.Errorf("%s does not pin the compiler to %s", file, version)
+		}
+	}
+}

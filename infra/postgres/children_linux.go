@@ -33,6 +33,28 @@ func childrenOf(pid int) ([]int, error) {
 	return children, nil
 }
 
+// workingIn returns the processes whose working directory is dir.
+func workingIn(dir string) ([]int, error) {
+	links, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var found []int
+	for _, link := range links {
+		if at, err := os.Readlink(link); err != nil || at != dir {
+			continue // it has ended, or is somebody else's
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+		if err != nil {
+			return nil, fmt.Errorf("read process id: %w", err)
+		}
+		if !ended(pid) {
+			found = append(found, pid)
+		}
+	}
+	return found, nil
+}
+
 // fields returns what a stat file says after the process's name, which may hold
 // anything: its state, its parent and so on.
 func fields(stat []byte) []string {

@@ -36,8 +36,30 @@ func (s *Server) Crash() error {
 		return err
 	}
 	<-s.proc.ended
+	if err := s.endStragglers(); err != nil {
+		return fmt.Errorf("crash server: %w", err)
+	}
 	s.proc = nil
 	return nil
+}
+
+// endStragglers kills what the server forked while it was being stopped: a child
+// that no list had yet. Every process of a server works in its data directory.
+func (s *Server) endStragglers() error {
+	for until := time.Now().Add(crashLimit); ; <-time.After(time.Millisecond) {
+		left, err := workingIn(s.data())
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("processes %v outlive SIGKILL", left)
+		}
+		for _, pid := range left {
+			if err := signal(pid, syscall.SIGKILL); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 func waitEnded(pid int, limit time.Duration) error {

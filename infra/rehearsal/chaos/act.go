@@ -92,7 +92,7 @@ func (s *stage) rest(ctx context.Context) bool {
 		}
 	}
 	if ctx.Err() == nil {
-		s.stuck(ctx, fmt.Sprintf("%d rows that were stored before a rest are not delivered after %s of it, the first is %d (%v)", rows, restLimit, first, err))
+		s.stuck(ctx, time.Since(begin), fmt.Sprintf("%d rows that were stored before a rest are not delivered after %s of it, the first is %d (%v)", rows, restLimit, first, err))
 	}
 	return false
 }
@@ -101,26 +101,27 @@ const stuckSQL = `
 SELECT q.id, lane, status, attempts, coalesce(delivery_id, '-'), coalesce(awaited_by::text, '-'), coalesce(r.name || ' ' || r.state, '-'),
 	extract(epoch FROM now() - queued_at)::float8, coalesce(last_error, '-')
 FROM (
-	SELECT DISTINCT ON (lane) * FROM webhook_queue WHERE status IN ('pending', 'processing') ORDER BY lane, webhook_queue.id
+	SELECT DISTINCT ON (lane) * FROM webhook_queue
+	WHERE status IN ('pending', 'processing') AND queued_at < now() - make_interval(secs => $1) ORDER BY lane, webhook_queue.id
 ) q LEFT JOIN webhook_replicas r ON r.id = q.awaited_by
 ORDER BY q.id LIMIT 5`
 
-// stuck notes that lanes do not move, with the rows at their heads as they are
-// now.
-func (s *stage) stuck(ctx context.Context, what string) {
+// stuck notes that lanes do not move, with the rows at their heads that are
+// older than age, as they are now.
+func (s *stage) stuck(ctx context.Context, age time.Duration, what string) {
 	s.problem("%s", what)
 	err := s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, stuckSQL)
+		rows, err := c.Query(ctx, stuckSQL, age.Seconds())
 		if err != nil {
 			return err
 		}
 		var id int64
 		var attempts int
 		var lane, status, delivery, awaited, replica, reason string
-		var age float64
-		_, err = pgx.ForEachRow(rows, []any{&id, &lane, &status, &attempts, &delivery, &awaited, &replica, &age, &reason}, func() error {
+		var old float64
+		_, err = pgx.ForEachRow(rows, []any{&id, &lane, &status, &attempts, &delivery, &awaited, &replica, &old, &reason}, func() error {
 			s.problem("  head of lane %s: row %d of webhook %s, %s for %.1fs (since %.1fs), attempts %d, awaited by %s (%s), last error %q",
-				lane, id, delivery, status, age, time.Since(s.begin).Seconds()-age, attempts, awaited, replica, reason)
+				lane, id, delivery, status, old, time.Since(s.begin).Seconds()-old, attempts, awaited, replica, reason)
 			s.suspects = append(s.suspects, delivery)
 			return nil
 		})

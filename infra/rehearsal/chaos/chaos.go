@@ -121,6 +121,8 @@ func (s *stage) set(ctx context.Context) (err error) {
 		return err
 	}
 	s.load = newLoad(s.config, s.door)
+	s.work.Go(func() { s.breathe(ctx) })
+	s.work.Go(func() { s.commits(ctx) })
 	for range leastReplicas {
 		n, first, err := s.startReplica(ctx, false)
 		if err != nil {
@@ -174,6 +176,12 @@ func (s *stage) report(ctx context.Context, e *evidence, r *Report) *Report {
 	r.Verdict = verdict.Judge(e.Evidence)
 	r.Stories = s.stories(ctx, r.Verdict, e)
 	r.Faults, r.Failed, r.Forced = e.Faults, len(e.failed), len(e.Forced)
+	for i := range e.Faults {
+		switch e.Faults[i].Kind {
+		case lateTimers, slowCommits:
+			r.Breathless++
+		}
+	}
 	for _, final := range e.final {
 		if final {
 			r.Final++

@@ -44,7 +44,7 @@ func (s *stage) gather(ctx context.Context) (*evidence, error) {
 	if e.deliveries, e.broken, err = receiver.Read(file); err != nil {
 		return nil, err
 	}
-	e.Webhooks, e.Faults, e.AcrossReplicas = s.load.webhooks(), s.faults.all(), s.config.Order == "strict"
+	e.Webhooks, e.Faults, e.AcrossReplicas = s.load.webhooks(), unplanned(s.faults.all()), s.config.Order == "strict"
 	e.Records = make([]verdict.Record, 0, len(e.deliveries))
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
@@ -107,7 +107,7 @@ func (s *stage) readLogs(e *evidence) error {
 			delete(blind, replica)
 		}
 	}
-	err := s.eachLine("-sidecar.log", func(replica string, text []byte) {
+	err := s.eachLine(func(replica string, text []byte) {
 		switch {
 		case bytes.Contains(text, forcedMessage):
 			var said struct {
@@ -135,9 +135,11 @@ func (s *stage) readLogs(e *evidence) error {
 	return err
 }
 
-// eachLine goes through the logs with that suffix.
-func (s *stage) eachLine(suffix string, see func(replica string, line []byte)) error {
-	paths, err := filepath.Glob(filepath.Join(s.dir, "*"+suffix))
+const logSuffix = "-sidecar.log"
+
+// eachLine goes through the sidecars' logs.
+func (s *stage) eachLine(see func(replica string, line []byte)) error {
+	paths, err := filepath.Glob(filepath.Join(s.dir, "*"+logSuffix))
 	if err != nil {
 		return fmt.Errorf("find logs: %w", err)
 	}
@@ -146,7 +148,7 @@ func (s *stage) eachLine(suffix string, see func(replica string, line []byte)) e
 		if err != nil {
 			return fmt.Errorf("open log: %w", err)
 		}
-		replica := strings.TrimSuffix(filepath.Base(path), suffix)
+		replica := strings.TrimSuffix(filepath.Base(path), logSuffix)
 		lines := bufio.NewScanner(file)
 		lines.Buffer(nil, 4<<20)
 		for lines.Scan() {

@@ -27,6 +27,7 @@ type Report struct {
 
 	Steps      map[string]int   `json:"steps"` // by kind
 	Faults     []verdict.Fault  `json:"faults"`
+	Breathless int              `json:"breathless"` // of the faults, those that nobody planned: the machine had too much to do
 	Failed     int              `json:"failed_rows"`
 	Final      int              `json:"final_answers"` // webhooks that an app turned down for good
 	Forced     int              `json:"forced_lanes"`
@@ -47,7 +48,7 @@ func Summary(r *Report) string {
 	}
 	return fmt.Sprintf("%s chaos %s seed %d: acknowledged %d (%.0f/s), lost %d, out of order %d, duplicated %d (%d unexplained), wrong answers %d, problems %d, %d faults, took %s",
 		word, r.Settings["order"], r.Seed, v.Acknowledged, float64(v.Acknowledged)/r.Sending.Seconds(), len(v.Lost), len(v.OutOfOrder),
-		v.Duplicated, len(v.Unexplained), len(v.Wrong), len(r.Problems), len(r.Faults), r.Took.Round(100*time.Millisecond))
+		v.Duplicated, len(v.Unexplained), len(v.Wrong), len(r.Problems), len(r.Faults)-r.Breathless, r.Took.Round(100*time.Millisecond))
 }
 
 // Text writes the report for a terminal.
@@ -75,7 +76,8 @@ func Text(w io.Writer, r *Report) error {
 	row("wrong answers", len(v.Wrong), "neither 503 nor explained by a fault")
 	row("failed rows", r.Failed, "%d webhooks were turned down for good by the app", r.Final)
 	row("lanes opened by force", r.Forced, "CATCHUP_LIMIT")
-	row("faults", len(r.Faults), "%s", list(r.Steps))
+	row("faults", len(r.Faults)-r.Breathless, "%s", list(r.Steps))
+	row("short of breath", r.Breathless, "times in which the machine itself was too slow")
 	row("memory", mebibytes(r.Memory.End), "at rest; under load at first %s, 95 %% within %s", mebibytes(r.Memory.FirstMedian), mebibytes(r.Memory.FirstHigh))
 	row("goroutines", r.Goroutines.End, "at rest; under load at first %d, 95 %% within %d", r.Goroutines.FirstMedian, r.Goroutines.FirstHigh)
 	for _, p := range r.Problems {

@@ -16,8 +16,11 @@ const (
 	settleEvery  = 250 * time.Millisecond
 	settleWithin = 10 * time.Minute // in all, however much moves
 	closingLimit = 30 * time.Second // for a lane to open
-	quietLimit   = 30 * time.Second // for the replicas to say that nothing is left
-	quiet        = 3 * time.Second  // before the sizes are measured
+	// quietLimit is for the replicas to say that nothing is left. They count the
+	// queue once in twenty times what counting takes, which is long on a machine
+	// that has been busy.
+	quietLimit   = 150 * time.Second
+	quiet        = 3 * time.Second // before the sizes are measured
 	closingPause = 100 * time.Millisecond
 )
 
@@ -43,7 +46,7 @@ func (s *stage) settle(ctx context.Context) bool {
 			return false
 		}
 	}
-	s.stuck(ctx, fmt.Sprintf("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem))
+	s.stuck(ctx, 0, fmt.Sprintf("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem))
 	return false
 }
 

@@ -158,7 +158,7 @@ func (s *stage) said(id string, sluiceIDs map[string]bool) (lines []line) {
 	for sluiceID := range sluiceIDs {
 		marks = append(marks, []byte(sluiceID))
 	}
-	err := s.eachLine("-sidecar.log", func(replica string, text []byte) {
+	err := s.eachLine(func(replica string, text []byte) {
 		if len(lines) >= mostLines || !slices.ContainsFunc(marks, func(m []byte) bool { return bytes.Contains(text, m) }) {
 			return
 		}
@@ -183,14 +183,9 @@ func stamp(text []byte) time.Time {
 
 // near are the faults around the things that happened.
 func near(faults []verdict.Fault, lines []line) (found []line) {
-	if len(lines) == 0 {
-		return nil
-	}
-	first := slices.MinFunc(lines, func(a, b line) int { return a.at.Compare(b.at) }).at.Add(-nearFaults)
-	last := slices.MaxFunc(lines, func(a, b line) int { return a.at.Compare(b.at) }).at
 	for i := range faults {
 		f := &faults[i]
-		if f.End.Before(first) || f.Begin.After(last) {
+		if !slices.ContainsFunc(lines, func(l line) bool { return f.Begin.Add(-nearFaults).Before(l.at) && l.at.Before(f.End.Add(nearFaults)) }) {
 			continue
 		}
 		if len(found) == mostFaults {

@@ -14,6 +14,11 @@ const (
 	repairLimit = time.Minute
 )
 
+const (
+	databaseKilled = "postgres killed"
+	databaseFrozen = "postgres frozen"
+)
+
 // last lets a fault last for d, or until the faults are over: then it returns
 // false.
 func (s *stage) last(ctx context.Context, d time.Duration) bool {
@@ -98,7 +103,7 @@ func (s *stage) killDatabase(ctx context.Context, step Step) {
 		return
 	}
 	defer s.databaseTurn.Unlock()
-	end := s.faults.begin(verdict.Fault{Kind: "postgres killed", Repeats: true, Blinds: true})
+	end := s.faults.begin(verdict.Fault{Kind: databaseKilled, Repeats: true, Blinds: true})
 	defer end()
 	s.log.Add("postgres", "SIGKILL to all its processes, for %s", step.For)
 	if err := s.server.Crash(); err != nil {
@@ -117,7 +122,7 @@ func (s *stage) freezeDatabase(ctx context.Context, step Step) {
 		return
 	}
 	defer s.databaseTurn.Unlock()
-	end := s.faults.begin(verdict.Fault{Kind: "postgres frozen", Repeats: true, Blinds: true})
+	end := s.faults.begin(verdict.Fault{Kind: databaseFrozen, Repeats: true, Blinds: true})
 	defer end()
 	s.log.Add("postgres", "SIGSTOP for %s", step.For)
 	if err := s.server.Freeze(); err != nil {
@@ -153,21 +158,20 @@ func (s *stage) disturb(ctx context.Context, n *node, step Step) {
 	})
 	defer end()
 	s.log.Add(n.Name, "%v", step)
-	switch step.Kind {
-	case CutWire:
-		if step.For > 0 {
-			s.refuse(l, true)
-		}
+	refuses := step.Kind == CutWire && step.For > 0
+	if refuses {
+		s.refuse(l, true)
+	}
+	if step.Kind == CutWire {
 		l.wire.Cut()
-	case DelayWire:
-		l.wire.Disturb(wire.Fault{Delay: step.Delay})
-	case DropAnswers:
+	} else if step.Kind == DropAnswers {
 		l.wire.Disturb(wire.Fault{Drop: true, Hold: step.Delay})
-	default: // no other kind is of a wire
+	} else {
+		l.wire.Disturb(wire.Fault{Delay: step.Delay})
 	}
 	s.last(ctx, step.For)
 	l.wire.Mend()
-	if step.Kind == CutWire && step.For > 0 {
+	if refuses {
 		s.refuse(l, false)
 	}
 }

@@ -89,7 +89,7 @@ func draw(r *rand.Rand, usual int) wish {
 	}
 	switch {
 	case r.IntN(lateOnce) == 0:
-		w.late = budget*3/4 + rand1(r, 3*time.Second)
+		w.late = budget*3/4 + upTo(r, 3*time.Second)
 	case r.IntN(retryOnce) == 0:
 		w.refuse = 500
 	case r.IntN(refusedOnce) == 0:
@@ -98,7 +98,7 @@ func draw(r *rand.Rand, usual int) wish {
 	return w
 }
 
-func rand1(r *rand.Rand, limit time.Duration) time.Duration {
+func upTo(r *rand.Rand, limit time.Duration) time.Duration {
 	return time.Duration(r.Int64N(int64(limit)))
 }
 

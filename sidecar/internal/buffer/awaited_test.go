@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"sluice/infra/postgres"
 	"sluice/sidecar/internal/webhook"
 )
@@ -111,4 +112,40 @@ func TestAppendsKeepAConnection(t *testing.T) {
 	exec(t, locker, `COMMIT`)
 	cancel()
 	stuck.Wait()
+}
+
+// A commit's answer is lost, and before the next try the row is delivered: no
+// active row has its key any more, and still it is not written twice.
+func TestARowThatIsDoneIsNotWrittenAgain(t *testing.T) {
+	url := postgres.New(t)
+	s, db := open(t, url), sqlConn(t, url)
+	var batch []*entry
+	for n := range 3 {
+		e, err := s.entry(hook("lane", n), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, e)
+	}
+	var first, second []stored
+	err := s.pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) (err error) {
+		if first, err = s.insert(t.Context(), c, batch[:2], false); err != nil {
+			return err
+		}
+		settle(t, s, Outcome{QueueID: first[0].id, Result: Completed, Attempt: 1})
+		second, err = s.insert(t.Context(), c, batch, true)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, row := range second {
+		if row.sluiceID != batch[i].id || i < 2 && row != first[i] {
+			t.Errorf("webhook %d is kept by %+v, first by %+v", i, row, first)
+		}
+	}
+	got := query[string](t, db, `SELECT delivery_id || ' ' || status FROM webhook_queue ORDER BY id`)
+	if want := []string{"lane-0 completed", "lane-1 pending", "lane-2 pending"}; !slices.Equal(got, want) {
+		t.Errorf("rows %q, want %q", got, want)
+	}
 }

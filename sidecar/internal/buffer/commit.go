@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // commitLoop is one committer: it commits batch after batch until the queue is
@@ -21,6 +25,7 @@ func (s *Store) commitLoop(ctx context.Context) {
 // as a conflict with itself.
 func (s *Store) commit(ctx context.Context, batch []*entry) {
 	err := errors.New("no time left")
+	unknown := false // an answer was lost: rows may be there
 	for try := 0; ; try++ {
 		if batch = s.expire(batch, err); len(batch) == 0 {
 			return
@@ -30,12 +35,13 @@ func (s *Store) commit(ctx context.Context, batch []*entry) {
 			return
 		}
 		var rows []stored
-		if rows, err = s.attempt(ctx, batch); err == nil {
+		if rows, err = s.attempt(ctx, batch, unknown); err == nil {
 			for i, e := range batch {
 				e.accept(rows[i])
 			}
 			return
 		}
+		unknown = unknown || faultOf(err) == faultAway
 		if faultOf(err) == faultRow {
 			s.divide(ctx, batch, err)
 			return
@@ -66,7 +72,7 @@ func (s *Store) divide(ctx context.Context, batch []*entry, err error) {
 // attempt runs one insert of the batch in the time that its most urgent entry
 // leaves, but at least a third of AppendTimeout: a short rest would only end in
 // one more unknown outcome.
-func (s *Store) attempt(ctx context.Context, batch []*entry) ([]stored, error) {
+func (s *Store) attempt(ctx context.Context, batch []*entry, unknown bool) ([]stored, error) {
 	third := s.config.AppendTimeout / 3
 	until := batch[0].deadline
 	for _, e := range batch[1:] {
@@ -84,14 +90,81 @@ func (s *Store) attempt(ctx context.Context, batch []*entry) ([]stored, error) {
 	defer conn.Release()
 	var rows []stored
 	err = replicated(conn, func() error {
-		if len(batch) == 1 {
-			rows, err = s.insertOne(ctx, conn, batch[0])
-		} else {
-			rows, err = s.insertBatch(ctx, conn, batch)
-		}
+		rows, err = s.insert(ctx, conn, batch, unknown)
 		return err
 	})
 	return rows, err
+}
+
+// insert writes a batch, leaving out what an earlier try has written already.
+func (s *Store) insert(ctx context.Context, conn *pgxpool.Conn, batch []*entry, unknown bool) ([]stored, error) {
+	if !unknown {
+		return s.insertNew(ctx, conn, batch)
+	}
+	there, err := s.find(ctx, conn, batch)
+	if err != nil || len(there) == 0 {
+		if err == nil {
+			return s.insertNew(ctx, conn, batch)
+		}
+		return nil, err
+	}
+	var missing []*entry
+	for _, e := range batch {
+		if _, ok := there[e.id]; !ok {
+			missing = append(missing, e)
+		}
+	}
+	var written []stored
+	if len(missing) > 0 {
+		if written, err = s.insertNew(ctx, conn, missing); err != nil {
+			return nil, err
+		}
+	}
+	rows := make([]stored, len(batch))
+	for i, e := range batch {
+		if id, ok := there[e.id]; ok {
+			rows[i] = stored{id: id, sluiceID: e.id}
+			continue
+		}
+		rows[i], written = written[0], written[1:]
+	}
+	return rows, nil
+}
+
+func (s *Store) insertNew(ctx context.Context, conn *pgxpool.Conn, batch []*entry) ([]stored, error) {
+	if len(batch) == 1 {
+		return s.insertOne(ctx, conn, batch[0])
+	}
+	return s.insertBatch(ctx, conn, batch)
+}
+
+// A row whose commit's answer was lost may be delivered and completed by now, and
+// then no active row has its key. It is looked for among the latest rows, by the
+// primary key: an index by sluice_id would cost every insert. The UPDATE changes
+// nothing but has a commit, which waits for a synchronous standby to have the row.
+const findSQL = `
+UPDATE webhook_queue SET dup_count = dup_count
+WHERE id > (SELECT COALESCE(max(id), 0) FROM webhook_queue) - 20000 AND sluice_id = ANY ($1::uuid[])
+RETURNING id, sluice_id`
+
+// find returns the rows that keep entries of the batch already, by Sluice-Id.
+func (s *Store) find(ctx context.Context, conn *pgxpool.Conn, batch []*entry) (map[uuid.UUID]int64, error) {
+	ids := make([]uuid.UUID, len(batch))
+	for i, e := range batch {
+		ids[i] = e.id
+	}
+	rows, err := conn.Query(ctx, findSQL, ids)
+	if err != nil {
+		return nil, err
+	}
+	there := map[uuid.UUID]int64{}
+	var id int64
+	var sluiceID uuid.UUID
+	_, err = pgx.ForEachRow(rows, []any{&id, &sluiceID}, func() error {
+		there[sluiceID] = id
+		return nil
+	})
+	return there, err
 }
 
 // expire answers the entries whose time is over and returns the others. The

@@ -19,6 +19,13 @@ type Peer struct {
 	Age                   time.Duration // since its last heartbeat, by the database's clock
 }
 
+// joinLock is an arbitrary constant known to every version. A sequence number is
+// drawn under it and visible to all before the next one is: whoever sees a number
+// sees every lower one, as ORDER=strict takes for granted. Without it a number
+// could become visible after a higher one, whose holder would go on as if it were
+// alone.
+const joinLock = `pg_advisory_xact_lock(1364283)`
+
 // A row stays known as stopped or dead for a day, for whoever looks.
 const joinSQL = `
 WITH older AS (
@@ -36,7 +43,7 @@ WITH older AS (
 	FROM older WHERE q.awaited_by = older.id AND q.` + active + ` AND q.awaited_by IS NOT NULL
 )
 INSERT INTO webhook_replicas AS r (id, name, state, strict, seq, key_ids)
-VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'), $5)
+SELECT $1, $2, $3, $4, nextval('webhook_replica_seq'), $5 FROM (SELECT ` + joinLock + `) AS locked
 ON CONFLICT (id) DO UPDATE SET seq = EXCLUDED.seq, seen_at = clock_timestamp(),
 	state = EXCLUDED.state, strict = EXCLUDED.strict, key_ids = EXCLUDED.key_ids
 RETURNING seq, seen_at`
@@ -67,7 +74,8 @@ func (s *Store) Seq() int64 { return s.seq.Load() }
 const beatSQL = `
 WITH me AS (
 	INSERT INTO webhook_replicas AS r (id, name, state, strict, seq, seen_seq, key_ids, breaker_open)
-	VALUES ($1, $2, $3, $4, nextval('webhook_replica_seq'), $5, $7, $8)
+	SELECT $1, $2, $3, $4, nextval('webhook_replica_seq'), $5, $7, $8
+	FROM (SELECT CASE WHEN NOT EXISTS (SELECT FROM webhook_replicas WHERE id = $1) THEN ` + joinLock + `::text END) AS locked
 	ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), state = EXCLUDED.state,
 		seen_seq = EXCLUDED.seen_seq, key_ids = EXCLUDED.key_ids, breaker_open = EXCLUDED.breaker_open
 	RETURNING seq, seen_at

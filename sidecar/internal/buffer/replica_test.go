@@ -223,6 +223,41 @@ func TestNeedKey(t *testing.T) {
 	}
 }
 
+// A sequence number is visible before a higher one is drawn: a replica that joins
+// while another's number is drawn and not yet committed waits for it, and then
+// sees it.
+func TestJoinsAreVisibleInOrder(t *testing.T) {
+	url := postgres.New(t)
+	a, b := open(t, url), open(t, url)
+	for _, s := range []*Store{a, b} {
+		if err := s.Join(t.Context(), "passing"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, blocker := sqlConn(t, url), sqlConn(t, url)
+	exec(t, blocker, `BEGIN`)
+	exec(t, blocker, `SELECT 1 FROM webhook_replicas WHERE id = $1 FOR UPDATE`, a.instance)
+	joined := make(chan error, 2)
+	waiting := func(n int) {
+		eventually(t, "joins wait", func() bool {
+			return query[int](t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)[0] == n
+		})
+	}
+	go func() { joined <- a.Join(t.Context(), "passing") }()
+	waiting(1) // its number is drawn
+	go func() { joined <- b.Join(t.Context(), "passing") }()
+	waiting(2)
+	exec(t, blocker, `COMMIT`)
+	for range 2 {
+		if err := <-joined; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a.Seq() >= b.Seq() {
+		t.Errorf("numbers %d and %d: the later one came first", a.Seq(), b.Seq())
+	}
+}
+
 // The gap between two heartbeats is the database's: one that was on its way for
 // long tells of it, though the replica sent it in time.
 func TestBeatTellsTheGap(t *testing.T) {

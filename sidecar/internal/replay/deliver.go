@@ -30,8 +30,9 @@ func (r *Replay) deliver(ctx context.Context, l *lane, h *inHand, last bool) ste
 		r.fail(h, h.row.Attempt, err.Error(), false)
 		return next
 	}
-	if spent := h.row.Attempt - 1; spent >= r.Config.Policy.MaxAttempts && r.careful(h) {
-		return r.refused(l, h, upstream.Result{Attempt: spent, Reason: fmt.Sprintf("gave up after %d attempts: the replica ended in the last one", spent)}, false)
+	if r.lethal(h) {
+		r.fail(h, h.row.Attempt-1, fmt.Sprintf("gave up after %d attempts: the replica ended in the last one", h.row.Attempt-1), r.Config.BreakerLimit > 0)
+		return next
 	}
 	t := &trying{Replay: r, lane: l, hand: h}
 	started := time.Now()
@@ -60,6 +61,14 @@ func (r *Replay) deliver(ctx context.Context, l *lane, h *inHand, last bool) ste
 		}
 	}
 	return leave
+}
+
+// lethal reports whether the row's last attempt was begun and the replica ended in
+// it. That says nothing about the app's answers, so it is no evidence for the
+// breaker; while that is open the row may be the canary as any other.
+func (r *Replay) lethal(h *inHand) bool {
+	since, _ := r.breaker.isOpen()
+	return since.IsZero() && h.row.Attempt > r.Config.Policy.MaxAttempts && r.careful(h)
 }
 
 // accepted notes that the app has taken a webhook of the lane, or a live one (nil).

@@ -147,7 +147,7 @@ func (a *app) webhook(h *host, c net.Conn, r *http.Request, key string) bool {
 		how = "replayed, attempt " + r.Header.Get("Sluice-Attempt")
 	}
 	l.arrives(key, a.name, how)
-	if newDice(a.world.seed, "poison/"+key).chance(a.world.plan.poison) {
+	if !a.world.last.Load() && newDice(a.world.seed, "poison/"+key).chance(a.world.plan.poison) {
 		a.world.line.tell(a.name, key, "it ends the app and the sidecar")
 		a.world.ending.Go(func() { a.slot.poisoned(a) })
 		return false

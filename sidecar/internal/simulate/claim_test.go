@@ -35,6 +35,7 @@ func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.Claim
 }
 
 func (s *store) claim(leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer.Row) {
+	s.spins()
 	limit, perLane := cmp.Or(f.Limit, 100), cmp.Or(f.PerLane, 32)
 	shut, taken := map[string]bool{}, map[string]int{}
 	for _, r := range s.db.inOrder() {
@@ -55,6 +56,23 @@ func (s *store) claim(leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer
 		s.db.line.add(true, "db", r.name(), "%s: claimed", s.name)
 	}
 	return out
+}
+
+// mostClaims is more than a busy replica makes in spinWindow, which pauses for at
+// least 2 ms between two.
+const (
+	mostClaims = 2000
+	spinWindow = 10 * time.Second
+)
+
+// spins counts the claims, to tell a replica that turns in a circle.
+func (s *store) spins() {
+	if time.Since(s.windowBegan) > spinWindow {
+		s.windowBegan, s.claims = time.Now(), 0
+	}
+	if s.claims++; s.claims == mostClaims {
+		s.db.spinning(s.name)
+	}
 }
 
 func (s *store) rowOf(r *row, epoch int64) buffer.Row {

@@ -21,9 +21,10 @@ const (
 // effect at once or not at all, ids are given at the insert and seen at the
 // commit, an active row's dedupe key is unique, and the clock is its own.
 type database struct {
-	line   *timeline
-	failed func(name string, attempts int) // is told of a dead letter, under the lock
-	tried  func(name string, attempts int, reason string)
+	line     *timeline
+	failed   func(name string, attempts int) // is told of a dead letter, under the lock
+	tried    func(name string, attempts int, reason string)
+	spinning func(replica string)
 
 	mu       sync.Mutex
 	ended    sync.Cond // an insert has committed or is rolled back

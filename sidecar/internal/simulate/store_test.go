@@ -41,6 +41,9 @@ type store struct {
 	noJudge  atomic.Int64
 	seen     atomic.Pointer[time.Time] // the last time, by the database's clock
 	calls    [opCount]*dice
+
+	windowBegan time.Time // under the database's lock
+	claims      int       // since then
 }
 
 // op is a kind of statement; each has dice of its own.

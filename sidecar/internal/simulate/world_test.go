@@ -34,6 +34,7 @@ type world struct {
 	ledger   *ledger
 	slots    []*slot
 	calm     atomic.Bool // no more faults
+	last     atomic.Bool // no further webhook is poison
 	stopping atomic.Bool // nothing begins any more
 	ending   sync.WaitGroup
 
@@ -74,6 +75,9 @@ func newWorld(t *testing.T, p plan) *world {
 	w.ledger = &ledger{line: w.line, strict: p.strict, maxAttempts: p.maxAttempts, db: w.db,
 		hooks: map[string]*entry{}, waiting: map[string][]*entry{}}
 	w.db.failed, w.db.tried = w.ledger.fails, w.ledger.recorded
+	w.db.spinning = func(replica string) {
+		w.ledger.broken("", "SPINNING: %s has claimed %d times within %v", replica, mostClaims, spinWindow)
+	}
 	for i := range p.doors {
 		s := &slot{world: w, index: i}
 		s.newApp()
@@ -274,6 +278,7 @@ func (w *world) run() {
 	w.line.note("world", "the faults stop")
 	w.calm.Store(true)
 	w.converge("after the faults")
+	w.last.Store(true)
 	for _, s := range senders {
 		sending.Go(func() {
 			if !s.deliver(60) {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package azure
+
+const raceEnabled = false
