@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/infra/steady"
 )
 
 func TestCrashedAppIsRestartedWithBackoff(t *testing.T) {
@@ -88,12 +90,16 @@ func TestSignalDeathGivesStatus(t *testing.T) {
 	for _, grace := range []time.Duration{2 * time.Second, 5 * time.Second} {
 		w := startWrapper(t, "deaf", "GRACE="+grace.String())
 		w.await("starts", 1)
+		stalled := steady.Watch()
 		told := time.Now()
 		w.signal(syscall.SIGTERM)
 		if code := w.wait(); code != 128+9 {
 			t.Errorf("exit status %d, want 137 of an app killed after its time", code)
 		}
-		if took := time.Since(told); took < grace*8/10 || took >= grace {
+		took := time.Since(told)
+		if d := stalled(); d > grace/20 {
+			t.Logf("the machine stalled for %s, which proves nothing", d)
+		} else if took < grace*8/10 || took >= grace {
 			t.Errorf("grace %s: ended after %s", grace, took)
 		}
 	}
