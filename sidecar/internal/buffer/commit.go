@@ -35,7 +35,9 @@ func (s *Store) commit(ctx context.Context, batch []*entry) {
 			return
 		}
 		var rows []stored
+		began := time.Now()
 		if rows, err = s.attempt(ctx, batch, unknown); err == nil {
+			s.noteAnswer()
 			for i, e := range batch {
 				e.accept(rows[i])
 			}
@@ -47,7 +49,7 @@ func (s *Store) commit(ctx context.Context, batch []*entry) {
 			return
 		}
 		s.copies.expect() // the rows themselves, when only the answer was lost
-		s.refresh(err, ctx.Err() == nil)
+		s.refresh(err, ctx.Err() == nil, began)
 		if try == 0 {
 			s.config.Log.WarnContext(ctx, "Append to PostgreSQL failed, trying again", "err", err, "rows", len(batch))
 		}

@@ -53,8 +53,11 @@ func faultOf(err error) fault {
 
 // refresh drops the pools' connections when err says that the others are likely
 // to be as bad: after a failover they lead to the old primary, or nowhere.
-// patient is false when it was the caller whose time was over.
-func (s *Store) refresh(err error, patient bool) {
+// patient is false when it was the caller whose time was over. A statement that
+// took too long says nothing about the others while one of them has been answered
+// since it began: then the server is slow, and to connect anew would make it
+// slower still.
+func (s *Store) refresh(err error, patient bool, began time.Time) {
 	s.planned.doubt(err)
 	var pg *pgconn.PgError
 	var connect *pgconn.ConnectError
@@ -70,7 +73,7 @@ func (s *Store) refresh(err error, patient bool) {
 		}
 	case errors.Is(err, context.Canceled), errors.Is(err, errUnreplicated):
 		return
-	case errors.Is(err, context.DeadlineExceeded) && !patient:
+	case errors.Is(err, context.DeadlineExceeded) && (!patient || s.answered.Load() > int64(began.Sub(s.opened))):
 		return
 	}
 	s.pool.Reset()
@@ -94,10 +97,12 @@ func (s *Store) do(ctx context.Context, pool *pgxpool.Pool, limit time.Duration,
 	defer cancel()
 	var err error
 	for try := range doTries {
+		began := time.Now()
 		if err = s.once(ctx, limit/2, pool, f); err == nil {
+			s.noteAnswer()
 			return nil
 		}
-		s.refresh(err, ctx.Err() == nil)
+		s.refresh(err, ctx.Err() == nil, began)
 		if faultOf(err) == faultRow {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -124,6 +129,9 @@ func (s *Store) once(ctx context.Context, limit time.Duration, pool *pgxpool.Poo
 	defer conn.Release()
 	return f(ctx, conn)
 }
+
+// noteAnswer notes that the server has answered a statement.
+func (s *Store) noteAnswer() { s.answered.Store(int64(time.Since(s.opened))) }
 
 // acquire returns a connection of the pool. A wait that ends because all of them
 // are in use says nothing about the server.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -275,4 +276,31 @@ func TestAppendIsBounded(t *testing.T) {
 	wait.Wait()
 	exec(t, db, `ROLLBACK`)
 	mustAppend(t, s, hook("lane", 100))
+}
+
+// A statement that takes too long while others are answered takes nobody's
+// connection away: a server that is slow would only get slower.
+func TestASlowStatementKeepsThePool(t *testing.T) {
+	url := postgres.New(t)
+	s, db := open(t, url), sqlConn(t, url)
+	pids := func() []int {
+		return query[int](t, db, `SELECT pid FROM pg_stat_activity WHERE application_name = 'sluice' ORDER BY pid`)
+	}
+	if err := s.Warm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	mustAppend(t, s, hook("lane", 1))
+	before := pids()
+	s.refresh(context.DeadlineExceeded, true, began)
+	mustAppend(t, s, hook("lane", 2))
+	if after := pids(); !slices.Equal(after, before) {
+		t.Errorf("connections were %v, are %v", before, after)
+	}
+	// One that takes too long while nobody is answered does.
+	s.refresh(context.DeadlineExceeded, true, time.Now())
+	eventually(t, "the connections are other ones", func() bool {
+		mustAppend(t, s, hook("lane", 3))
+		return !slices.Contains(pids(), before[0])
+	})
 }

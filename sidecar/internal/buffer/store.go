@@ -78,6 +78,7 @@ type Store struct {
 	copies   copies
 	seq      atomic.Int64
 	seen     atomic.Pointer[time.Time] // when the database last saw this replica, by its own clock
+	answered atomic.Int64              // when a statement was last answered, nanoseconds since opened
 	lastBeat atomic.Int64              // nanoseconds since opened, 0 before the first
 	noJudge  atomic.Int64              // until then nobody is declared dead
 	opened   time.Time

@@ -31,7 +31,7 @@ func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchang
 	if !ok {
 		in.awaiting.remove(a.hook.ID)
 		in.Orphaned() // the row may be there, or appear later
-		e.Close()
+		e.Drop()
 		return in.refuse(a, "the app is slow and it can't be stored now")
 	}
 	a.route.late.Inc()
@@ -58,7 +58,7 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, id string, verified bool, rec
 	if err == nil {
 		in.Answered(resp.Status, verified)
 	}
-	e.Close()
+	e.Drop()
 	if receipt.Duplicate {
 		return // the row is its first copy's, whoever awaits or delivers that
 	}
