@@ -73,7 +73,41 @@ func (g Grant) Apply(ctx context.Context, c Config) error {
 		return unavailable("connect as the administrator", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return g.apply(ctx, tx, pc.Database) })
+	if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return g.apply(ctx, tx, pc.Database) }); err != nil {
+		return err
+	}
+	if err := g.takeOver(ctx, conn); err != nil || g.Scaler == "" {
+		return err
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return g.applyScaler(ctx, tx, quoted(pc.Database)) })
+}
+
+// takeOver makes the role the owner of what others own, one object at a time. Each
+// change steps back soon, as a migration's does: appends wait behind it.
+func (g Grant) takeOver(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, ownedByOthersSQL, g.Role)
+	if err != nil {
+		return fmt.Errorf("list what others own: %w", err)
+	}
+	changes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("list what others own: %w", err)
+	}
+	if _, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", changeWait.Milliseconds())); err != nil {
+		return fmt.Errorf("bound the wait for locks: %w", err)
+	}
+	for _, sql := range changes {
+		for rest := changeMinRest; ; rest = min(2*rest, changeMaxRest) {
+			_, err := conn.Exec(ctx, sql)
+			if err == nil {
+				break
+			}
+			if faultOf(err) != faultBusy || !pause(ctx, rest) {
+				return fmt.Errorf("%s: %w", sql, err)
+			}
+		}
+	}
+	return nil
 }
 
 func migrateOnce(ctx context.Context, c Config) error {
@@ -87,7 +121,7 @@ func migrateOnce(ctx context.Context, c Config) error {
 
 func (g Grant) apply(ctx context.Context, tx pgx.Tx, database string) error {
 	role, db := quoted(g.Role), quoted(database)
-	statements := []string{"SET LOCAL lock_timeout = '5s'"}
+	var statements []string
 	there, err := roleExists(ctx, tx, g.Role)
 	if err != nil {
 		return err
@@ -101,21 +135,7 @@ func (g Grant) apply(ctx context.Context, tx pgx.Tx, database string) error {
 	statements = append(statements, "GRANT "+role+" TO CURRENT_USER",
 		"GRANT CONNECT ON DATABASE "+db+" TO "+role,
 		"GRANT USAGE, CREATE ON SCHEMA public TO "+role)
-	if err := run(ctx, tx, statements); err != nil {
-		return err
-	}
-	rows, err := tx.Query(ctx, ownedByOthersSQL, g.Role)
-	if err != nil {
-		return fmt.Errorf("list what others own: %w", err)
-	}
-	owners, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("list what others own: %w", err)
-	}
-	if err := run(ctx, tx, owners); err != nil || g.Scaler == "" {
-		return err
-	}
-	return g.applyScaler(ctx, tx, db)
+	return run(ctx, tx, statements)
 }
 
 func (g Grant) applyScaler(ctx context.Context, tx pgx.Tx, db string) error {

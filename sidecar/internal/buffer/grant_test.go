@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"sluice/infra/postgres"
@@ -105,6 +106,30 @@ func TestGrantChangesTheOwner(t *testing.T) {
 	}
 	mustAppend(t, open(t, as(t, super, role, "runtime")), hook("one", 2))
 	mustAppend(t, open(t, admin), hook("one", 3)) // an old revision that starts again
+}
+
+// The change of owner waits for whoever reads the table, and no append waits
+// behind it for long.
+func TestGrantBesideTraffic(t *testing.T) {
+	_, admin, role := administered(t)
+	s := open(t, admin, func(c *Config) { c.AppendTimeout = 1500 * time.Millisecond })
+	reader := sqlConn(t, admin)
+	exec(t, reader, `BEGIN`)
+	exec(t, reader, `SELECT count(*) FROM webhook_queue`)
+	done := make(chan error, 1)
+	go func() { done <- (Grant{Role: role}).Apply(t.Context(), Config{URL: admin, Instance: uuid.NewString()}) }()
+	for n, begun := 0, time.Now(); time.Since(begun) < 3*time.Second; n++ {
+		mustAppend(t, s, hook("one", n))
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait for the reader: %v", err)
+	default:
+	}
+	exec(t, reader, `COMMIT`)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestARevisionIsProvenOnce(t *testing.T) {
