@@ -1,6 +1,6 @@
 metadata description = 'Sends a vault\'s, a server\'s and a registry\'s own logs and metrics to the workspace, and locks what must not be deleted by mistake.'
 
-@description('Resource id of the workspace.')
+@description('Resource id of the workspace; empty for no logs, where only locks are wanted.')
 param workspaceId string
 
 @description('Name of the server; empty for one that was brought in.')
@@ -29,7 +29,7 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing =
 
 // As Azure Verified Modules have them: every log and metric of the resource.
 #disable-next-line use-recent-api-versions
-resource serverLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(serverName)) {
+resource serverLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId) && !empty(serverName)) {
   name: 'logs'
   scope: server
   properties: {
@@ -40,7 +40,7 @@ resource serverLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' =
 }
 
 #disable-next-line use-recent-api-versions
-resource vaultLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(vaultName)) {
+resource vaultLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId) && !empty(vaultName)) {
   name: 'logs'
   scope: vault
   properties: {
@@ -51,7 +51,7 @@ resource vaultLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = 
 }
 
 #disable-next-line use-recent-api-versions
-resource registryLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(registryName)) {
+resource registryLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId) && !empty(registryName)) {
   name: 'logs'
   scope: registry
   properties: {

@@ -236,7 +236,7 @@ func TestRunbookCommandsThatWorkAtOnce(t *testing.T) {
 	if m := regexp.MustCompile(`containerapp exec [^\n]*--command ("[^"]* |'[^']* )`).FindString(text); m != "" {
 		t.Errorf("a command with arguments: %s", m)
 	}
-	if regexp.MustCompile(`--assignee `).MatchString(text) {
+	if regexp.MustCompile(`role assignment create [^\n]*--assignee `).MatchString(text) {
 		t.Error("a role is assigned by --assignee right after the principal is made")
 	}
 	if !strings.Contains(text, "--command /status") || !strings.Contains(string(readFile(t, root+"/Dockerfile.sidecar")), "ln -s sidecar /out/status") {
