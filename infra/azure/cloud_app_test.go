@@ -24,7 +24,11 @@ func (c *cloud) revise(template object) error {
 	}
 	r := revision{Name: fmt.Sprintf("sluice--%07d", len(c.Revisions)+1), Health: "Healthy", Running: "Running",
 		Provisioning: "Provisioned", Template: clone(template), Active: true}
-	switch c.Faults.NextHealth {
+	health := c.Faults.NextHealth
+	if !c.signsIn(template) {
+		health = "Unhealthy"
+	}
+	switch health {
 	case "Unhealthy":
 		r.Health, r.Running, r.Provisioning = "Unhealthy", "Failed", "Failed"
 		c.Revisions = append(c.Revisions, r)
@@ -45,6 +49,21 @@ func (c *cloud) revise(template object) error {
 	}
 	c.Revisions = append(c.Revisions, r)
 	return nil
+}
+
+// signsIn says whether the app has the identity that a template signs in to the
+// database with: identities are the app's, not a revision's (learn.microsoft.com,
+// container-apps/managed-identity).
+func (c *cloud) signsIn(template object) bool {
+	for _, container := range template["containers"].([]any) {
+		entries, _ := container.(object)["env"].([]any)
+		for _, e := range entries {
+			if e.(object)["name"] == "AZURE_CLIENT_ID" && !slices.Contains(slices.Collect(maps.Values(c.Identities)), e.(object)["value"].(string)) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (c *cloud) mode() string { return c.Config["activeRevisionsMode"].(string) }
@@ -226,8 +245,12 @@ func (c *cloud) showApp() object {
 		template = known[len(known)-1].Template
 	}
 	config["ingress"].(object)["fqdn"] = "sluice.example.azurecontainerapps.io"
+	assigned := object{}
+	for id, client := range c.Identities {
+		assigned[id] = object{"clientId": client}
+	}
 	return object{"id": "/subscriptions/" + subscription + "/resourceGroups/sluice/providers/Microsoft.App/containerApps/sluice",
-		"name": "sluice", "properties": object{"latestRevisionName": latest, "latestReadyRevisionName": ready,
+		"name": "sluice", "identity": object{"userAssignedIdentities": assigned}, "properties": object{"latestRevisionName": latest, "latestReadyRevisionName": ready,
 			"provisioningState": provisioning, "configuration": config, "template": template}}
 }
 

@@ -60,10 +60,35 @@ func TestDeployOfEachParameterFile(t *testing.T) {
 					t.Errorf("no secret %s", name)
 				}
 			}
-			out, code = s.run("status", "--parameters", "bicep/"+file+".bicepparam")
-			wants(t, out, code, 0, "Deployment sluice-"+installation+": Succeeded", "cuts nothing off")
+			s.wayBack(file, "sluice-"+installation)
 		})
 	}
+}
+
+// wayBack plays, after a first deploy, a broken revision, the rollback and another
+// deploy, with status at each step.
+func (s *stage) wayBack(file, deployment string) {
+	s.t.Helper()
+	named := []string{"--parameters", "bicep/" + file + ".bicepparam"}
+	step := func(want int, script string, args []string, says ...string) {
+		s.t.Helper()
+		out, code := s.run(script, append(args, named...)...)
+		wants(s.t, out, code, want, says...)
+	}
+	idle := []string{"Deployment " + deployment + ": Succeeded", "cuts nothing off"}
+	step(0, "status", nil, idle...)
+	c := s.cloud()
+	c.Faults.NextHealth = "Unhealthy"
+	s.set(c)
+	step(1, "deploy", []string{"--yes", "--tag", "bad"}, "Before this, sluice--0000001 served. Back to it: scripts/rollback", file+".bicepparam sluice--0000001")
+	step(1, "status", nil, "Deployment "+deployment+": Failed", "sluice--0000002 is not ready; sluice--0000001 serves")
+	c = s.cloud()
+	c.Faults.NextHealth = ""
+	s.set(c)
+	step(0, "rollback", []string{"--yes"}, "goes back to sluice--0000001", "Rolled back: sluice--0000003")
+	step(0, "status", nil, "Deployment "+deployment+": Failed", "cuts nothing off")
+	step(0, "deploy", []string{"--yes", "--tag", "good"}, "Deployed good as sluice--0000004")
+	step(0, "status", nil, idle...)
 }
 
 func TestDeployAgainDoesNothingTwice(t *testing.T) {
@@ -284,7 +309,7 @@ func TestDeployWaitsForWhatArrivesLate(t *testing.T) {
 // a guess.
 func TestDeployMakesNoKeyWhereTheVaultHasOne(t *testing.T) {
 	c := running(t, "Single")
-	c.Faults.SecretsHidden = true
+	c.Faults.SecretsHidden, c.Faults.ControlHidden = true, true
 	s := newStage(t, c)
 	s.env = append(s.env, "SLUICE_SECRET=")
 	out, code := s.run("deploy", "--yes", "--tag", "abc")
@@ -301,7 +326,7 @@ func TestABrokenRevisionAndTheWayBack(t *testing.T) {
 	s := newStage(t, c)
 	out, code := s.run("deploy", "--yes", "--tag", "bad")
 	wants(t, out, code, 1, "What failed:", "Microsoft.App/containerApps sluice: ContainerAppOperationError",
-		"Before this, sluice--0000002 served. Back to it: scripts/rollback --resource-group sluice --parameters bicep/main.bicepparam sluice--0000002")
+		"Before this, sluice--0000002 served. Back to it: scripts/rollback --resource-group sluice --subscription "+subscription+" --parameters bicep/main.bicepparam sluice--0000002")
 
 	// A failed deployment has no outputs; what is there is found all the same.
 	out, code = s.run("status")
@@ -328,6 +353,7 @@ func TestFailedChecksSayHowToGoBack(t *testing.T) {
 	c := running(t, "Single")
 	c.Health = `{"status":"unhealthy","db":"unreachable"}`
 	s := newStage(t, c)
+	s.env = append(s.env, "SLUICE_WAIT_SECONDS=1")
 	out, code := s.run("deploy", "--yes", "--tag", "abc")
 	wants(t, out, code, 1, "failed its checks", "scripts/rollback --resource-group sluice", " sluice--0000002")
 }
@@ -337,6 +363,7 @@ func TestReplayLineThatIsNoLongerInTheLog(t *testing.T) {
 	c := running(t, "Single")
 	c.SidecarLog = append(c.SidecarLog, slices.Repeat([]string{`{"msg":"Webhook queued"}`}, 400)...)
 	s := newStage(t, c)
+	s.env = append(s.env, "SLUICE_WAIT_SECONDS=1")
 	out, code := s.run("deploy", "--yes", "--tag", "abc")
 	wants(t, out, code, 0, "no longer show the end of the replay; it is passing, held: 0", "Deployed abc")
 }
