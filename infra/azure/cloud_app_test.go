@@ -2,6 +2,7 @@ package azure
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -157,7 +158,11 @@ func (c *cloud) containerApp(k call) (any, error) {
 	}
 	switch k.Command {
 	case "containerapp replica list":
-		return []object{{"name": c.Revisions[r].Name + "-abc"}}, nil
+		name := c.Revisions[r].Name + "-abc"
+		if n := c.Revisions[r].Restarts; n > 0 {
+			name += fmt.Sprint(n)
+		}
+		return []object{{"name": name}}, nil
 	case "containerapp revision show":
 		return c.showRevision(r), nil
 	case "containerapp revision copy":
@@ -168,6 +173,12 @@ func (c *cloud) containerApp(k call) (any, error) {
 	case "containerapp revision activate":
 		c.Revisions[r].Active, c.Revisions[r].Running = true, "Running"
 	case "containerapp revision restart":
+		if c.Faults.RestartFails {
+			return nil, errors.New("(InternalServerError) the revision cannot be restarted")
+		}
+		if !c.Faults.RestartIdle {
+			c.Revisions[r].Restarts++
+		}
 	case "containerapp revision deactivate":
 		c.Revisions[r].Active, c.Revisions[r].Running = false, "Stopped"
 	default:

@@ -54,6 +54,8 @@ type faults struct {
 	SecretsHidden bool   // whoever deploys has no right to the vault's data
 	ControlHidden bool   // nor to list its secrets by the control plane
 	NoOutputs     bool   // of a deployment: they cannot be read
+	RestartFails  bool   // of a revision
+	RestartIdle   bool   // it is answered, and the replicas stay
 	PublicServer  bool   // the server that exists has public access
 }
 
@@ -70,6 +72,7 @@ type revision struct {
 	Weight                              int
 	Active                              bool
 	Flaps                               int // readings as Degraded
+	Restarts                            int
 }
 
 var errNotFound = errors.New("(ResourceNotFound) not found")
