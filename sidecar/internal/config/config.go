@@ -44,6 +44,7 @@ type Config struct {
 	WebhookRoutes string `envconfig:"WEBHOOK_ROUTES" default:"/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/webhooks/stripe=stripe,/hooks/*=generic"`
 	Lanes         string `envconfig:"LANES"`
 
+	Wire                   string        `envconfig:"WIRE" default:"own"` // own or net/http: whose loop reads plain webhooks
 	MaxBodyBytes           int64         `envconfig:"MAX_BODY_BYTES" default:"26214400"`
 	MaxInflightBytes       int64         `envconfig:"MAX_INFLIGHT_BYTES" default:"67108864"`
 	HeaderTimeout          time.Duration `envconfig:"HEADER_TIMEOUT" default:"10s"`    // for a request's head
@@ -193,6 +194,7 @@ func (c *Config) check(unread map[string]bool) (problems []error) {
 		"DATABASE_AUTH": {c.DatabaseAuth, "password entra"},
 		"ORDER":         {c.Order, "lane strict none"},
 		"STARTUP_GATE":  {c.StartupGate, "app buffer"},
+		"WIRE":          {c.Wire, "own net/http"},
 	} {
 		if !oneOf(allowed[0], allowed[1]) {
 			bad(name, "%q is none of: %s", allowed[0], allowed[1])

@@ -77,11 +77,11 @@ func migrated(t *testing.T) (database string) {
 }
 
 func endSilently(t *testing.T, cfg *config.Config, database, step string) {
-	wire, through := newWire(t, database)
+	cable, through := newCable(t, database)
 	cfg.DatabaseURL = config.Secret(through)
 	cfg.ReplicaName = t.Name()
 	log, signals := &lines{}, make(chan os.Signal, 1)
-	silence := func() { wire.up.close(); wire.down.close() }
+	silence := func() { cable.up.close(); cable.down.close() }
 	r, err := New(cfg, Options{Terminate: signals, Log: slog.New(trigger{
 		slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}),
 		func(r slog.Record) (at bool) {

@@ -16,6 +16,7 @@ import (
 
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/request"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
 )
@@ -218,7 +219,7 @@ func TestEndLoopsCutsOffDeliveries(t *testing.T) {
 		r, _ := replica(t, app, gate.PerLane)
 		if under {
 			r.loops.Go(func() {
-				w := &webhook.Webhook{ID: uuid.NewString(), Head: webhook.NewHead("POST", "/hooks/x", "h"), Body: []byte("{}")}
+				w := &webhook.Webhook{ID: uuid.NewString(), Head: request.NewHead("POST", "/hooks/x", "h"), Body: []byte("{}")}
 				e, err := r.app.Send(w, 1, true, time.Now().Add(patience))
 				if err == nil {
 					_, err = e.Await(time.Now().Add(patience))

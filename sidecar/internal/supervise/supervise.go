@@ -29,6 +29,7 @@ import (
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/wire"
 )
 
 // Options are what a replica needs beside its settings.
@@ -193,12 +194,7 @@ type server interface {
 // listen opens every listener before anything runs: a taken port is told at
 // once.
 func (r *Replica) listen() error {
-	var h2c http.Protocols
-	h2c.SetHTTP1(true)
-	h2c.SetUnencryptedHTTP2(true)
 	quiet := slog.NewLogLogger(r.log.Handler(), slog.LevelDebug)
-	public := &http.Server{Handler: r.ingress, Protocols: &h2c, ErrorLog: quiet,
-		ReadHeaderTimeout: r.cfg.HeaderTimeout, IdleTimeout: r.cfg.IdleTimeout}
 	private := func(h http.Handler) *http.Server {
 		return &http.Server{Handler: h, ErrorLog: quiet, ReadTimeout: r.cfg.HeaderTimeout, WriteTimeout: time.Minute}
 	}
@@ -206,7 +202,7 @@ func (r *Replica) listen() error {
 		addr   string
 		server server
 	}{
-		{r.cfg.ListenAddr, ingress.NewFront(r.ingress, public)},
+		{r.cfg.ListenAddr, r.publicServer()},
 		{r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
 		{r.cfg.ControlAddr, private(control.API(r, string(r.cfg.ControlToken)))},
 	} {
@@ -222,6 +218,15 @@ func (r *Replica) listen() error {
 		})
 	}
 	return nil
+}
+
+func (r *Replica) publicServer() *wire.Server {
+	return wire.New(wire.Config{
+		NetHTTP:       r.cfg.Wire == "net/http",
+		HeaderTimeout: r.cfg.HeaderTimeout, BodyTimeout: r.cfg.BodyTimeout, BodyMinRate: r.cfg.BodyMinRate, IdleTimeout: r.cfg.IdleTimeout,
+		MaxBodyBytes: r.cfg.MaxBodyBytes, MaxInflightBytes: r.cfg.MaxInflightBytes, MaxConnections: r.cfg.MaxConnections,
+		Draining: func() bool { return r.gate.State() == lifecycle.Draining }, Metrics: r.metrics, Log: r.log,
+	}, r.ingress)
 }
 
 // transition is one change of state, to be logged.
