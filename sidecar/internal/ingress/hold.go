@@ -80,7 +80,7 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, id string, verified bool, rec
 }
 
 // store appends the webhook. It returns false when nothing may be acknowledged;
-// the end of the passage tells the gate.
+// the end of the ticket tells the gate.
 func (in *Ingress) store(ctx context.Context, a *arrival, insert func(context.Context, *webhook.Webhook) (buffer.Receipt, error)) (buffer.Receipt, bool) {
 	v := in.Vitals()
 	if v.Full || v.FullUnverified && a.hook.Verified == "" {

@@ -56,7 +56,7 @@ func TestParseTakesOnlyThePlain(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that whatever the fast loop takes, net/http reads the same
+// FuzzParse holds that whatever this parser takes, net/http reads the same
 // way: the same target, host, length and the same values of every field.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(plain))
