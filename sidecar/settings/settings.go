@@ -1,5 +1,6 @@
-// Package settings reads the settings of both programs, the sidecar and the
-// app, from the environment.
+// Package settings reads the settings of both programs from the environment; it
+// may change with any release, since compatibility is promised for senders and
+// drain alone.
 //
 // It owns the rules that hold for every setting: an empty variable counts as
 // unset; a secret may come from the file that NAME_FILE names; every problem is
@@ -12,9 +13,8 @@
 // the checks that take two settings. It must never log, set a global logger or
 // change the environment.
 //
-// The config packages call NewReader; the commands of both programs call
-// NewLogger and print Values. Compatibility is promised for senders and drain
-// alone, not for this package.
+// The config packages of the sidecar and of the app call NewReader; the commands
+// of both programs call NewLogger and print Values.
 package settings
 
 // Setting describes one environment variable. This is the only place that says

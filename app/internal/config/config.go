@@ -87,6 +87,9 @@ func WriteDescriptions(w io.Writer) error {
 	return err
 }
 
+// HooksFile returns HOOKS_FILE, for commands that need nothing else.
+func HooksFile() string { return all.Text("HOOKS_FILE") }
+
 func load() (Config, *settings.Reader) {
 	var c Config
 	r := settings.NewReader(&c, all)
