@@ -55,11 +55,11 @@ func TestMarkdown(t *testing.T) {
 }
 
 func TestDefaultRoutes(t *testing.T) {
-	if _, err := routes.Parse(DefaultRoutes, func(string) string { return "" }); err != nil {
+	if _, err := routes.Parse(defaultRoutes, func(string) string { return "" }); err != nil {
 		t.Error(err)
 	}
 	contract, err := os.ReadFile("../../docs/contract.md")
-	if err != nil || !strings.Contains(string(contract), "\n"+DefaultRoutes+"\n") {
+	if err != nil || !strings.Contains(string(contract), "\n"+defaultRoutes+"\n") {
 		t.Errorf("docs/contract.md has other default routes (%v)", err)
 	}
 }

@@ -35,10 +35,9 @@ type field struct {
 func (f *field) secret() bool { return f.target.Type() == reflect.TypeFor[Secret]() }
 
 // NewReader prepares to read into a struct, given by its pointer. Its fields
-// with a tag `envconfig:"NAME"` are settings, described in one of the tables.
-func NewReader(into any, tables ...Table) *Reader {
+// with a tag `envconfig:"NAME"` are settings, described in the table.
+func NewReader(into any, table Table) *Reader {
 	r := &Reader{rejected: map[string]bool{}}
-	all := slices.Concat(tables...)
 	v := reflect.ValueOf(into).Elem()
 	for i := range v.NumField() {
 		definition := v.Type().Field(i)
@@ -46,7 +45,7 @@ func NewReader(into any, tables ...Table) *Reader {
 		if name == "" {
 			continue
 		}
-		described, _ := all.find(name)
+		described, _ := table.find(name)
 		if fault := described.fault(definition.Type); fault != "" {
 			described.Name = name
 			r.reject(name, name+" "+fault+"; this is a fault of the program")

@@ -208,7 +208,8 @@ func TestRejectSaysOneThingOfASetting(t *testing.T) {
 		`SAMPLE_SIZE must be at least twice 7; it is "5" (leave it unset for 1048576)`,
 		`SAMPLE_WAIT must be shorter; it is "1s" by default, so set it`,
 	}
-	if problems, _ := r.Err().(Problems); !slices.Equal(problems, want) {
+	var problems Problems
+	if !errors.As(r.Err(), &problems) || !slices.Equal(problems, want) {
 		t.Errorf("the problems are\n%v\nwant\n%v", r.Err(), want)
 	}
 }

@@ -2,9 +2,9 @@ package settings
 
 import "time"
 
-// DefaultRoutes is WEBHOOK_ROUTES where it is unset. The app, given the same
+// defaultRoutes is WEBHOOK_ROUTES where it is unset. The app, given the same
 // list, leaves the routes with sync out.
-const DefaultRoutes = "/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/webhooks/stripe=stripe,/hooks/*=generic"
+const defaultRoutes = "/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/webhooks/stripe=stripe,/hooks/*=generic"
 
 // Shared describes the settings that both programs read. They are set to the
 // same value in both containers.
@@ -19,7 +19,7 @@ var Shared = Table{
 		Meaning: "How to sign in: with the URL's password, or with tokens of the platform's identity.",
 	},
 	{
-		Name: "WEBHOOK_ROUTES", Group: "Webhooks", Default: DefaultRoutes,
+		Name: "WEBHOOK_ROUTES", Group: "Webhooks", Default: defaultRoutes,
 		Allowed: "a list of `PATH=SENDER[+OPTION...]`",
 		Meaning: "Which paths are webhooks, and whose: [contract.md](contract.md#routes). The app leaves out `sync` routes, since it has no answer for them, and takes a `*` only after a `/`.",
 	},

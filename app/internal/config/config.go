@@ -96,9 +96,8 @@ func load() (Config, *settings.Reader) {
 	r.Read()
 	c.check(r)
 	var err error
-	if c.Routes, err = parseRoutes(c.WebhookRoutes, r.Secret); err != nil {
-		r.RejectAll(err)
-	}
+	c.Routes, err = parseRoutes(c.WebhookRoutes, r.Secret)
+	r.RejectAll(err)
 	return c, r
 }
 

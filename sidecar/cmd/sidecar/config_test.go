@@ -32,7 +32,6 @@ func TestConfigCommand(t *testing.T) {
 		"STRIPE_WEBHOOK_SECRET": {From: settings.Default, Secret: true},
 		"ORDER":                 {Value: "lane", From: settings.Default},
 		"REPLAY_CONCURRENCY":    {Value: "3", From: settings.Environment},
-		"WEBHOOK_ROUTES":        {Value: settings.DefaultRoutes, From: settings.Default},
 	}
 	for _, v := range values {
 		if w, ok := want[v.Name]; ok {

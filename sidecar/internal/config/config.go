@@ -112,10 +112,8 @@ func load() (*Config, *settings.Reader) {
 	r.Read()
 	c.check(r)
 	var err error
-	if c.WebhookRoutes != "" {
-		c.Routes, err = routes.Parse(c.WebhookRoutes, r.Secret)
-		r.RejectAll(err)
-	}
+	c.Routes, err = routes.Parse(c.WebhookRoutes, r.Secret)
+	r.RejectAll(err)
 	c.LaneKeys, err = parseLanes(c.Lanes)
 	r.RejectAll(err)
 	c.BufferKeys = c.parseKeys(r)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -131,5 +132,35 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	fmt.Fprintf(&log, "%v %s %q %+v", c.DatabaseURL, c.ControlToken, c.SluiceSecret, c.BufferKey)
 	if strings.Contains(log.String(), "hunter2") {
 		t.Errorf("a secret is printed: %s", log.String())
+	}
+}
+
+// Every secret may be mounted: the settings' own and the senders'.
+func TestSecretsFromFiles(t *testing.T) {
+	mount := func(text string) string {
+		file := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	set(t, map[string]string{
+		"DATABASE_URL_FILE": mount("postgres://h/db"), "BUFFER_KEY_FILE": mount(base64.StdEncoding.EncodeToString(make([]byte, 32))),
+		"CONTROL_TOKEN_FILE": mount("token"), "CONTROL_ADDR": ":9090", "SLUICE_SECRET_FILE": mount("new,old"),
+		"GITHUB_WEBHOOK_SECRET_FILE": mount("new,old"), "WEBHOOK_ROUTES": "/a=github",
+	})
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DatabaseURL.Reveal() != "postgres://h/db" || len(c.BufferKeys) != 1 || c.ControlToken.Reveal() != "token" || c.SluiceSecret.Reveal() != "new,old" {
+		t.Errorf("read %q, %d keys, %q, %q", c.DatabaseURL.Reveal(), len(c.BufferKeys), c.ControlToken.Reveal(), c.SluiceSecret.Reveal())
+	}
+	if got := c.Routes[0].Secrets; len(got) != 2 || got[0] != "new" {
+		t.Errorf("the route's secrets are %v", got)
+	}
+	t.Setenv("GITHUB_WEBHOOK_SECRET", "another")
+	if _, err := Load(); err == nil || !strings.Contains(err.Error(), "GITHUB_WEBHOOK_SECRET and GITHUB_WEBHOOK_SECRET_FILE are both set") {
+		t.Errorf("the error is %v", err)
 	}
 }
