@@ -22,10 +22,10 @@ const module = "sluice/sidecar/"
 // moment to think about where it belongs.
 var floors = map[string]int{
 	"senders":             0, // pure
+	"settings":            0,
 	"internal/request":    0, // pure
 	"internal/webhook":    1, // pure
 	"internal/lifecycle":  0, // pure
-	"internal/logging":    0,
 	"internal/metrics":    0,
 	"internal/reminder":   0,
 	"internal/entrypoint": 0,
@@ -51,8 +51,8 @@ var pure = []string{"senders", "routes", "internal/request", "internal/webhook",
 var owners = map[string][]string{
 	"github.com/jackc/pgx":                  {"internal/buffer"},
 	"github.com/hashicorp/go-retryablehttp": {"internal/upstream", "internal/replay"},
-	"github.com/kelseyhightower/envconfig":  {"internal/config"},
-	"github.com/lmittmann/tint":             {"internal/logging"},
+	"github.com/kelseyhightower/envconfig":  {"settings"},
+	"github.com/lmittmann/tint":             {"settings"},
 	"github.com/Azure":                      {"entra"},
 }
 

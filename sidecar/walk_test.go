@@ -51,7 +51,11 @@ func TestWalkNamesFunctions(t *testing.T) {
 func declared(t *testing.T, dir string) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	for _, file := range sources(t)[dir].GoFiles {
+	pkg := sources(t)[dir]
+	if pkg == nil {
+		t.Fatalf("docs/walk.md names the package %s, which is not there", dir)
+	}
+	for _, file := range pkg.GoFiles {
 		tree, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, file), nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)

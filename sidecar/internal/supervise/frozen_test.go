@@ -15,6 +15,7 @@ import (
 	"sluice/infra/steady"
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/config"
+	"sluice/sidecar/settings"
 )
 
 // trigger is a log that does something once, at the first line that has the
@@ -78,7 +79,7 @@ func migrated(t *testing.T) (database string) {
 
 func endSilently(t *testing.T, cfg *config.Config, database, step string) {
 	cable, through := newCable(t, database)
-	cfg.DatabaseURL = config.Secret(through)
+	cfg.DatabaseURL = settings.NewSecret(through)
 	cfg.ReplicaName = t.Name()
 	log, signals := &lines{}, make(chan os.Signal, 1)
 	silence := func() { cable.up.close(); cable.down.close() }

@@ -127,7 +127,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r.instance = id.String()
 	r.gate = gate.New(gate.Config{Order: cfg.GateOrder(), CatchupLimit: cfg.CatchupLimit, Changed: r.changed})
 	r.metrics.State.WithLabelValues(lifecycle.Starting.String()).Set(1)
-	r.app, err = upstream.New(upstream.Config{URL: cfg.AppURL, HealthPath: cfg.AppHealthPath, Secret: string(cfg.SluiceSecret), Dial: opt.Dial})
+	r.app, err = upstream.New(upstream.Config{URL: cfg.AppURL, HealthPath: cfg.AppHealthPath, Secret: cfg.SluiceSecret.Reveal(), Dial: opt.Dial})
 	if err != nil {
 		return nil, fmt.Errorf("APP_URL: %w", err)
 	}
@@ -137,7 +137,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		return nil, err
 	}
 	r.store, err = opt.Store(buffer.Config{
-		URL: string(cfg.DatabaseURL), Instance: r.instance, Name: cfg.ReplicaName, Strict: cfg.Order == "strict",
+		URL: cfg.DatabaseURL.Reveal(), Instance: r.instance, Name: cfg.ReplicaName, Strict: cfg.Order == "strict",
 		AppendTimeout: cfg.HoldTimeout, Keys: cfg.BufferKeys, Password: password, Log: r.log,
 	})
 	if err != nil {
@@ -204,7 +204,7 @@ func (r *Replica) listen() error {
 	}{
 		{r.cfg.ListenAddr, r.publicServer()},
 		{r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
-		{r.cfg.ControlAddr, private(control.API(r, string(r.cfg.ControlToken)))},
+		{r.cfg.ControlAddr, private(control.API(r, r.cfg.ControlToken.Reveal()))},
 	} {
 		l, err := r.opt.Listen("tcp", door.addr)
 		if err != nil {

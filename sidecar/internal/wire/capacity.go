@@ -101,7 +101,9 @@ func (s *Server) turnAway(nc net.Conn) {
 	}
 	defer func() { <-s.turnedAway }()
 	r := RetryLater("too many connections")
-	if r.writeTo(nc, true) != nil {
+	now := time.Now()
+	nc.SetWriteDeadline(now.Add(turnAwayFor))
+	if r.writeTo(nc, true, now) != nil {
 		return
 	}
 	if half, ok := nc.(closeWriter); ok {

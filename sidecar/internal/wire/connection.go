@@ -22,7 +22,15 @@ type connection struct {
 	br     *bufio.Reader
 	idle   // until a request begins to arrive, and again once it is answered
 	stop   atomic.Bool
+
+	// When the deadlines that stand were set, zero for a read deadline that is
+	// not IDLE_TIMEOUT's.
+	readSet, writeSet time.Time
 }
+
+// rearmAfter is how old a deadline may be when it serves for the next request as
+// well. Setting one for each costs as much as reading a head.
+const rearmAfter = time.Second
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headSize) }}
 
@@ -50,7 +58,7 @@ func (c *connection) serve() (handOver bool) {
 	for {
 		now := time.Now()
 		c.idleFrom(now)
-		c.nc.SetReadDeadline(now.Add(s.IdleTimeout))
+		c.limitIdle(now)
 		if c.stop.Load() { // set before Shutdown's deadline, which this one may have undone
 			return false
 		}
@@ -77,6 +85,24 @@ func (c *connection) serve() (handOver bool) {
 	}
 }
 
+// limitIdle has the reading end at IDLE_TIMEOUT, up to a tenth of it early.
+func (c *connection) limitIdle(now time.Time) {
+	if now.Sub(c.readSet) < min(rearmAfter, c.server.IdleTimeout/10) {
+		return
+	}
+	c.nc.SetReadDeadline(now.Add(c.server.IdleTimeout))
+	c.readSet = now
+}
+
+// limitWrite bounds the writing of an answer.
+func (c *connection) limitWrite(now time.Time) {
+	if now.Sub(c.writeSet) < rearmAfter {
+		return
+	}
+	c.nc.SetWriteDeadline(now.Add(writeTimeout))
+	c.writeSet = now
+}
+
 // head returns the next request's head without consuming it, or nil: then ok
 // says whether net/http should have a look (it is longer than the buffer).
 func (c *connection) head() (head []byte, ok bool) {
@@ -92,6 +118,7 @@ func (c *connection) head() (head []byte, ok bool) {
 		from = max(0, len(b)-3)
 		if !limited {
 			limited = true
+			c.readSet = time.Time{}
 			c.nc.SetReadDeadline(time.Now().Add(c.server.HeaderTimeout))
 		}
 		if _, err := c.br.Peek(len(b) + 1); err != nil {
@@ -107,6 +134,9 @@ func (c *connection) answer(q plainRequest) bool {
 	started := time.Now()
 	p := newPace(c.nc, s.BodyMinRate, started.Add(s.BodyTimeout))
 	b, err := s.memory.read(context.Background(), c.br, &p, q.length, s.MaxBodyBytes)
+	if p.begun() {
+		c.readSet = time.Time{}
+	}
 	if err != nil {
 		c.refuse(q.endpoint.Refuse(err))
 		return false
@@ -115,14 +145,18 @@ func (c *connection) answer(q plainRequest) bool {
 	r := q.endpoint.Serve(context.Background(), q.head, b)
 	defer r.end()
 	closing := q.close || c.stop.Load()
-	err = r.writeTo(c.nc, closing)
-	s.Metrics.Seconds.Observe(time.Since(started).Seconds())
+	now := time.Now()
+	c.limitWrite(now)
+	err = r.writeTo(c.nc, closing, now)
+	s.Metrics.Seconds.Observe(now.Sub(started).Seconds())
 	return err == nil && !closing
 }
 
 // refuse answers a request that was not read to its end.
 func (c *connection) refuse(r Reply) {
-	if r.writeTo(c.nc, true) != nil {
+	now := time.Now()
+	c.nc.SetWriteDeadline(now.Add(writeTimeout))
+	if r.writeTo(c.nc, true, now) != nil {
 		return
 	}
 	if half, ok := c.nc.(closeWriter); ok {

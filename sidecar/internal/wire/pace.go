@@ -31,6 +31,9 @@ func (p *pace) begin() {
 	p.limit()
 }
 
+// begun reports whether it has set a deadline.
+func (p *pace) begun() bool { return !p.since.IsZero() }
+
 // limit sets the deadline of reads to the end of the present stretch.
 func (p *pace) limit() {
 	until := p.end

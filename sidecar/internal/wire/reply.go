@@ -50,14 +50,13 @@ const (
 
 var replies = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
-// writeTo writes the reply to a plain HTTP/1.1 connection.
-func (r *Reply) writeTo(nc net.Conn, closing bool) error {
+// writeTo writes the reply to a plain HTTP/1.1 connection. The caller has set a
+// deadline for the first write.
+func (r *Reply) writeTo(nc net.Conn, closing bool, now time.Time) error {
 	pooled := replies.Get().(*[]byte)
 	defer replies.Put(pooled)
-	now := time.Now()
 	b := r.appendHead((*pooled)[:0], now, closing)
 	defer func() { *pooled = b[:0] }()
-	nc.SetWriteDeadline(now.Add(writeTimeout))
 	if r.Relay == nil {
 		b = append(b, r.Body...)
 		_, err := nc.Write(b)
