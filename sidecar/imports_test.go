@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"internal/spool":      2,
 	"internal/upstream":   2,
 	"internal/wire":       2, // knows no webhook
+	"internal/health":     3,
 	"internal/config":     3, // its settings speak of gates, lanes and senders
 	"internal/ingress":    4,
 	"internal/control":    4,

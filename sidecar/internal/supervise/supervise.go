@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/control"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/health"
 	"sluice/sidecar/internal/ingress"
 	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/metrics"
@@ -88,7 +88,7 @@ type Replica struct {
 	replay  *replay.Replay
 	metrics *metrics.Metrics
 
-	health   health
+	health   *health.Health
 	vitals   atomic.Pointer[vitals]
 	joined   atomic.Bool // registered among the replicas, migrations applied
 	sealed   atomic.Bool
@@ -103,7 +103,7 @@ type Replica struct {
 
 	servers []server   // in the order in which they are closed
 	faults  chan error // of a listener that ended by itself
-	loops   sync.WaitGroup
+	loops   loops
 }
 
 // New opens nothing yet but what can be wrong in the settings.
@@ -117,7 +117,6 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, opt: opt, log: opt.Log, began: time.Now(), metrics: metrics.New(),
 		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
-		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
 	id, err := uuid.NewV7()
@@ -132,6 +131,10 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		return nil, fmt.Errorf("APP_URL: %w", err)
 	}
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
+	r.health = health.New(health.Config{
+		App: r.prober, Addr: cfg.AppURL, Every: cfg.AppProbeInterval, EveryDown: cfg.AppProbeIntervalOff,
+		Up: func() { r.gate.Fire(lifecycle.AppUp) }, Down: func() { r.gate.Fire(lifecycle.AppDown) }, Metrics: r.metrics, Log: r.log,
+	})
 	password, err := cfg.DatabasePassword()
 	if err != nil {
 		return nil, err
@@ -145,7 +148,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	}
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
-		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Held() },
+		Vitals: r.ingressVitals, AppDown: r.health.Lost, Kick: func() { r.replay.Held() },
 		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
@@ -153,7 +156,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 			MaxAttempts: cfg.ReplayMaxAttempts, AwayLimit: cfg.ReplayAwayLimit, Timeout: cfg.AppAnswerTimeout,
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
 		}, BreakerLimit: cfg.BreakerLimit, SettleBy: func() time.Time { return *r.settleBy.Load() }},
-		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log,
+		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.OK, AppDown: r.health.Lost, Metrics: r.metrics, Log: r.log,
 		BreakerChanged: func() { poke(r.beatNow) },
 	})
 	return r, nil
@@ -170,8 +173,11 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.statsLoop, r.revisionLoop, r.replay.Run} {
-		r.loops.Go(func() { loop(ctx) })
+	for name, loop := range map[string]func(context.Context){
+		"membership": r.membershipLoop, "awaited": r.freeLoop, "health": r.health.Run, "vitals": r.vitalsLoop, "retention": r.retainLoop,
+		"transitions": r.transitionLoop, "stats": r.statsLoop, "revision": r.revisionLoop, "replay": r.replay.Run,
+	} {
+		r.loops.start(name, func() { loop(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
 		"order", r.cfg.Order, "replica", r.cfg.ReplicaName, "instance", r.instance)
@@ -198,22 +204,23 @@ func (r *Replica) listen() error {
 	private := func(h http.Handler) *http.Server {
 		return &http.Server{Handler: h, ErrorLog: quiet, ReadTimeout: r.cfg.HeaderTimeout, WriteTimeout: time.Minute}
 	}
-	for _, door := range []struct {
+	for _, listener := range []struct {
+		name   string
 		addr   string
 		server server
 	}{
-		{r.cfg.ListenAddr, r.publicServer()},
-		{r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
-		{r.cfg.ControlAddr, private(control.API(r, r.cfg.ControlToken.Reveal()))},
+		{"public listener", r.cfg.ListenAddr, r.publicServer()},
+		{"probe listener", r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
+		{"control listener", r.cfg.ControlAddr, private(control.API(r, r.cfg.ControlToken.Reveal()))},
 	} {
-		l, err := r.opt.Listen("tcp", door.addr)
+		l, err := r.opt.Listen("tcp", listener.addr)
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", door.addr, err)
+			return fmt.Errorf("listen on %s: %w", listener.addr, err)
 		}
-		r.servers = append(r.servers, door.server)
-		r.loops.Go(func() {
-			if err := door.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				r.faults <- fmt.Errorf("serve %s: %w", door.addr, err)
+		r.servers = append(r.servers, listener.server)
+		r.loops.start(listener.name, func() {
+			if err := listener.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				r.faults <- fmt.Errorf("serve %s: %w", listener.addr, err)
 			}
 		})
 	}
@@ -274,6 +281,19 @@ func (r *Replica) logTransition(t transition) {
 	if t.from == lifecycle.Replaying && t.to == lifecycle.Passing {
 		r.log.Info("Startup webhook queue replay complete", "queuedWebhooksProcessed", t.replayed, "state", t.to.String())
 	}
+}
+
+// tick waits for d, a poke, or the end.
+func tick(ctx context.Context, d time.Duration, poked <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-poked:
+	case <-t.C:
+	}
+	return true
 }
 
 func poke(c chan struct{}) {

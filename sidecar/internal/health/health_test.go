@@ -1,15 +1,21 @@
-package supervise
+package health
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"sluice/sidecar/internal/gate"
-	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/upstream"
 )
 
@@ -35,7 +41,7 @@ func TestHealth(t *testing.T) {
 		"stale":                        "healthy", // nothing fell since
 		"ok refused slow slow ok slow": "healthy",
 	} {
-		h := &health{}
+		h := New(Config{})
 		before := h.asked()
 		for step := range strings.FieldsSeq(steps) {
 			var failed error
@@ -59,8 +65,8 @@ func TestHealth(t *testing.T) {
 				h.fall()
 			}
 		}
-		if got := h.name(); got != want || h.ok() != (want == "healthy") {
-			t.Errorf("%q: %s, ok=%v, want %s", steps, got, h.ok(), want)
+		if got := h.Name(); got != want || h.OK() != (want == "healthy") {
+			t.Errorf("%q: %s, ok=%v, want %s", steps, got, h.OK(), want)
 		}
 	}
 }
@@ -75,7 +81,7 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 		want bool
 	}{
 		"silent": {silent, true},
-		"gone":   {nobody, false},
+		"gone":   {"http://127.0.0.1:1", false},
 		"broken": {answering(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), false},
 		"503":    {answering(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), false},
 	} {
@@ -83,7 +89,7 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		limit := patience
+		limit := time.Minute
 		if c.want {
 			limit = time.Second // the dial is not what shall be slow
 		}
@@ -93,34 +99,50 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 	}
 }
 
+// app is probed by a function.
+type app func() error
+
+func (a app) Probe(context.Context) error { return a() }
+
+// watched returns a Health of an app, and what it has told: "up" and "down".
+func watched(a app) (h *Health, told *[]string, log *bytes.Buffer) {
+	told, log = &[]string{}, &bytes.Buffer{}
+	h = New(Config{
+		App: a, Up: func() { *told = append(*told, "up") }, Down: func() { *told = append(*told, "down") },
+		Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	return h, told, log
+}
+
 // A dial that fails while a probe is under way is the newer news.
 func TestAFallOutlastsAnOlderProbe(t *testing.T) {
-	var r *Replica
+	var h *Health
 	falls := true
-	r, log := replica(t, answering(t, func(http.ResponseWriter, *http.Request) {
+	h, told, log := watched(func() error {
 		if falls {
-			r.appDown(upstream.ErrDial)
+			h.Lost(upstream.ErrDial)
 		}
-	}), gate.PerLane)
-	r.probe(t.Context())
-	if state := r.gate.State(); state != lifecycle.Starting || r.health.ok() {
-		t.Errorf("%s, healthy=%v after an outdated success", state, r.health.ok())
+		return nil
+	})
+	h.Check(t.Context())
+	if h.OK() || !slices.Equal(*told, []string{"down"}) {
+		t.Errorf("healthy=%v after an outdated success, told %v", h.OK(), *told)
 	}
 	falls = false
-	r.probe(t.Context())
-	if state := r.gate.State(); state != lifecycle.Replaying || !r.health.ok() {
-		t.Errorf("%s, healthy=%v after a success", state, r.health.ok())
+	h.Check(t.Context())
+	if !h.OK() || !slices.Equal(*told, []string{"down", "up"}) {
+		t.Errorf("healthy=%v after a success, told %v", h.OK(), *told)
 	}
 	falls = true
-	r.probe(t.Context())
-	if state := r.gate.State(); state != lifecycle.Holding || r.health.ok() {
-		t.Errorf("%s, healthy=%v after another outdated success", state, r.health.ok())
+	h.Check(t.Context())
+	if h.OK() || !slices.Equal(*told, []string{"down", "up", "down"}) {
+		t.Errorf("healthy=%v after another outdated success, told %v", h.OK(), *told)
 	}
-	if up, away := log.count("App is healthy"), log.count("App is away"); up != 1 || away != 1 {
+	if up, away := strings.Count(log.String(), "App is healthy"), strings.Count(log.String(), "App is away"); up != 1 || away != 1 {
 		t.Errorf("told %d times that the app is up and %d times that it is away, want once each", up, away)
 	}
 	select {
-	case <-r.health.probeNow:
+	case <-h.probeNow:
 	default:
 		t.Error("no probe was asked for after a fall")
 	}
@@ -129,18 +151,55 @@ func TestAFallOutlastsAnOlderProbe(t *testing.T) {
 // A probe that the end of the replica cuts off says nothing about the app.
 func TestACancelledProbeIsNoMiss(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	defer close(ended)
 	probes := 0
-	r, _ := replica(t, answering(t, func(http.ResponseWriter, *http.Request) {
+	h, told, _ := watched(func() error {
 		if probes++; probes > 1 {
 			cancel()
-			<-ended
+			return ctx.Err()
 		}
-	}), gate.PerLane)
-	r.probe(ctx)
-	r.probe(ctx)
-	if !r.health.ok() || r.gate.State() != lifecycle.Replaying {
-		t.Errorf("healthy=%v, %s", r.health.ok(), r.gate.State())
+		return nil
+	})
+	h.Check(ctx)
+	h.Check(ctx)
+	if !h.OK() || !slices.Equal(*told, []string{"up"}) {
+		t.Errorf("healthy=%v, told %v", h.OK(), *told)
 	}
+}
+
+// Run probes at once, then as often as the app's health asks for, and at a fall.
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var probes []time.Duration
+		var well atomic.Bool
+		h, _, _ := watched(func() error {
+			probes = append(probes, time.Since(began))
+			if !well.Load() {
+				return upstream.ErrDial
+			}
+			return nil
+		})
+		h.Every, h.EveryDown = time.Second, 250*time.Millisecond
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { h.Run(ctx) })
+		<-time.After(300 * time.Millisecond)
+		well.Store(true)
+		<-time.After(1300 * time.Millisecond)
+		h.Lost(upstream.ErrDial)
+		<-time.After(100 * time.Millisecond)
+		cancel()
+		running.Wait()
+		if want := []time.Duration{0, 250, 500, 1500, 1600}; !slices.EqualFunc(probes, want, func(got, want time.Duration) bool { return got == want*time.Millisecond }) {
+			t.Errorf("probed after %v, want %v ms", probes, want)
+		}
+	})
+}
+
+// answering returns the address of an app that answers so.
+func answering(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
 }
