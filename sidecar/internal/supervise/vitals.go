@@ -100,7 +100,7 @@ func (r *Replica) ingressVitals() ingress.Vitals {
 	s := v.stats
 	return ingress.Vitals{
 		Database:       v.database,
-		App:            r.health.name(),
+		App:            r.health.Name(),
 		State:          r.gate.State().String(),
 		Held:           s.Pending + s.Processing,
 		Full:           s.Pending+s.Processing >= r.cfg.HoldMaxRows || s.Bytes >= r.cfg.HoldMaxBytes,
@@ -112,7 +112,7 @@ func (r *Replica) ingressVitals() ingress.Vitals {
 func (r *Replica) Status() control.Status {
 	v, c := r.vitals.Load(), r.gate.Counts()
 	st := control.Status{
-		State: r.gate.State().String(), App: r.health.name(), Database: "unreachable",
+		State: r.gate.State().String(), App: r.health.Name(), Database: "unreachable",
 		Held: v.stats.Pending + v.stats.Processing, Pending: v.stats.Pending, Processing: v.stats.Processing,
 		Failed: v.stats.Failed, HeldBytes: v.stats.Bytes, OldestSecs: v.stats.OldestPending.Seconds(),
 		Replayed: r.replay.Delivered(), InFlight: c.InFlight, Holding: c.Holds, ShutLanes: c.Shut, Forced: c.Forced,
@@ -154,7 +154,7 @@ func (r *Replica) Started() error {
 	if r.cfg.StartupGate == "buffer" || r.proven.Load() {
 		return r.canHold()
 	}
-	if !r.health.everHealthy() {
+	if !r.health.Ever() {
 		return errors.New("the app has not been healthy yet (STARTUP_GATE=app)")
 	}
 	return r.Ready()
@@ -167,7 +167,7 @@ func (r *Replica) Ready() error {
 		return errors.New("stopped")
 	}
 	held := r.canHold()
-	if held == nil || state.Replays() && r.health.ok() && r.cfg.Order != "strict" {
+	if held == nil || state.Replays() && r.health.OK() && r.cfg.Order != "strict" {
 		return nil
 	}
 	return held
