@@ -119,28 +119,8 @@ func (c *cloud) answer(k call) (any, error) {
 			return object{"properties": object{"network": object{}}}, nil
 		}
 		return object{"properties": c.Resources[i].Properties}, nil
-	case "keyvault show":
-		if c.Faults.VaultHidden || !slices.ContainsFunc(c.Resources, func(r resource) bool {
-			return r.Type == "Microsoft.KeyVault/vaults" && r.Name == k.option("--name")
-		}) {
-			return nil, errNotFound
-		}
-		return object{"id": k.option("--name")}, nil
-	case "keyvault secret list":
-		if c.Faults.SecretsHidden || c.Faults.VaultHidden {
-			return nil, errors.New("(Forbidden) Caller is not authorized to perform action on resource")
-		}
-		var list []object
-		for _, name := range c.Secrets {
-			list = append(list, object{"name": name})
-		}
-		return list, nil
-	case "keyvault list-deleted":
-		var list []object
-		for _, name := range c.Deleted {
-			list = append(list, object{"name": name})
-		}
-		return list, nil
+	case "keyvault show", "keyvault secret list", "keyvault list-deleted":
+		return c.keyVault(k)
 	case "rest":
 		if k.option("--method") == "get" {
 			return c.vaultSecrets(k.option("--url"))
@@ -192,6 +172,32 @@ func (c *cloud) list(k call) (any, error) {
 			r.Hidden--
 		} else {
 			list = append(list, object{"id": r.ID, "type": r.Type, "name": r.Name, "tags": r.Tags})
+		}
+	}
+	return list, nil
+}
+
+// keyVault is the data plane, and what soft delete keeps.
+func (c *cloud) keyVault(k call) (any, error) {
+	list := []object{}
+	switch k.Command {
+	case "keyvault show":
+		if c.Faults.VaultHidden || !slices.ContainsFunc(c.Resources, func(r resource) bool {
+			return r.Type == "Microsoft.KeyVault/vaults" && r.Name == k.option("--name")
+		}) {
+			return nil, errNotFound
+		}
+		return object{"id": k.option("--name")}, nil
+	case "keyvault secret list":
+		if c.Faults.SecretsHidden || c.Faults.VaultHidden {
+			return nil, errors.New("(Forbidden) Caller is not authorized to perform action on resource")
+		}
+		for _, name := range c.Secrets {
+			list = append(list, object{"name": name})
+		}
+	default:
+		for _, name := range c.Deleted {
+			list = append(list, object{"name": name})
 		}
 	}
 	return list, nil
