@@ -93,11 +93,8 @@ func (r *Replay) accepted(l *lane) {
 // refused decides about a webhook that the app has refused for good, or whose
 // attempts are spent.
 func (r *Replay) refused(l *lane, h *inHand, result upstream.Result, canary bool) step {
-	if canary && result.Status == 0 && result.Attempt < r.Config.Policy.MaxAttempts && r.breaker.counts(time.Now()) {
-		// A canary is one try, which counts now and has not spent the others.
-		h.row.Attempt = result.Attempt + 1
-		r.mark(h, buffer.Tried, result.Attempt, result.Reason, false)
-		return retry
+	if canary && result.Status == 0 && result.Attempt < r.Config.Policy.MaxAttempts {
+		return r.unspent(h, result)
 	}
 	h.attempt, h.reason = result.Attempt, result.Reason
 	ruled, decided := r.breaker.refused(h, result.Status, time.Now())
@@ -118,6 +115,18 @@ func (r *Replay) refused(l *lane, h *inHand, result upstream.Result, canary bool
 	}
 	if !canary {
 		return leave // it was under way when the breaker opened
+	}
+	r.Log.Warn("Webhook refused while the breaker is open, it stays", "queue_id", h.row.QueueID,
+		"source", h.row.Webhook.Source, "delivery_id", h.row.Webhook.DeliveryID, "reason", result.Reason)
+	return retry
+}
+
+// unspent keeps a canary whose only try failed in a way that another may not:
+// unless the breaker lets refusals count by now, as if it had not been made.
+func (r *Replay) unspent(h *inHand, result upstream.Result) step {
+	if r.breaker.counts(time.Now()) && result.Attempt >= h.row.Attempt {
+		h.row.Attempt = result.Attempt + 1
+		r.mark(h, buffer.Tried, result.Attempt, result.Reason, false)
 	}
 	r.Log.Warn("Webhook refused while the breaker is open, it stays", "queue_id", h.row.QueueID,
 		"source", h.row.Webhook.Source, "delivery_id", h.row.Webhook.DeliveryID, "reason", result.Reason)
