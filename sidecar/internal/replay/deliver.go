@@ -83,7 +83,7 @@ func (r *Replay) accepted(l *lane) {
 		r.fail(h, h.attempt, h.reason, false)
 	}
 	if wasOpen {
-		r.Metrics.BreakerOpen.Set(0)
+		r.showBreaker()
 		r.Log.Info("Breaker closed, the app accepts webhooks again")
 		r.BreakerChanged()
 		poke(r.renew)
@@ -153,8 +153,20 @@ func (r *Replay) Answered(status int, verified bool) {
 	}
 }
 
+// showBreaker sets the gauge to what the breaker is now: whoever has changed it
+// may have been overtaken.
+func (r *Replay) showBreaker() {
+	r.showing.Lock()
+	defer r.showing.Unlock()
+	open := 0.0
+	if since, _ := r.breaker.isOpen(); !since.IsZero() {
+		open = 1
+	}
+	r.Metrics.BreakerOpen.Set(open)
+}
+
 func (r *Replay) tellOpen(reason string) {
-	r.Metrics.BreakerOpen.Set(1)
+	r.showBreaker()
 	r.Log.Error("Breaker opened: the app refuses every webhook, held ones stay where they are", "reason", reason, "limit", r.Config.BreakerLimit.String())
 	r.BreakerChanged()
 	poke(r.renew)
