@@ -17,6 +17,8 @@ import (
 	"sluice/infra/ports"
 )
 
+const poolerLimit = time.Minute // for PgBouncer to listen
+
 // poolerConfig has fewer server connections than anybody's pool of clients, so
 // that transactions of one client meet different servers.
 const poolerConfig = `[databases]
@@ -76,7 +78,7 @@ func Pooler(tb testing.TB, direct string, servers int) string {
 		}
 	})
 	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	for until := time.Now().Add(testLimit); ; <-time.After(readyPoll) {
+	for until := time.Now().Add(poolerLimit); ; <-time.After(readyPoll) {
 		c, err := net.DialTimeout("tcp", u.Host, time.Second)
 		if err == nil {
 			_ = c.Close()

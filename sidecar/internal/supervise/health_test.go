@@ -116,7 +116,7 @@ func TestAFallOutlastsAnOlderProbe(t *testing.T) {
 	if state := r.gate.State(); state != lifecycle.Holding || r.health.ok() {
 		t.Errorf("%s, healthy=%v after another outdated success", state, r.health.ok())
 	}
-	if up, away := log.count("App is healthy"), log.count("App is away"); up != 1 || away != 1 {
+	if up, away := log.Count("App is healthy"), log.Count("App is away"); up != 1 || away != 1 {
 		t.Errorf("told %d times that the app is up and %d times that it is away, want once each", up, away)
 	}
 	select {
