@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"internal/lifecycle":  0, // pure
 	"internal/metrics":    0,
 	"internal/reminder":   0,
+	"internal/wake":       0,
 	"internal/entrypoint": 0,
 	"entra":               0,
 	"routes":              1, // pure
@@ -36,6 +37,7 @@ var floors = map[string]int{
 	"internal/spool":      2,
 	"internal/upstream":   2,
 	"internal/wire":       2, // knows no webhook
+	"internal/health":     3,
 	"internal/config":     3, // its settings speak of gates, lanes and senders
 	"internal/ingress":    4,
 	"internal/control":    4,

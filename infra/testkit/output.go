@@ -45,3 +45,10 @@ func (o *Output) Records(message string) (found []map[string]any) {
 	}
 	return found
 }
+
+// Reset forgets what was gathered.
+func (o *Output) Reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Reset()
+}

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"context"
 	"flag"
 	"log/slog"
 	"net/http"
@@ -14,7 +15,9 @@ import (
 	"sluice/infra/testkit"
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/health"
 	"sluice/sidecar/internal/ingress"
+	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
@@ -46,7 +49,6 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *testkit.Out
 	r := &Replica{
 		cfg: cfg, log: slog.New(slog.NewTextHandler(log, nil)), metrics: metrics.New(), began: time.Now(),
 		beatNow: make(chan struct{}, 1), transitions: make(chan transition, 64), faults: make(chan error, 3),
-		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
 	r.gate = gate.New(gate.Config{Order: order, Changed: r.changed})
@@ -56,10 +58,20 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *testkit.Out
 	}
 	t.Cleanup(r.app.Close)
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
+	r.health = health.New(health.Config{App: app, Probe: r.prober.Probe, Fire: func(e lifecycle.Event) { r.gate.Fire(e) }, Metrics: r.metrics, Log: r.log})
 	r.ingress = ingress.New(ingress.Deps{Config: cfg, Gate: r.gate, Upstream: r.app, Metrics: r.metrics, Log: r.log,
-		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() {}})
-	r.replay = replay.New(replay.Deps{Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log})
+		Vitals: r.ingressVitals, AppDown: r.health.AppDown, Kick: func() {}})
+	r.replay = replay.New(replay.Deps{Gate: r.gate, App: r.app, Healthy: r.health.Healthy, AppDown: r.health.AppDown, Metrics: r.metrics, Log: r.log})
 	return r, log
+}
+
+// makeHealthy lets one probe succeed, of which the gate is not told.
+func makeHealthy(t *testing.T, r *Replica) {
+	t.Helper()
+	ctx, end := context.WithCancel(t.Context())
+	r.health.Probe = func(context.Context) error { return nil }
+	r.health.Fire = func(lifecycle.Event) { end() }
+	r.health.Run(ctx)
 }
 
 // nobody is an address at which nobody listens.

@@ -6,6 +6,7 @@ import (
 
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/wake"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // membershipLoop applies the migrations, registers this replica and keeps its
 // heartbeat, until ctx ends.
 func (r *Replica) membershipLoop(ctx context.Context) {
-	for wait := time.Duration(0); tick(ctx, wait, nil); wait = min(2*wait+50*time.Millisecond, 5*time.Second) {
+	for wait := time.Duration(0); wake.Wait(ctx, wait, nil); wait = min(2*wait+50*time.Millisecond, 5*time.Second) {
 		err := r.store.Migrate(ctx)
 		if err == nil {
 			err = r.store.Join(ctx, r.gate.State().String())
@@ -45,7 +46,7 @@ func (r *Replica) membershipLoop(ctx context.Context) {
 		r.beatStrictly(ctx)
 		return
 	}
-	for wait := time.Duration(0); tick(ctx, wait, r.beatNow); {
+	for wait := time.Duration(0); wake.Wait(ctx, wait, r.beatNow); {
 		if _, _, err := r.beat(ctx, 0); err != nil {
 			wait = time.Second
 			continue
@@ -69,7 +70,7 @@ func (r *Replica) beat(ctx context.Context, seen int64) ([]buffer.Peer, time.Dur
 // freeLoop frees what is awaited in this replica's name by nobody, as an insert
 // whose answer was lost leaves it.
 func (r *Replica) freeLoop(ctx context.Context) {
-	for wait := beatEvery; tick(ctx, wait, r.orphaned); {
+	for wait := beatEvery; wake.Wait(ctx, wait, r.orphaned); {
 		wait = beatEvery
 		if !r.joined.Load() {
 			continue
@@ -91,7 +92,7 @@ func (r *Replica) freeLoop(ctx context.Context) {
 func (r *Replica) beatStrictly(ctx context.Context) {
 	var seen int64
 	last, again := time.Now(), false
-	for tick(ctx, strictBeatEvery, r.beatNow) {
+	for wake.Wait(ctx, strictBeatEvery, r.beatNow) {
 		began := time.Now()
 		if again || began.Sub(last) > permitFor {
 			if err := r.store.Join(ctx, r.gate.State().String()); err != nil {
@@ -108,7 +109,7 @@ func (r *Replica) beatStrictly(ctx context.Context) {
 			r.log.Warn("ORDER=strict: heartbeat came too late, joining again", "gap", gap)
 			r.gate.Seal(true, time.Time{})
 			again = true
-			poke(r.beatNow)
+			wake.Poke(r.beatNow)
 			continue
 		}
 		last = began

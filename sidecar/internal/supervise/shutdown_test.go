@@ -153,7 +153,7 @@ func TestAStepHasALimit(t *testing.T) {
 			t.Errorf("slow: %s", log)
 		}
 		log.Reset()
-		if !r.step("quick", time.Now().Add(3*time.Second), "It failed", func(context.Context) error { return nil }) || log.Len() > 0 {
+		if !r.step("quick", time.Now().Add(3*time.Second), "It failed", func(context.Context) error { return nil }) || len(log.String()) > 0 {
 			t.Errorf("quick: %s", log)
 		}
 	})
@@ -218,7 +218,7 @@ func TestEndLoopsCutsOffDeliveries(t *testing.T) {
 	for _, under := range []bool{false, true} {
 		r, _ := replica(t, app, gate.PerLane)
 		if under {
-			r.loops.Go(func() {
+			r.parts.start("test", func() {
 				w := &webhook.Webhook{ID: uuid.NewString(), Head: request.NewHead("POST", "/hooks/x", "h"), Body: []byte("{}")}
 				e, err := r.app.Send(w, 1, true, time.Now().Add(patience))
 				if err == nil {

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,11 +23,13 @@ import (
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/control"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/health"
 	"sluice/sidecar/internal/ingress"
 	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/wake"
 	"sluice/sidecar/internal/wire"
 )
 
@@ -88,7 +89,7 @@ type Replica struct {
 	replay  *replay.Replay
 	metrics *metrics.Metrics
 
-	health   health
+	health   *health.Health
 	vitals   atomic.Pointer[vitals]
 	joined   atomic.Bool // registered among the replicas, migrations applied
 	sealed   atomic.Bool
@@ -103,7 +104,7 @@ type Replica struct {
 
 	servers []server   // in the order in which they are closed
 	faults  chan error // of a listener that ended by itself
-	loops   sync.WaitGroup
+	parts   parts
 }
 
 // New opens nothing yet but what can be wrong in the settings.
@@ -117,7 +118,6 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, opt: opt, log: opt.Log, began: time.Now(), metrics: metrics.New(),
 		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
-		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
 	id, err := uuid.NewV7()
@@ -132,6 +132,10 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		return nil, fmt.Errorf("APP_URL: %w", err)
 	}
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
+	r.health = health.New(health.Config{
+		App: cfg.AppURL, Interval: cfg.AppProbeInterval, IntervalDown: cfg.AppProbeIntervalOff, Probe: r.prober.Probe,
+		Fire: func(e lifecycle.Event) { r.gate.Fire(e) }, Metrics: r.metrics, Log: r.log,
+	})
 	password, err := cfg.DatabasePassword()
 	if err != nil {
 		return nil, err
@@ -145,16 +149,16 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	}
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
-		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Held() },
-		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { poke(r.orphaned) },
+		Vitals: r.ingressVitals, AppDown: r.health.AppDown, Kick: func() { r.replay.Held() },
+		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { wake.Poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
 		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
 			MaxAttempts: cfg.ReplayMaxAttempts, AwayLimit: cfg.ReplayAwayLimit, Timeout: cfg.AppAnswerTimeout,
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
 		}, BreakerLimit: cfg.BreakerLimit, SettleBy: func() time.Time { return *r.settleBy.Load() }},
-		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log,
-		BreakerChanged: func() { poke(r.beatNow) },
+		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.Healthy, AppDown: r.health.AppDown, Metrics: r.metrics, Log: r.log,
+		BreakerChanged: func() { wake.Poke(r.beatNow) },
 	})
 	return r, nil
 }
@@ -170,8 +174,15 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.statsLoop, r.revisionLoop, r.replay.Run} {
-		r.loops.Go(func() { loop(ctx) })
+	for _, part := range []struct {
+		name string
+		run  func(context.Context)
+	}{
+		{"membership", r.membershipLoop}, {"orphans", r.freeLoop}, {"health", r.health.Run}, {"vitals", r.vitalsLoop},
+		{"retention", r.retainLoop}, {"transitions", r.transitionLoop}, {"stats", r.statsLoop}, {"revision", r.revisionLoop},
+		{"replay", r.replay.Run},
+	} {
+		r.parts.start(part.name, func() { part.run(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
 		"order", r.cfg.Order, "replica", r.cfg.ReplicaName, "instance", r.instance)
@@ -199,19 +210,20 @@ func (r *Replica) listen() error {
 		return &http.Server{Handler: h, ErrorLog: quiet, ReadTimeout: r.cfg.HeaderTimeout, WriteTimeout: time.Minute}
 	}
 	for _, door := range []struct {
+		name   string
 		addr   string
 		server server
 	}{
-		{r.cfg.ListenAddr, r.publicServer()},
-		{r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
-		{r.cfg.ControlAddr, private(control.API(r, r.cfg.ControlToken.Reveal()))},
+		{"public listener", r.cfg.ListenAddr, r.publicServer()},
+		{"probe listener", r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
+		{"control listener", r.cfg.ControlAddr, private(control.API(r, r.cfg.ControlToken.Reveal()))},
 	} {
 		l, err := r.opt.Listen("tcp", door.addr)
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", door.addr, err)
 		}
 		r.servers = append(r.servers, door.server)
-		r.loops.Go(func() {
+		r.parts.start(door.name, func() {
 			if err := door.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				r.faults <- fmt.Errorf("serve %s: %w", door.addr, err)
 			}
@@ -250,7 +262,7 @@ func (r *Replica) changed(from, to lifecycle.State) {
 	case r.transitions <- transition{from, to, time.Now(), n - r.replayed.Load()}:
 	default: // a log that is so far behind misses a line rather than a webhook
 	}
-	poke(r.beatNow)
+	wake.Poke(r.beatNow)
 	r.replay.Kick()
 }
 
@@ -273,12 +285,5 @@ func (r *Replica) logTransition(t transition) {
 	r.log.Info("State changed", "from", t.from.String(), "state", t.to.String(), "at", t.at)
 	if t.from == lifecycle.Replaying && t.to == lifecycle.Passing {
 		r.log.Info("Startup webhook queue replay complete", "queuedWebhooksProcessed", t.replayed, "state", t.to.String())
-	}
-}
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }

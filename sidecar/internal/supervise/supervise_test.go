@@ -44,7 +44,7 @@ func TestATakenPort(t *testing.T) {
 		t.Error("the log does not name the address")
 	}
 	ended := make(chan struct{})
-	go func() { r.loops.Wait(); close(ended) }()
+	go func() { r.parts.wait(); close(ended) }()
 	select {
 	case <-ended:
 	case <-time.After(patience):

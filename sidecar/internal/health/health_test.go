@@ -1,15 +1,19 @@
-package supervise
+package health
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/upstream"
 )
 
@@ -35,7 +39,7 @@ func TestHealth(t *testing.T) {
 		"stale":                        "healthy", // nothing fell since
 		"ok refused slow slow ok slow": "healthy",
 	} {
-		h := &health{}
+		h := &Health{}
 		before := h.asked()
 		for step := range strings.FieldsSeq(steps) {
 			var failed error
@@ -59,8 +63,8 @@ func TestHealth(t *testing.T) {
 				h.fall()
 			}
 		}
-		if got := h.name(); got != want || h.ok() != (want == "healthy") {
-			t.Errorf("%q: %s, ok=%v, want %s", steps, got, h.ok(), want)
+		if got := h.String(); got != want || h.Healthy() != (want == "healthy") {
+			t.Errorf("%q: %s, ok=%v, want %s", steps, got, h.Healthy(), want)
 		}
 	}
 }
@@ -75,7 +79,7 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 		want bool
 	}{
 		"silent": {silent, true},
-		"gone":   {nobody, false},
+		"gone":   {"http://127.0.0.1:1", false},
 		"broken": {answering(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), false},
 		"503":    {answering(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), false},
 	} {
@@ -83,7 +87,7 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		limit := patience
+		limit := testkit.Patience
 		if c.want {
 			limit = time.Second // the dial is not what shall be slow
 		}
@@ -93,34 +97,51 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 	}
 }
 
+// answering returns the address of an app that answers so.
+func answering(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// watched returns the health of an app that is probed so, and its gate.
+func watched(probe func(context.Context) error) (*Health, *gate.Gate, *testkit.Output) {
+	log := &testkit.Output{}
+	g := gate.New(gate.Config{Order: gate.PerLane, Changed: func(_, _ lifecycle.State) {}})
+	return New(Config{Probe: probe, Fire: func(e lifecycle.Event) { g.Fire(e) }, Metrics: metrics.New(),
+		Log: slog.New(slog.NewTextHandler(log, nil))}), g, log
+}
+
 // A dial that fails while a probe is under way is the newer news.
 func TestAFallOutlastsAnOlderProbe(t *testing.T) {
-	var r *Replica
+	var h *Health
 	falls := true
-	r, log := replica(t, answering(t, func(http.ResponseWriter, *http.Request) {
+	h, g, log := watched(func(context.Context) error {
 		if falls {
-			r.appDown(upstream.ErrDial)
+			h.AppDown(upstream.ErrDial)
 		}
-	}), gate.PerLane)
-	r.probe(t.Context())
-	if state := r.gate.State(); state != lifecycle.Starting || r.health.ok() {
-		t.Errorf("%s, healthy=%v after an outdated success", state, r.health.ok())
+		return nil
+	})
+	h.probe(t.Context())
+	if state := g.State(); state != lifecycle.Starting || h.Healthy() {
+		t.Errorf("%s, healthy=%v after an outdated success", state, h.Healthy())
 	}
 	falls = false
-	r.probe(t.Context())
-	if state := r.gate.State(); state != lifecycle.Replaying || !r.health.ok() {
-		t.Errorf("%s, healthy=%v after a success", state, r.health.ok())
+	h.probe(t.Context())
+	if state := g.State(); state != lifecycle.Replaying || !h.Healthy() {
+		t.Errorf("%s, healthy=%v after a success", state, h.Healthy())
 	}
 	falls = true
-	r.probe(t.Context())
-	if state := r.gate.State(); state != lifecycle.Holding || r.health.ok() {
-		t.Errorf("%s, healthy=%v after another outdated success", state, r.health.ok())
+	h.probe(t.Context())
+	if state := g.State(); state != lifecycle.Holding || h.Healthy() {
+		t.Errorf("%s, healthy=%v after another outdated success", state, h.Healthy())
 	}
 	if up, away := log.Count("App is healthy"), log.Count("App is away"); up != 1 || away != 1 {
 		t.Errorf("told %d times that the app is up and %d times that it is away, want once each", up, away)
 	}
 	select {
-	case <-r.health.probeNow:
+	case <-h.probeNow:
 	default:
 		t.Error("no probe was asked for after a fall")
 	}
@@ -129,18 +150,17 @@ func TestAFallOutlastsAnOlderProbe(t *testing.T) {
 // A probe that the end of the replica cuts off says nothing about the app.
 func TestACancelledProbeIsNoMiss(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	defer close(ended)
 	probes := 0
-	r, _ := replica(t, answering(t, func(http.ResponseWriter, *http.Request) {
+	h, g, _ := watched(func(ctx context.Context) error {
 		if probes++; probes > 1 {
 			cancel()
-			<-ended
+			<-ctx.Done()
 		}
-	}), gate.PerLane)
-	r.probe(ctx)
-	r.probe(ctx)
-	if !r.health.ok() || r.gate.State() != lifecycle.Replaying {
-		t.Errorf("healthy=%v, %s", r.health.ok(), r.gate.State())
+		return ctx.Err()
+	})
+	h.probe(ctx)
+	h.probe(ctx)
+	if !h.Healthy() || g.State() != lifecycle.Replaying {
+		t.Errorf("healthy=%v, %s", h.Healthy(), g.State())
 	}
 }
