@@ -10,7 +10,6 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
-	"sluice/infra/postgres"
 	"sluice/infra/testkit"
 )
 
@@ -105,7 +104,7 @@ func TestMigrateBehindDump(t *testing.T) {
 func TestMigrateRaced(t *testing.T) {
 	for name, through := range map[string]func(*testing.T, string) string{
 		"direct":    func(_ *testing.T, url string) string { return url },
-		"PgBouncer": func(t *testing.T, url string) string { return postgres.Pooler(t, url, 8) },
+		"PgBouncer": func(t *testing.T, url string) string { return testkit.Pooler(t, url, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			direct := testkit.Database(t)

@@ -6,14 +6,13 @@ import (
 	"syscall"
 	"testing"
 
-	"sluice/infra/postgres"
 	"sluice/infra/testkit"
 )
 
 // Behind PgBouncer in transaction mode, with few server connections, the app
 // starts, runs jobs in their keys' order and drains.
 func TestThroughPgBouncer(t *testing.T) {
-	db := postgres.Pooler(t, testkit.Database(t), 4)
+	db := testkit.Pooler(t, testkit.Database(t), 4)
 	dir := t.TempDir()
 	file := rulesFile(t, fmt.Sprintf(`
 hooks:

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"testing"
 
-	"sluice/infra/postgres"
 	"sluice/infra/testkit"
 )
 
@@ -12,7 +11,7 @@ import (
 // store has: nothing may depend on a session.
 func TestThroughPgBouncer(t *testing.T) {
 	direct := testkit.Database(t)
-	through := postgres.Pooler(t, direct, 3)
+	through := testkit.Pooler(t, direct, 3)
 	one, two := openOnly(t, through), openOnly(t, through)
 	migrated := make(chan error, 2)
 	for _, s := range []*Store{one, two} {

@@ -10,7 +10,6 @@ import (
 	"testing/fstest"
 	"time"
 
-	"sluice/infra/postgres"
 	"sluice/infra/testkit"
 )
 
@@ -108,7 +107,7 @@ const (
 func TestIndexBesideTraffic(t *testing.T) {
 	for name, through := range map[string]func(*testing.T, string) string{
 		"direct":    func(_ *testing.T, url string) string { return url },
-		"PgBouncer": func(t *testing.T, url string) string { return postgres.Pooler(t, url, 8) },
+		"PgBouncer": func(t *testing.T, url string) string { return testkit.Pooler(t, url, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			direct := testkit.Database(t)
