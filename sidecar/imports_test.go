@@ -28,7 +28,6 @@ var floors = map[string]int{
 	"internal/lifecycle":  0, // pure
 	"internal/metrics":    0,
 	"internal/reminder":   0,
-	"internal/wake":       0,
 	"internal/entrypoint": 0,
 	"entra":               0,
 	"routes":              1, // pure

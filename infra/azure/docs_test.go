@@ -232,6 +232,9 @@ func TestTranscriptsAreReal(t *testing.T) {
 	c.Faults.NextHealth = ""
 	s.set(c)
 	printed["rollback"], _ = s.run("rollback", "--yes")
+	first := newStage(t, empty())
+	printed["first deploy"], _ = first.run("deploy", "--yes", "--tag", "one")
+	printed["idle"], _ = first.run("status")
 	text := string(readFile(t, runbook))
 	for name, output := range printed {
 		part := regexp.MustCompile("(?s)(<!-- transcript: " + name + " -->\n```\n).*?(```\n)")

@@ -23,21 +23,20 @@ func TestModulesHaveNoCircle(t *testing.T) {
 	if len(requires["app"]) == 0 || len(requires["sidecar"]) == 0 {
 		t.Fatalf("the modules require %v: not all is read", requires)
 	}
-	var reach func(from, to string) bool
-	reach = func(from, to string) bool {
+	reached := map[string]bool{} // from the module at hand
+	var reach func(from string)
+	reach = func(from string) {
 		for _, next := range requires[from] {
-			if next == to || reach(next, to) {
-				return true
+			if !reached[next] {
+				reached[next] = true
+				reach(next)
 			}
 		}
-		return false
 	}
 	for module := range requires {
-		for _, next := range requires[module] {
-			if next == module || reach(next, module) {
-				t.Errorf("%s requires %s, which requires %s", module, next, module)
-				return
-			}
+		clear(reached)
+		if reach(module); reached[module] {
+			t.Errorf("%s requires itself by way of others: %v", module, requires)
 		}
 	}
 }

@@ -1,18 +1,20 @@
 package health
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"sluice/infra/testkit"
-	"sluice/sidecar/internal/gate"
-	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/upstream"
 )
@@ -39,7 +41,7 @@ func TestHealth(t *testing.T) {
 		"stale":                        "healthy", // nothing fell since
 		"ok refused slow slow ok slow": "healthy",
 	} {
-		h := &Health{}
+		h := New(Config{})
 		before := h.asked()
 		for step := range strings.FieldsSeq(steps) {
 			var failed error
@@ -63,8 +65,8 @@ func TestHealth(t *testing.T) {
 				h.fall()
 			}
 		}
-		if got := h.String(); got != want || h.Healthy() != (want == "healthy") {
-			t.Errorf("%q: %s, ok=%v, want %s", steps, got, h.Healthy(), want)
+		if got := h.Name(); got != want || h.OK() != (want == "healthy") {
+			t.Errorf("%q: %s, ok=%v, want %s", steps, got, h.OK(), want)
 		}
 	}
 }
@@ -87,7 +89,7 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		limit := testkit.Patience
+		limit := time.Minute
 		if c.want {
 			limit = time.Second // the dial is not what shall be slow
 		}
@@ -97,47 +99,46 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 	}
 }
 
-// answering returns the address of an app that answers so.
-func answering(t *testing.T, h http.HandlerFunc) string {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s.URL
-}
+// app is probed by a function.
+type app func() error
 
-// watched returns the health of an app that is probed so, and its gate.
-func watched(probe func(context.Context) error) (*Health, *gate.Gate, *testkit.Output) {
-	log := &testkit.Output{}
-	g := gate.New(gate.Config{Order: gate.PerLane, Changed: func(_, _ lifecycle.State) {}})
-	return New(Config{Probe: probe, Fire: func(e lifecycle.Event) { g.Fire(e) }, Metrics: metrics.New(),
-		Log: slog.New(slog.NewTextHandler(log, nil))}), g, log
+func (a app) Probe(context.Context) error { return a() }
+
+// watched returns a Health of an app, and what it has told: "up" and "down".
+func watched(a app) (h *Health, told *[]string, log *bytes.Buffer) {
+	told, log = &[]string{}, &bytes.Buffer{}
+	h = New(Config{
+		App: a, Up: func() { *told = append(*told, "up") }, Down: func() { *told = append(*told, "down") },
+		Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	return h, told, log
 }
 
 // A dial that fails while a probe is under way is the newer news.
 func TestAFallOutlastsAnOlderProbe(t *testing.T) {
 	var h *Health
 	falls := true
-	h, g, log := watched(func(context.Context) error {
+	h, told, log := watched(func() error {
 		if falls {
-			h.AppDown(upstream.ErrDial)
+			h.Lost(upstream.ErrDial)
 		}
 		return nil
 	})
-	h.probe(t.Context())
-	if state := g.State(); state != lifecycle.Starting || h.Healthy() {
-		t.Errorf("%s, healthy=%v after an outdated success", state, h.Healthy())
+	h.Check(t.Context())
+	if h.OK() || !slices.Equal(*told, []string{"down"}) {
+		t.Errorf("healthy=%v after an outdated success, told %v", h.OK(), *told)
 	}
 	falls = false
-	h.probe(t.Context())
-	if state := g.State(); state != lifecycle.Replaying || !h.Healthy() {
-		t.Errorf("%s, healthy=%v after a success", state, h.Healthy())
+	h.Check(t.Context())
+	if !h.OK() || !slices.Equal(*told, []string{"down", "up"}) {
+		t.Errorf("healthy=%v after a success, told %v", h.OK(), *told)
 	}
 	falls = true
-	h.probe(t.Context())
-	if state := g.State(); state != lifecycle.Holding || h.Healthy() {
-		t.Errorf("%s, healthy=%v after another outdated success", state, h.Healthy())
+	h.Check(t.Context())
+	if h.OK() || !slices.Equal(*told, []string{"down", "up", "down"}) {
+		t.Errorf("healthy=%v after another outdated success, told %v", h.OK(), *told)
 	}
-	if up, away := log.Count("App is healthy"), log.Count("App is away"); up != 1 || away != 1 {
+	if up, away := strings.Count(log.String(), "App is healthy"), strings.Count(log.String(), "App is away"); up != 1 || away != 1 {
 		t.Errorf("told %d times that the app is up and %d times that it is away, want once each", up, away)
 	}
 	select {
@@ -151,16 +152,54 @@ func TestAFallOutlastsAnOlderProbe(t *testing.T) {
 func TestACancelledProbeIsNoMiss(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	probes := 0
-	h, g, _ := watched(func(ctx context.Context) error {
+	h, told, _ := watched(func() error {
 		if probes++; probes > 1 {
 			cancel()
-			<-ctx.Done()
+			return ctx.Err()
 		}
-		return ctx.Err()
+		return nil
 	})
-	h.probe(ctx)
-	h.probe(ctx)
-	if !h.Healthy() || g.State() != lifecycle.Replaying {
-		t.Errorf("healthy=%v, %s", h.Healthy(), g.State())
+	h.Check(ctx)
+	h.Check(ctx)
+	if !h.OK() || !slices.Equal(*told, []string{"up"}) {
+		t.Errorf("healthy=%v, told %v", h.OK(), *told)
 	}
+}
+
+// Run probes at once, then as often as the app's health asks for, and at a fall.
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var probes []time.Duration
+		var well atomic.Bool
+		h, _, _ := watched(func() error {
+			probes = append(probes, time.Since(began))
+			if !well.Load() {
+				return upstream.ErrDial
+			}
+			return nil
+		})
+		h.Every, h.EveryDown = time.Second, 250*time.Millisecond
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { h.Run(ctx) })
+		<-time.After(300 * time.Millisecond)
+		well.Store(true)
+		<-time.After(1300 * time.Millisecond)
+		h.Lost(upstream.ErrDial)
+		<-time.After(100 * time.Millisecond)
+		cancel()
+		running.Wait()
+		if want := []time.Duration{0, 250, 500, 1500, 1600}; !slices.EqualFunc(probes, want, func(got, want time.Duration) bool { return got == want*time.Millisecond }) {
+			t.Errorf("probed after %v, want %v ms", probes, want)
+		}
+	})
+}
+
+// answering returns the address of an app that answers so.
+func answering(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
 }

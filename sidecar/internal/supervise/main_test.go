@@ -17,7 +17,6 @@ import (
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/health"
 	"sluice/sidecar/internal/ingress"
-	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
@@ -58,20 +57,11 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *testkit.Out
 	}
 	t.Cleanup(r.app.Close)
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
-	r.health = health.New(health.Config{App: app, Probe: r.prober.Probe, Fire: func(e lifecycle.Event) { r.gate.Fire(e) }, Metrics: r.metrics, Log: r.log})
+	r.health = health.New(health.Config{App: r.prober, Up: func() {}, Down: func() {}, Metrics: r.metrics, Log: r.log})
 	r.ingress = ingress.New(ingress.Deps{Config: cfg, Gate: r.gate, Upstream: r.app, Metrics: r.metrics, Log: r.log,
-		Vitals: r.ingressVitals, AppDown: r.health.AppDown, Kick: func() {}})
-	r.replay = replay.New(replay.Deps{Gate: r.gate, App: r.app, Healthy: r.health.Healthy, AppDown: r.health.AppDown, Metrics: r.metrics, Log: r.log})
+		Vitals: r.ingressVitals, AppDown: r.health.Lost, Kick: func() {}})
+	r.replay = replay.New(replay.Deps{Gate: r.gate, App: r.app, Healthy: r.health.OK, AppDown: r.health.Lost, Metrics: r.metrics, Log: r.log})
 	return r, log
-}
-
-// makeHealthy lets one probe succeed, of which the gate is not told.
-func makeHealthy(t *testing.T, r *Replica) {
-	t.Helper()
-	ctx, end := context.WithCancel(t.Context())
-	r.health.Probe = func(context.Context) error { return nil }
-	r.health.Fire = func(lifecycle.Event) { end() }
-	r.health.Run(ctx)
 }
 
 // nobody is an address at which nobody listens.
@@ -83,4 +73,16 @@ func answering(t *testing.T, h http.HandlerFunc) string {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// well is an app that is.
+type well struct{}
+
+func (well) Probe(context.Context) error { return nil }
+
+// findWell lets the replica find its app well.
+func findWell(t *testing.T, r *Replica) {
+	t.Helper()
+	r.health.App = well{}
+	r.health.Check(t.Context())
 }

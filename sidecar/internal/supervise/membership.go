@@ -6,7 +6,6 @@ import (
 
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
-	"sluice/sidecar/internal/wake"
 )
 
 const (
@@ -26,7 +25,7 @@ const (
 // membershipLoop applies the migrations, registers this replica and keeps its
 // heartbeat, until ctx ends.
 func (r *Replica) membershipLoop(ctx context.Context) {
-	for wait := time.Duration(0); wake.Wait(ctx, wait, nil); wait = min(2*wait+50*time.Millisecond, 5*time.Second) {
+	for wait := time.Duration(0); tick(ctx, wait, nil); wait = min(2*wait+50*time.Millisecond, 5*time.Second) {
 		err := r.store.Migrate(ctx)
 		if err == nil {
 			err = r.store.Join(ctx, r.gate.State().String())
@@ -46,7 +45,7 @@ func (r *Replica) membershipLoop(ctx context.Context) {
 		r.beatStrictly(ctx)
 		return
 	}
-	for wait := time.Duration(0); wake.Wait(ctx, wait, r.beatNow); {
+	for wait := time.Duration(0); tick(ctx, wait, r.beatNow); {
 		if _, _, err := r.beat(ctx, 0); err != nil {
 			wait = time.Second
 			continue
@@ -70,7 +69,7 @@ func (r *Replica) beat(ctx context.Context, seen int64) ([]buffer.Peer, time.Dur
 // freeLoop frees what is awaited in this replica's name by nobody, as an insert
 // whose answer was lost leaves it.
 func (r *Replica) freeLoop(ctx context.Context) {
-	for wait := beatEvery; wake.Wait(ctx, wait, r.orphaned); {
+	for wait := beatEvery; tick(ctx, wait, r.orphaned); {
 		wait = beatEvery
 		if !r.joined.Load() {
 			continue
@@ -92,7 +91,7 @@ func (r *Replica) freeLoop(ctx context.Context) {
 func (r *Replica) beatStrictly(ctx context.Context) {
 	var seen int64
 	last, again := time.Now(), false
-	for wake.Wait(ctx, strictBeatEvery, r.beatNow) {
+	for tick(ctx, strictBeatEvery, r.beatNow) {
 		began := time.Now()
 		if again || began.Sub(last) > permitFor {
 			if err := r.store.Join(ctx, r.gate.State().String()); err != nil {
@@ -109,7 +108,7 @@ func (r *Replica) beatStrictly(ctx context.Context) {
 			r.log.Warn("ORDER=strict: heartbeat came too late, joining again", "gap", gap)
 			r.gate.Seal(true, time.Time{})
 			again = true
-			wake.Poke(r.beatNow)
+			poke(r.beatNow)
 			continue
 		}
 		last = began

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"sluice/sidecar/internal/wake"
 )
 
 // revisionLoop remembers the revision whose app has been healthy, in the
@@ -41,7 +39,7 @@ func (r *Replica) proveRevision(ctx context.Context) error {
 	if r.proven.Load() {
 		return nil
 	}
-	if !r.health.EverHealthy() {
+	if !r.health.Ever() {
 		return errNotYet
 	}
 	return r.store.ProveRevision(ctx, r.cfg.Revision)
@@ -49,7 +47,7 @@ func (r *Replica) proveRevision(ctx context.Context) error {
 
 // untilDone tries until it is done or ctx ends. A failure is told by the vitals.
 func (r *Replica) untilDone(ctx context.Context, do func(context.Context) error) {
-	for wait := time.Duration(0); wake.Wait(ctx, wait, nil); wait = time.Second {
+	for wait := time.Duration(0); tick(ctx, wait, nil); wait = time.Second {
 		if do(ctx) == nil {
 			return
 		}

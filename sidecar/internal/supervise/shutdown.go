@@ -9,7 +9,6 @@ import (
 
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
-	"sluice/sidecar/internal/wake"
 )
 
 // slowStep is what a closing step takes where nothing is wrong.
@@ -31,7 +30,7 @@ func (r *Replica) shutdown(stop context.CancelFunc) int {
 	c := r.gate.Counts()
 	r.log.Info("Shutdown signal received, starting graceful drain",
 		"activeRequests", c.InFlight+c.Holds, "activeJobs", 0, "activeTotal", c.InFlight+c.Holds)
-	r.parts.start("drain of the app", func() { r.tellApp(b.drain) })
+	r.loops.start("word to the app", func() { r.tellApp(b.drain) })
 
 	clean := r.waitDrained(told, b)
 	if !clean {
@@ -64,7 +63,7 @@ func (r *Replica) waitDrained(told time.Time, b budget) bool {
 	ctx, cancel := context.WithDeadline(context.Background(), b.drain)
 	defer cancel()
 	w := drainWatch{refusedFor: b.refused, quietFor: b.quiet, last: told}
-	for ok := true; ok; ok = wake.Wait(ctx, b.look, nil) {
+	for ok := true; ok; ok = tick(ctx, b.look, nil) {
 		over := w.over(time.Now(), r.app.Refuses(ctx), r.ingress.LastRequest(), r.gate.Counts())
 		if over && r.replay.Unsettled() == 0 {
 			return true
@@ -167,16 +166,16 @@ func (r *Replica) endLoops(ctx context.Context, stop context.CancelFunc) (err er
 	settleBy, _ := ctx.Deadline()
 	r.settleBy.Store(&settleBy)
 	stop()
-	done := make(chan struct{})
-	go func() { r.parts.wait(); close(done) }()
-	slow := time.AfterFunc(slowStep, func() {
-		for _, name := range r.parts.names() {
-			r.log.Warn("Part is slow to stop", "part", name)
-		}
-	})
-	defer slow.Stop()
+	done := r.loops.ended()
 	half := time.NewTimer(part(time.Until(settleBy), cutOffHalf))
 	defer half.Stop()
+	slow := time.NewTimer(min(slowStep, part(time.Until(settleBy), cutOffHalf/2)))
+	defer slow.Stop()
+	select {
+	case <-done:
+	case <-slow.C:
+		r.log.Warn("Work in the background is slow to end", "parts", r.loops.running())
+	}
 	select {
 	case <-done:
 	case <-half.C:

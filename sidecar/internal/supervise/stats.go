@@ -3,8 +3,6 @@ package supervise
 import (
 	"context"
 	"time"
-
-	"sluice/sidecar/internal/wake"
 )
 
 const statsEvery = time.Minute
@@ -16,7 +14,7 @@ type tally map[[2]string]float64
 // /metrics: alerts and the workbook read it (bicep/queries).
 func (r *Replica) statsLoop(ctx context.Context) {
 	before, replayed := r.tally(), int64(0)
-	for wake.Wait(ctx, statsEvery, nil) {
+	for tick(ctx, statsEvery, nil) {
 		now, delivered := r.tally(), r.replay.Delivered()
 		r.logStats(now.since(before), delivered-replayed)
 		before, replayed = now, delivered

@@ -29,7 +29,6 @@ import (
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
-	"sluice/sidecar/internal/wake"
 	"sluice/sidecar/internal/wire"
 )
 
@@ -104,7 +103,7 @@ type Replica struct {
 
 	servers []server   // in the order in which they are closed
 	faults  chan error // of a listener that ended by itself
-	parts   parts
+	loops   loops
 }
 
 // New opens nothing yet but what can be wrong in the settings.
@@ -133,8 +132,8 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	}
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
 	r.health = health.New(health.Config{
-		App: cfg.AppURL, Interval: cfg.AppProbeInterval, IntervalDown: cfg.AppProbeIntervalOff, Probe: r.prober.Probe,
-		Fire: func(e lifecycle.Event) { r.gate.Fire(e) }, Metrics: r.metrics, Log: r.log,
+		App: r.prober, Addr: cfg.AppURL, Every: cfg.AppProbeInterval, EveryDown: cfg.AppProbeIntervalOff,
+		Up: func() { r.gate.Fire(lifecycle.AppUp) }, Down: func() { r.gate.Fire(lifecycle.AppDown) }, Metrics: r.metrics, Log: r.log,
 	})
 	password, err := cfg.DatabasePassword()
 	if err != nil {
@@ -149,16 +148,16 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	}
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
-		Vitals: r.ingressVitals, AppDown: r.health.AppDown, Kick: func() { r.replay.Held() },
-		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { wake.Poke(r.orphaned) },
+		Vitals: r.ingressVitals, AppDown: r.health.Lost, Kick: func() { r.replay.Held() },
+		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
 		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
 			MaxAttempts: cfg.ReplayMaxAttempts, AwayLimit: cfg.ReplayAwayLimit, Timeout: cfg.AppAnswerTimeout,
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
 		}, BreakerLimit: cfg.BreakerLimit, SettleBy: func() time.Time { return *r.settleBy.Load() }},
-		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.Healthy, AppDown: r.health.AppDown, Metrics: r.metrics, Log: r.log,
-		BreakerChanged: func() { wake.Poke(r.beatNow) },
+		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.OK, AppDown: r.health.Lost, Metrics: r.metrics, Log: r.log,
+		BreakerChanged: func() { poke(r.beatNow) },
 	})
 	return r, nil
 }
@@ -174,15 +173,11 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, part := range []struct {
-		name string
-		run  func(context.Context)
-	}{
-		{"membership", r.membershipLoop}, {"orphans", r.freeLoop}, {"health", r.health.Run}, {"vitals", r.vitalsLoop},
-		{"retention", r.retainLoop}, {"transitions", r.transitionLoop}, {"stats", r.statsLoop}, {"revision", r.revisionLoop},
-		{"replay", r.replay.Run},
+	for name, loop := range map[string]func(context.Context){
+		"membership": r.membershipLoop, "awaited": r.freeLoop, "health": r.health.Run, "vitals": r.vitalsLoop, "retention": r.retainLoop,
+		"transitions": r.transitionLoop, "stats": r.statsLoop, "revision": r.revisionLoop, "replay": r.replay.Run,
 	} {
-		r.parts.start(part.name, func() { part.run(ctx) })
+		r.loops.start(name, func() { loop(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
 		"order", r.cfg.Order, "replica", r.cfg.ReplicaName, "instance", r.instance)
@@ -209,7 +204,7 @@ func (r *Replica) listen() error {
 	private := func(h http.Handler) *http.Server {
 		return &http.Server{Handler: h, ErrorLog: quiet, ReadTimeout: r.cfg.HeaderTimeout, WriteTimeout: time.Minute}
 	}
-	for _, door := range []struct {
+	for _, listener := range []struct {
 		name   string
 		addr   string
 		server server
@@ -218,14 +213,14 @@ func (r *Replica) listen() error {
 		{"probe listener", r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
 		{"control listener", r.cfg.ControlAddr, private(control.API(r, r.cfg.ControlToken.Reveal()))},
 	} {
-		l, err := r.opt.Listen("tcp", door.addr)
+		l, err := r.opt.Listen("tcp", listener.addr)
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", door.addr, err)
+			return fmt.Errorf("listen on %s: %w", listener.addr, err)
 		}
-		r.servers = append(r.servers, door.server)
-		r.parts.start(door.name, func() {
-			if err := door.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				r.faults <- fmt.Errorf("serve %s: %w", door.addr, err)
+		r.servers = append(r.servers, listener.server)
+		r.loops.start(listener.name, func() {
+			if err := listener.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				r.faults <- fmt.Errorf("serve %s: %w", listener.addr, err)
 			}
 		})
 	}
@@ -262,7 +257,7 @@ func (r *Replica) changed(from, to lifecycle.State) {
 	case r.transitions <- transition{from, to, time.Now(), n - r.replayed.Load()}:
 	default: // a log that is so far behind misses a line rather than a webhook
 	}
-	wake.Poke(r.beatNow)
+	poke(r.beatNow)
 	r.replay.Kick()
 }
 
@@ -285,5 +280,25 @@ func (r *Replica) logTransition(t transition) {
 	r.log.Info("State changed", "from", t.from.String(), "state", t.to.String(), "at", t.at)
 	if t.from == lifecycle.Replaying && t.to == lifecycle.Passing {
 		r.log.Info("Startup webhook queue replay complete", "queuedWebhooksProcessed", t.replayed, "state", t.to.String())
+	}
+}
+
+// tick waits for d, a poke, or the end.
+func tick(ctx context.Context, d time.Duration, poked <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-poked:
+	case <-t.C:
+	}
+	return true
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }

@@ -43,10 +43,8 @@ func TestATakenPort(t *testing.T) {
 	if log.Count(taken.Addr().String()) == 0 {
 		t.Error("the log does not name the address")
 	}
-	ended := make(chan struct{})
-	go func() { r.parts.wait(); close(ended) }()
 	select {
-	case <-ended:
+	case <-r.loops.ended():
 	case <-time.After(patience):
 		t.Error("a listener that was open before still serves")
 	}

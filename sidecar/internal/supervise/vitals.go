@@ -10,7 +10,6 @@ import (
 	"sluice/sidecar/internal/control"
 	"sluice/sidecar/internal/ingress"
 	"sluice/sidecar/internal/lifecycle"
-	"sluice/sidecar/internal/wake"
 )
 
 // vitals are what was last read of the database.
@@ -30,7 +29,7 @@ const (
 // vitalsLoop counts what is held and notes whether the database is there.
 func (r *Replica) vitalsLoop(ctx context.Context) {
 	var told time.Time
-	for wait := time.Duration(0); wake.Wait(ctx, wait, nil); {
+	for wait := time.Duration(0); tick(ctx, wait, nil); {
 		began, joined := time.Now(), r.joined.Load() // before it there are no tables to count
 		stats, err := r.store.Stats(ctx)
 		if err == nil {
@@ -67,7 +66,7 @@ func (r *Replica) vitalsLoop(ctx context.Context) {
 // retainLoop deletes completed rows after RETENTION, and failed ones after
 // FAILED_RETENTION.
 func (r *Replica) retainLoop(ctx context.Context) {
-	for wait := time.Minute + rand.N(retainFirst); wake.Wait(ctx, wait, nil); wait = retainPause() {
+	for wait := time.Minute + rand.N(retainFirst); tick(ctx, wait, nil); wait = retainPause() {
 		n, err := r.store.Retain(ctx, r.cfg.Retention)
 		switch {
 		case err != nil && ctx.Err() == nil:
@@ -101,7 +100,7 @@ func (r *Replica) ingressVitals() ingress.Vitals {
 	s := v.stats
 	return ingress.Vitals{
 		Database:       v.database,
-		App:            r.health.String(),
+		App:            r.health.Name(),
 		State:          r.gate.State().String(),
 		Held:           s.Pending + s.Processing,
 		Full:           s.Pending+s.Processing >= r.cfg.HoldMaxRows || s.Bytes >= r.cfg.HoldMaxBytes,
@@ -113,7 +112,7 @@ func (r *Replica) ingressVitals() ingress.Vitals {
 func (r *Replica) Status() control.Status {
 	v, c := r.vitals.Load(), r.gate.Counts()
 	st := control.Status{
-		State: r.gate.State().String(), App: r.health.String(), Database: "unreachable",
+		State: r.gate.State().String(), App: r.health.Name(), Database: "unreachable",
 		Held: v.stats.Pending + v.stats.Processing, Pending: v.stats.Pending, Processing: v.stats.Processing,
 		Failed: v.stats.Failed, HeldBytes: v.stats.Bytes, OldestSecs: v.stats.OldestPending.Seconds(),
 		Replayed: r.replay.Delivered(), InFlight: c.InFlight, Holding: c.Holds, ShutLanes: c.Shut, Forced: c.Forced,
@@ -155,7 +154,7 @@ func (r *Replica) Started() error {
 	if r.cfg.StartupGate == "buffer" || r.proven.Load() {
 		return r.canHold()
 	}
-	if !r.health.EverHealthy() {
+	if !r.health.Ever() {
 		return errors.New("the app has not been healthy yet (STARTUP_GATE=app)")
 	}
 	return r.Ready()
@@ -168,7 +167,7 @@ func (r *Replica) Ready() error {
 		return errors.New("stopped")
 	}
 	held := r.canHold()
-	if held == nil || state.Replays() && r.health.Healthy() && r.cfg.Order != "strict" {
+	if held == nil || state.Replays() && r.health.OK() && r.cfg.Order != "strict" {
 		return nil
 	}
 	return held
