@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// tailBytes bounds the output kept with a job.
+// tailBytes is how much output is stored with a job.
 const tailBytes = 16 << 10
 
 // tail keeps the last tailBytes written to it.
@@ -41,10 +41,10 @@ func (t *tail) text() (s string, truncated bool) {
 	return s, t.total > int64(len(t.buf))
 }
 
-// lineBytes bounds a line of output in the log; what is longer is cut.
+// lineBytes is the longest line of output in the log; longer lines are cut.
 const lineBytes = 4 << 10
 
-// lineLog writes each line of a command's output to the log as it comes.
+// lineLog logs each line of a command's output as soon as it is written.
 type lineLog struct {
 	log  *slog.Logger
 	line []byte
