@@ -116,7 +116,7 @@ func (e *Event) first(name string) string {
 
 // Fields returns the payload's plain values as environment variables:
 // {"a":{"b":1}} gives A_B=1. It leaves out lists, values deeper than depth, values
-// longer than size bytes, and all values after the first count.
+// longer than size bytes, and values beyond count.
 func (e *Event) Fields(depth, count, size int) map[string]string {
 	payload, err := e.Payload()
 	if err != nil {
