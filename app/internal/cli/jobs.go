@@ -26,7 +26,7 @@ func jobsCommand(stdout io.Writer) *cobra.Command {
 		jobsListCommand(stdout),
 		jobCommand(stdout, "show", "Show a job with its outcome and errors", (*jobs.Admin).Show),
 		jobCommand(stdout, "retry", "Run a job again, now or when its key's turn comes", (*jobs.Admin).Retry),
-		jobCommand(stdout, "cancel", "Keep a job from running; end it when it runs", (*jobs.Admin).Cancel),
+		jobCommand(stdout, "cancel", "Cancel a job; a running job is ended", (*jobs.Admin).Cancel),
 	)
 	return c
 }

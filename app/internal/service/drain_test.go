@@ -50,7 +50,7 @@ func (p *proc) postDrain(secret string, at time.Time) int {
 }
 
 // With SLUICE_SECRET only the sidecar can begin the drain.
-func TestOnlySidecarBeginsDrain(t *testing.T) {
+func TestDrainIsTheSidecars(t *testing.T) {
 	p := start(t, "DATABASE_URL="+testkit.Database(t), "SLUICE_SECRET=new,old")
 	for name, code := range map[string]int{
 		"unsigned":       p.postDrain("", time.Time{}),
