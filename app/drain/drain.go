@@ -36,8 +36,9 @@ type Config struct {
 	// When it runs out the window is extended once, to twice Grace.
 	Grace time.Duration
 	// Termination is how long the platform waits between SIGTERM and SIGKILL:
-	// 330 s. The extended window ends 15 s before it, or at half of one below
-	// 30 s, so that what is cut off can still be put back in its queue.
+	// 330 s. The extended window ends 15 s before the SIGKILL, or at half of a
+	// Termination below 30 s, so that jobs cut off can still go back to their
+	// queue.
 	Termination time.Duration
 	// Verify, when set, decides whether a POST /drain may begin the drain: an
 	// error is logged and answered with 401. A program that shares a secret with

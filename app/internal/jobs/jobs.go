@@ -109,7 +109,8 @@ func New(c Config) (*Runner, error) {
 	return r, nil
 }
 
-// Start announces this process and begins to fetch jobs.
+// Start writes the first heartbeat, returns the jobs of dead processes to the queue
+// and begins to fetch jobs.
 func (r *Runner) Start(ctx context.Context) error {
 	if err := r.beat(ctx); err != nil {
 		return err

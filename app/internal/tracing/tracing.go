@@ -20,7 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracer makes spans. Nil is a Tracer that makes none.
+// Tracer makes spans. A nil Tracer makes none.
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
