@@ -41,9 +41,9 @@ func TestStrictOrderAcrossReplicas(t *testing.T) {
 	one := passing(t, db, a, strict)
 	l := newLedger()
 	l.alternate([]*sidecar{one}, "lane0", 0, upTo(5))
-	if l.held > 0 {
-		t.Errorf("%d of 5 were held by a replica that is alone", l.held)
-	}
+	// Where the machine stands still for seconds, its heartbeat is late and it
+	// holds for a while.
+	testkit.Eventually(t, "a replica that is alone forwards", func() bool { return !one.post("/hooks/alone", numbered("alone", 0)).held() })
 	two := started(t, db, a, strict)
 	testkit.Eventually(t, "both know of each other", func() bool { return one.status().Sealed && two.status().Sealed })
 	var sending sync.WaitGroup
