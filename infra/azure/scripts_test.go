@@ -223,7 +223,7 @@ func TestScriptsPassShellcheck(t *testing.T) {
 	if _, err := exec.LookPath("shellcheck"); err != nil {
 		t.Skip("no shellcheck here: the scripts are not linted")
 	}
-	for _, script := range []string{"deploy", "status", "rollback", "adopt", "leave", "azure-rehearsal", "azure.sh"} {
+	for _, script := range []string{"deploy", "status", "rollback", "adopt", "leave", "azure-rehearsal", "azure.sh", "azure-checks.sh"} {
 		out, err := exec.Command("shellcheck", "--external-sources", root+"/scripts/"+script).CombinedOutput()
 		if err != nil {
 			t.Errorf("%v\n%s", err, out)
