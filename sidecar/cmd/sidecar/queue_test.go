@@ -63,7 +63,7 @@ func deadLetters(t *testing.T, n int) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := s.Claim(ctx, leases, buffer.ClaimFilter{})
+	rows, _, err := s.Claim(ctx, leases, buffer.ClaimFilter{})
 	if err != nil || len(rows) != n {
 		t.Fatalf("claimed %d, %v", len(rows), err)
 	}

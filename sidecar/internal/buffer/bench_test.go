@@ -127,7 +127,7 @@ func BenchmarkReplay(b *testing.B) {
 	leases := lease(b, s)
 	b.ResetTimer()
 	for done := 0; done < b.N; {
-		rows, err := s.Claim(ctx, leases, ClaimFilter{})
+		rows, _, err := s.Claim(ctx, leases, ClaimFilter{})
 		if err != nil || len(rows) == 0 {
 			b.Fatal(len(rows), err)
 		}

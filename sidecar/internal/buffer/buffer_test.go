@@ -120,7 +120,7 @@ func lease(tb testing.TB, s *Store) []Lease {
 
 func claim(tb testing.TB, s *Store, leases []Lease, f ClaimFilter) []Row {
 	tb.Helper()
-	rows, err := s.Claim(tb.Context(), leases, f)
+	rows, _, err := s.Claim(tb.Context(), leases, f)
 	if err != nil {
 		tb.Fatal(err)
 	}

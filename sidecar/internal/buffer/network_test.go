@@ -120,7 +120,7 @@ func TestLostAnswers(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		rows, err := s.Claim(t.Context(), leases, ClaimFilter{Limit: 20})
+		rows, _, err := s.Claim(t.Context(), leases, ClaimFilter{Limit: 20})
 		if err != nil {
 			return false
 		}

@@ -22,6 +22,9 @@ type lane struct {
 	cancel context.CancelFunc // ends the lane, but not a try that is under way
 }
 
+// skipped reports whether nothing of the lane need be claimed.
+func (l *lane) skipped() bool { return l.parked || len(l.rows) > laneAhead/2 }
+
 // inHand is a claimed row until its outcome is recorded or it is forgotten.
 type inHand struct {
 	row   buffer.Row

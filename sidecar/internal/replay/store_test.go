@@ -109,7 +109,7 @@ func (s *store) ReleaseLeases(ctx context.Context, buckets []int) error {
 	})
 }
 
-func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer.Row, err error) {
+func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer.Row, more bool, err error) {
 	err = s.call(ctx, func() {
 		perLane := map[string]int{}
 		for _, r := range s.rows {
@@ -126,10 +126,10 @@ func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.Claim
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	slices.SortFunc(out, func(a, b buffer.Row) int { return cmp.Compare(a.QueueID, b.QueueID) })
-	return out, nil
+	return out, false, nil
 }
 
 func (s *store) LoadBody(context.Context, *buffer.Row) error { return nil }

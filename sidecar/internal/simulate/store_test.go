@@ -42,6 +42,8 @@ type store struct {
 	seen     atomic.Pointer[time.Time] // the last time, by the database's clock
 	calls    [opCount]*dice
 
+	after string // the lane behind which the next claim goes on
+
 	windowBegan time.Time // under the database's lock
 	claims      int       // since then
 }
