@@ -34,7 +34,7 @@ type Store interface {
 	LoadBody(context.Context, *buffer.Row) error
 	Settle(context.Context, []buffer.Outcome) error
 	Backlog(ctx context.Context, lanes []string, limit int) (map[string]int, error)
-	ActiveLanes(ctx context.Context, limit int) (map[string]int, error)
+	ActiveLanes(ctx context.Context, after *buffer.LanePlace, page, limit int) (map[string]int, *buffer.LanePlace, error)
 }
 
 // Deliverer sends one webhook until there is an outcome.

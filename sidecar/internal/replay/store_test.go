@@ -167,9 +167,9 @@ func (s *store) Backlog(ctx context.Context, lanes []string, limit int) (counts 
 	return counts, err
 }
 
-func (s *store) ActiveLanes(ctx context.Context, limit int) (counts map[string]int, err error) {
+func (s *store) ActiveLanes(ctx context.Context, _ *buffer.LanePlace, _, limit int) (counts map[string]int, _ *buffer.LanePlace, err error) {
 	err = s.call(ctx, func() { counts = s.count(func(string) bool { return true }, limit) })
-	return counts, err
+	return counts, nil, err
 }
 
 // operator runs the runbook's UPDATE.

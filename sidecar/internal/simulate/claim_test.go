@@ -192,8 +192,10 @@ func (s *store) Backlog(ctx context.Context, lanes []string, limit int) (map[str
 	return s.count(ctx, "count backlog", limit, func(lane string) bool { return slices.Contains(lanes, lane) })
 }
 
-func (s *store) ActiveLanes(ctx context.Context, limit int) (map[string]int, error) {
-	return s.count(ctx, "list active lanes", limit, func(string) bool { return true })
+// ActiveLanes is the buffer's, which has every lane of a world on one page.
+func (s *store) ActiveLanes(ctx context.Context, _ *buffer.LanePlace, _, limit int) (map[string]int, *buffer.LanePlace, error) {
+	counts, err := s.count(ctx, "list active lanes", limit, func(string) bool { return true })
+	return counts, nil, err
 }
 
 func (s *store) count(ctx context.Context, what string, limit int, asked func(string) bool) (map[string]int, error) {
