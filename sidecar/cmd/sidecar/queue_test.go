@@ -59,7 +59,7 @@ func deadLetters(t *testing.T, n int) (url string) {
 	if err := s.Join(ctx, "passing"); err != nil {
 		t.Fatal(err)
 	}
-	leases, _, err := s.RenewLeases(ctx, false)
+	leases, _, _, err := s.RenewLeases(ctx, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,8 @@ ORDER BY 1`
 
 // The epoch is compared and set, so what was read may be old; rows are locked
 // in order, so that two replicas cannot deadlock. A bucket needs its key until no
-// row of it does.
+// row of it does; while it has more rows than are looked at it is taken to, which
+// costs nothing but that the bucket stays with a replica that has the key.
 const takeLeasesSQL = `
 WITH want AS (
 	SELECT l.bucket, l.holder IS NOT NULL AND l.holder <> $1 AS lapsed FROM webhook_leases l
@@ -56,8 +57,10 @@ WITH want AS (
 UPDATE webhook_leases l
 SET holder = $1, epoch = CASE WHEN l.holder = $1 THEN l.epoch ELSE l.epoch + 1 END,
 	expires_at = clock_timestamp() + ` + leaseTTLSQL + `,
-	key_id = CASE WHEN l.key_id IS NOT NULL AND EXISTS (
-		SELECT 1 FROM webhook_queue q WHERE q.bucket = l.bucket AND q.` + active + ` AND q.key_id = l.key_id
+	key_id = CASE WHEN l.key_id IS NOT NULL AND (
+		SELECT count(*) = 1000 OR COALESCE(bool_or(r.key_id = l.key_id), false) FROM (
+			SELECT q.key_id FROM webhook_queue q WHERE q.bucket = l.bucket AND q.` + active + `
+			ORDER BY q.lane, q.id LIMIT 1000) AS r
 	) THEN l.key_id END
 FROM want WHERE l.bucket = want.bucket
 RETURNING l.bucket, l.epoch, want.lapsed`
@@ -67,9 +70,11 @@ RETURNING l.bucket, l.epoch, want.lapsed`
 // buckets held beyond it while another replica has less than its own, or which
 // another should have: its breaker is closed and this one's open, or it has the
 // key that the bucket needs. Hand them over with ReleaseLeases once nothing of
-// them is in hand (empty, it is not nil, so it may be passed on as it is). Call it
-// every 3 s or so, and only while replaying or passing.
-func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease, excess []int, err error) {
+// them is in hand (empty, it is not nil, so it may be passed on as it is). short
+// says that this replica has less than its fair share, so others will release some
+// soon; among more replicas than buckets nobody is due one. Call it every 3 s or
+// so, and only while replaying or passing.
+func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease, excess []int, short bool, err error) {
 	err = s.do(ctx, s.vital, vitalTimeout, "renew leases", func(ctx context.Context, c *pgxpool.Conn) error {
 		leases, able, err := readLeases(ctx, c)
 		if err != nil {
@@ -79,12 +84,13 @@ func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease
 		var want []leaseRow
 		want, excess = share(me, leases, able)
 		held, err = s.takeLeases(ctx, c, want)
+		short = len(held) < due(me, leases, able)
 		return err
 	})
 	if err != nil {
-		return nil, []int{}, err
+		return nil, []int{}, false, err
 	}
-	return held, excess, nil
+	return held, excess, short, nil
 }
 
 func readLeases(ctx context.Context, c *pgxpool.Conn) (leases []leaseRow, able []candidate, err error) {

@@ -59,6 +59,21 @@ func share(me candidate, leases []leaseRow, able []candidate) (want []leaseRow, 
 	return append(want, ours...), append(excess, surplus...)
 }
 
+// due is how many buckets each replica has at the least, of those that need no key.
+func due(me candidate, leases []leaseRow, able []candidate) int {
+	equals := equalsOf(me, able)
+	if !slices.ContainsFunc(equals, func(c candidate) bool { return c.id == me.id }) {
+		return 0
+	}
+	common := 0
+	for _, l := range leases {
+		if l.key == nil {
+			common++
+		}
+	}
+	return common / len(equals)
+}
+
 // equalsOf returns the replicas that should hold leases, me among them or not:
 // those whose breaker is closed, or all when none is.
 func equalsOf(me candidate, able []candidate) []candidate {

@@ -27,7 +27,7 @@ import (
 
 // Store is what replay needs of the buffer.
 type Store interface {
-	RenewLeases(ctx context.Context, breakerOpen bool) (held []buffer.Lease, excess []int, err error)
+	RenewLeases(ctx context.Context, breakerOpen bool) (held []buffer.Lease, excess []int, short bool, err error)
 	ReleaseLeases(ctx context.Context, buckets []int) error
 	NeedKey(ctx context.Context, l buffer.Lease, key string) error
 	Claim(context.Context, []buffer.Lease, buffer.ClaimFilter) (rows []buffer.Row, more bool, err error)

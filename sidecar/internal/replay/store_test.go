@@ -27,6 +27,9 @@ type store struct {
 	theirs [16]bool // leased to another replica
 	cut    bool     // nobody reaches it
 	last   time.Time
+
+	renewals int
+	short    bool // a replica without a lease is due one
 }
 
 type row struct {
@@ -83,10 +86,11 @@ func (s *store) append(lane string, n int) error {
 
 func (s *store) NeedKey(context.Context, buffer.Lease, string) error { return nil }
 
-func (s *store) RenewLeases(ctx context.Context, _ bool) (held []buffer.Lease, excess []int, err error) {
+func (s *store) RenewLeases(ctx context.Context, _ bool) (held []buffer.Lease, excess []int, short bool, err error) {
 	until := time.Now().Add(10 * time.Second)
 	err = s.call(ctx, func() {
 		s.last = time.Now()
+		s.renewals++
 		for b := range s.theirs {
 			if !s.theirs[b] {
 				held = append(held, buffer.Lease{Bucket: b, Epoch: s.epochs[b], Until: until})
@@ -94,9 +98,9 @@ func (s *store) RenewLeases(ctx context.Context, _ bool) (held []buffer.Lease, e
 		}
 	})
 	if err != nil {
-		return nil, []int{}, err
+		return nil, []int{}, false, err
 	}
-	return held, []int{}, nil
+	return held, []int{}, s.short && len(held) == 0, nil
 }
 
 func (s *store) ReleaseLeases(ctx context.Context, buckets []int) error {
