@@ -39,6 +39,9 @@ func (s *Store) commit(ctx context.Context, batch []*entry) {
 		if rows, err = s.attempt(ctx, batch, unknown); err == nil {
 			s.noteAnswer()
 			for i, e := range batch {
+				if rows[i].sluiceID == e.id {
+					s.flow.stored(e) // before its owner goes on
+				}
 				e.accept(rows[i])
 			}
 			return

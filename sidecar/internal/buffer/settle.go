@@ -79,7 +79,10 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome) error {
 		}
 		errs = append(errs, s.do(ctx, s.pool, queryTimeout, "settle rows", func(ctx context.Context, c *pgxpool.Conn) error {
 			args[0] = s.planned.mode(c.Conn())
-			_, err := c.Exec(ctx, settleSQL[result], args...)
+			tag, err := c.Exec(ctx, settleSQL[result], args...)
+			if result != Tried {
+				s.flow.ended.Add(tag.RowsAffected())
+			}
 			return err
 		}))
 	}

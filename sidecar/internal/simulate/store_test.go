@@ -233,6 +233,12 @@ func (s *store) Stats(ctx context.Context) (buffer.Stats, error) {
 	})
 }
 
+func (s *store) Flow() buffer.Flow { return buffer.Flow{} }
+
+func (s *store) Inserted(ctx context.Context) (int64, error) {
+	return query(ctx, s, vitalTimeout, opStats, "read sequence", func() int64 { return s.db.ids })
+}
+
 func (s *store) Retain(context.Context, time.Duration) (int64, error)       { return 0, nil }
 func (s *store) RetainFailed(context.Context, time.Duration) (int64, error) { return 0, nil }
 

@@ -52,6 +52,8 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *lines) {
 		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
+	r.counted.Store(&counted{})
+	r.store = &countedStore{}
 	r.gate = gate.New(gate.Config{Order: order, Changed: r.changed})
 	var err error
 	if r.app, err = upstream.New(upstream.Config{URL: app, HealthPath: cfg.AppHealthPath}); err != nil {

@@ -55,6 +55,8 @@ type Store interface {
 	FreeAwaited(ctx context.Context, awaited func(id string) bool) (int64, error)
 	Leave(context.Context) error
 	Stats(context.Context) (buffer.Stats, error)
+	Flow() buffer.Flow
+	Inserted(context.Context) (int64, error)
 	Ping(context.Context) error
 	Retain(ctx context.Context, keep time.Duration) (int64, error)
 	RetainFailed(ctx context.Context, keep time.Duration) (int64, error)
@@ -89,6 +91,7 @@ type Replica struct {
 
 	health   health
 	vitals   atomic.Pointer[vitals]
+	counted  atomic.Pointer[counted]
 	joined   atomic.Bool // registered among the replicas, migrations applied
 	sealed   atomic.Bool
 	proven   atomic.Bool  // this revision's app has been healthy before
@@ -119,6 +122,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
+	r.counted.Store(&counted{})
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make instance id: %w", err)
@@ -169,7 +173,7 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.retainLoop, r.transitionLoop, r.statsLoop, r.revisionLoop, r.replay.Run} {
+	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.countLoop, r.retainLoop, r.transitionLoop, r.statsLoop, r.revisionLoop, r.replay.Run} {
 		r.loops.Go(func() { loop(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
