@@ -22,6 +22,27 @@ const (
 // or the planner does not see that they apply.
 const active = `status IN ('pending', 'processing')`
 
+// alive is the same for statements that know their rows' ids. The planner does not
+// see that the partial indexes apply, which it would take for short ones while it
+// has no statistics, and go through the whole backlog.
+const alive = `status NOT IN ('completed', 'failed')`
+
+// inOrder is for statements that go through rows page by page in the order of an
+// index: while the planner has no statistics it would read all of the rest for each
+// page, and sort it.
+const inOrder = `SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off`
+
+// paged runs a statement that reads a page in the order of an index, in a
+// transaction of its own.
+func paged(ctx context.Context, c *pgxpool.Conn, sql string, args []any, into ...any) error {
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, inOrder); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, sql, args...).Scan(into...)
+	})
+}
+
 // laneKey returns a lane as it is stored, and its bucket. A lane that text
 // cannot hold, or too long for an index, is stored as its beginning and a hash.
 func laneKey(lane string) (string, int16) {

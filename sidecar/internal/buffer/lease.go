@@ -58,9 +58,9 @@ UPDATE webhook_leases l
 SET holder = $1, epoch = CASE WHEN l.holder = $1 THEN l.epoch ELSE l.epoch + 1 END,
 	expires_at = clock_timestamp() + ` + leaseTTLSQL + `,
 	key_id = CASE WHEN l.key_id IS NOT NULL AND (
-		SELECT count(*) = 1000 OR COALESCE(bool_or(r.key_id = l.key_id), false) FROM (
+		SELECT count(*) = 200 OR COALESCE(bool_or(r.key_id = l.key_id), false) FROM (
 			SELECT q.key_id FROM webhook_queue q WHERE q.bucket = l.bucket AND q.` + active + `
-			ORDER BY q.lane, q.id LIMIT 1000) AS r
+			ORDER BY q.lane, q.id LIMIT 200) AS r
 	) THEN l.key_id END
 FROM want WHERE l.bucket = want.bucket
 RETURNING l.bucket, l.epoch, want.lapsed`

@@ -53,8 +53,8 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		var pending, bytes, unverified int64
 		var oldest float64
 		err := s.do(ctx, s.pool, queryTimeout, "count rows", func(ctx context.Context, c *pgxpool.Conn) error {
-			return c.QueryRow(ctx, countSQL, bucket, lane, id, countPage).
-				Scan(&rows, &pending, &bytes, &unverified, &oldest, &bucket, &lane, &id)
+			return paged(ctx, c, countSQL, []any{bucket, lane, id, countPage},
+				&rows, &pending, &bytes, &unverified, &oldest, &bucket, &lane, &id)
 		})
 		if err != nil {
 			return Stats{}, err
@@ -66,7 +66,7 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	id = 0
 	for rows := int64(failedPage); rows == failedPage; st.Failed += rows {
 		err := s.do(ctx, s.pool, queryTimeout, "count failed rows", func(ctx context.Context, c *pgxpool.Conn) error {
-			return c.QueryRow(ctx, failedCountSQL, id, failedPage).Scan(&rows, &id)
+			return paged(ctx, c, failedCountSQL, []any{id, failedPage}, &rows, &id)
 		})
 		if err != nil {
 			return Stats{}, err
@@ -121,7 +121,7 @@ func (s *Store) deleteOld(ctx context.Context, sql, status string, keep time.Dur
 	for young := false; !young; {
 		err := s.do(ctx, s.pool, queryTimeout, "delete old rows", func(ctx context.Context, c *pgxpool.Conn) error {
 			var next, n int64
-			if err := c.QueryRow(ctx, sql, last, keep, status).Scan(&next, &n, &young); err != nil {
+			if err := paged(ctx, c, sql, []any{last, keep, status}, &next, &n, &young); err != nil {
 				return err
 			}
 			last, total = max(last, next), total+n
