@@ -77,7 +77,7 @@ WITH RECURSIVE held AS MATERIALIZED (
 ), ends AS (
 	SELECT DISTINCT ON (w.bucket) w.bucket, w.lane FROM walked w, reached
 	WHERE w.n <= reached.n ORDER BY w.bucket, w.n DESC
-), told AS (
+), told AS MATERIALIZED (
 	SELECT COALESCE(r.whole, true) AS whole, r.cut, COALESCE((SELECT w.bucket FROM walked w WHERE w.n = r.n), 0) AS last,
 		(SELECT array_agg(bucket ORDER BY bucket) FROM ends) AS buckets, (SELECT array_agg(lane ORDER BY bucket) FROM ends) AS lanes
 	FROM reached r
