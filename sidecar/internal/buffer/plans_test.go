@@ -46,12 +46,13 @@ func TestPlansAtScale(t *testing.T) {
 	exec(t, db, `ALTER TABLE webhook_queue SET (autovacuum_enabled = off)`) // it would come at some time
 	fill(t, db, "done", rows/4, lanes/4, []byte("{}"))
 	exec(t, db, `UPDATE webhook_queue SET status = CASE WHEN id % 4 = 0 THEN 'failed' ELSE 'completed' END, processed_at = clock_timestamp()`)
+	exec(t, db, `VACUUM (ANALYZE) webhook_queue`) // statistics of a queue that is empty; and who first meets the index entry of a row that is done looks at the row, once
 	fill(t, db, "lane", rows, lanes, []byte("{}"))
 	fill(t, db, "deep", rows/10, 1, []byte("{}"))
 	exec(t, db, `UPDATE webhook_queue SET awaited_by = $1, status = 'processing'
 		WHERE id IN (SELECT id FROM webhook_queue WHERE status = 'pending' ORDER BY id DESC LIMIT 100)`, s.instance)
 	statements := statementsAtWork(t, s, db)
-	for _, state := range []string{"as it filled up", "analyzed"} { // statistics come late to a table that fills at once
+	for _, state := range []string{"not analyzed", "analyzed"} { // statistics come late to a table that fills at once
 		if state == "analyzed" {
 			exec(t, db, `VACUUM (ANALYZE) webhook_queue`)
 		}
@@ -91,7 +92,6 @@ func statementsAtWork(t *testing.T, s *Store, db *pgx.Conn) []statement {
 		epoch[i] = epochs[0]
 	}
 	key := []byte("12345678")
-	exec(t, db, `UPDATE webhook_leases SET key_id = $1`, key) // no row needs it, and each is asked
 	last := query[int64](t, db, `SELECT max(id) FROM webhook_queue`)[0]
 	dead := query[int64](t, db, `SELECT id FROM webhook_queue WHERE status = 'failed' ORDER BY id LIMIT 1 OFFSET 100`)[0]
 	hook := func(key string) []any {
@@ -113,9 +113,10 @@ func statementsAtWork(t *testing.T, s *Store, db *pgx.Conn) []statement {
 		{"awaited, all", awaitedSQL, []any{s.instance}, cost{200, 300}, false},
 		{"awaited, free", freeAwaitedSQL, []any{s.instance, some}, cost{200, 300}, false},
 		{"leases, read", readLeasesSQL, nil, cost{0, 10}, false},
-		{"leases, take", takeLeasesSQL, []any{s.instance, in, epochs}, cost{3200, 4000}, false}, // 200 of each bucket while a key is needed
+		{"leases, take", takeLeasesSQL, []any{s.instance, in, epochs, in}, cost{0, 300}, false},
+		{"leases, key", keyNeededSQL, []any{in[0], key}, cost{200, 300}, true},
 		{"leases, release", releaseLeasesSQL, []any{s.instance, in[:1]}, cost{0, 20}, false},
-		{"key", needKeySQL, []any{in[0], epochs[0], s.instance, key}, cost{0, 20}, false},
+		{"leases, need key", needKeySQL, []any{in[0], epochs[0], s.instance, key}, cost{0, 20}, false},
 		{"join", joinSQL, []any{uuid.New(), "a name", "passing", false, [][]byte{}}, cost{200, 300}, false},
 		{"beat", beatSQL, []any{s.instance, "", "passing", false, 0, true, [][]byte{}, false}, cost{200, 300}, false},
 		{"leave", leaveSQL, []any{s.instance}, cost{300, 4000}, false},
