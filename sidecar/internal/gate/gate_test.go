@@ -1,7 +1,9 @@
 package gate
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -440,4 +442,70 @@ func TestStrictLooksAfterItsPermitRanOut(t *testing.T) {
 		enter(t, g, "a", Forward)
 		enter(t, g, "b", Hold)
 	})
+}
+
+// While a look over all lanes is under way, lanes that it has not come to are shut,
+// and so are those in which it has found something until that is delivered.
+func TestAnIncompleteLookOpensNothing(t *testing.T) {
+	g := New(Config{})
+	g.Fire(lifecycle.AppUp)
+	k, _ := g.Look(many, true)
+	g.Found(map[string]int{"a": 1})
+	enter(t, g, "z", Hold)
+	g.Dropped("z")
+	g.Found(map[string]int{"b": 1})
+	if again, _ := g.Look(many, true); !again.Same(k) {
+		t.Errorf("the look is %+v, want one that goes on", again)
+	}
+	g.Surveyed(k)
+	for _, lane := range []string{"a", "b", "z"} {
+		enter(t, g, lane, Hold)
+		g.Dropped(lane)
+	}
+	enter(t, g, "c", Forward)
+	look(g, nil)
+	enter(t, g, "a", Forward)
+}
+
+// A look asks about no more lanes than it is told to; those that may be empty come
+// first, and the others each in turn.
+func TestLooksTakeTurns(t *testing.T) {
+	g := New(Config{})
+	g.Fire(lifecycle.AppUp)
+	backlog := map[string]int{}
+	for i := range 100 {
+		backlog[fmt.Sprint(i)] = 1
+	}
+	look(g, backlog)
+	asked := map[string]int{}
+	for range 10 {
+		g.Expect("7")
+		k, _ := g.Look(12, true)
+		if len(k.Lanes) != 12 {
+			t.Fatalf("asks about %d lanes, want 12", len(k.Lanes))
+		}
+		for _, lane := range k.Lanes {
+			asked[lane]++
+		}
+		g.Apply(k, backlog, many, time.Now())
+	}
+	if len(asked) != 100 || asked["7"] != 10 {
+		t.Errorf("%d lanes were asked about, the one that may be empty %d times; want 100 and 10", len(asked), asked["7"])
+	}
+	g.Expect("3")
+	if k, _ := g.Look(12, false); len(k.Lanes) != 1 || k.Lanes[0] != "3" {
+		t.Errorf("asks about %v, want 3 alone", k.Lanes)
+	}
+	if _, ask := g.Look(12, false); ask {
+		t.Error("asks, though nothing may be empty")
+	}
+	for i := range 100 { // a crowd that may be empty leaves the others a part
+		if i != 50 {
+			g.Expect(fmt.Sprint(i))
+		}
+	}
+	k, _ := g.Look(12, true)
+	if !slices.Contains(k.Lanes, "50") || len(k.Lanes) != 12 {
+		t.Errorf("asks about %v, want 50 among 12", k.Lanes)
+	}
 }

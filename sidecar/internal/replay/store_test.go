@@ -28,6 +28,7 @@ type store struct {
 	cut    bool     // nobody reaches it
 	last   time.Time
 
+	longest  int // page of lanes that can be read in time, 0 for any
 	renewals int
 	short    bool // a replica without a lease is due one
 }
@@ -171,7 +172,11 @@ func (s *store) Backlog(ctx context.Context, lanes []string, limit int) (counts 
 	return counts, err
 }
 
-func (s *store) ActiveLanes(ctx context.Context, _ *buffer.LanePlace, _, limit int) (counts map[string]int, _ *buffer.LanePlace, err error) {
+func (s *store) ActiveLanes(ctx context.Context, _ *buffer.LanePlace, page, limit int) (counts map[string]int, _ *buffer.LanePlace, err error) {
+	if s.longest > 0 && page > s.longest {
+		<-time.After(5 * time.Second)
+		return nil, nil, errLost
+	}
 	err = s.call(ctx, func() { counts = s.count(func(string) bool { return true }, limit) })
 	return counts, nil, err
 }
