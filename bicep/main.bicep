@@ -7,7 +7,9 @@ import {
   Database
   Environment
   EnvironmentVariable
+  ImageLogin
   IpRule
+  KeptSecret
   Network
   Registry
   Revisions
@@ -40,6 +42,9 @@ param sidecarImage string = ''
 
 @description('The container registry.')
 param registry Registry = { kind: 'new', sku: 'Basic' }
+
+@description('How images are pulled from a registry that asks for a password, a private ghcr.io for example.')
+param imageLogins ImageLogin[] = []
 
 @description('The Container Apps environment.')
 param environment Environment = { kind: 'new', logRetentionDays: 30, zoneRedundant: false }
@@ -119,6 +124,12 @@ param scale Scale = { min: 1, max: 3, concurrentRequests: 100 }
 
 @description('How revisions live together.')
 param revisions Revisions = { mode: 'Single' }
+
+@description('Resource ids of identities that a revision from before still signs in with. scripts/deploy reads them from the app; an update takes away what it does not name.')
+param previousIdentities string[] = []
+
+@description('Secrets of the app that a revision from before still refers to. scripts/deploy reads them from the app.')
+param previousSecrets KeptSecret[] = []
 
 @description('Who is told when something is wrong; without it nobody.')
 param alerts Alerts?
@@ -350,6 +361,8 @@ module databaseJob 'modules/database-job.bicep' = if (grantedRole && !empty(side
     administratorClientId: administrator!.outputs.clientId
     platformId: platformId
     registryServer: registryAccess.outputs.loginServer
+    imageLogins: imageLogins
+    vaultUri: vaultAccess.outputs.uri
     image: sidecarImage
     databaseUrl: 'postgres://${administratorName}@${databaseHost}:5432/${databaseName}?sslmode=verify-full'
     runtimeRole: runtimeName
@@ -367,12 +380,16 @@ module containerApp 'modules/container-app.bicep' = if (deployApp) {
     platformId: platformId
     runtimeId: runtimeId
     registryServer: registryAccess.outputs.loginServer
+    imageLogins: imageLogins
+    previousIdentities: previousIdentities
+    previousSecrets: previousSecrets
     vaultUri: vaultAccess.outputs.uri
     images: { app: appImage, sidecar: sidecarImage }
     secretNames: union(
       passwordAuth ? ['database-url'] : [],
       map(secretVariables, variable => vaultSecret(variable)),
-      scale.?backlog == null ? [] : [scale.?backlog.?connectionSecret ?? 'scaler-database-url']
+      scale.?backlog == null ? [] : [scale.?backlog.?connectionSecret ?? 'scaler-database-url'],
+      map(imageLogins, login => login.secret)
     )
     sharedEnv: concat(
       databaseEnv,
@@ -437,6 +454,9 @@ output vaultName string = vaultName
 
 @description('Name of the container app, for `az containerapp`.')
 output containerAppName string = name
+
+@description('Name of the job that gives the containers their role in the database; `none` where there is none.')
+output databaseJobName string = grantedRole ? '${name}-database' : 'none'
 
 @description('Host name that senders post to; empty before the first deploy with images.')
 output fqdn string = deployApp ? containerApp!.outputs.fqdn : ''

@@ -133,8 +133,23 @@ installation_name() {
   esac
 }
 
-# again prints the options that this run was given, for commands to paste.
-again() { printf -- '--resource-group %s --parameters %s' "$group" "${parameters#"$root"/}"; }
+# again SCRIPT [ARGS] prints the command that does it for this installation, to
+# paste into another terminal.
+again() {
+  local script=$1 name=''
+  shift
+  [ -z "${SLUICE_NAME:-}" ] || name="SLUICE_NAME=$SLUICE_NAME "
+  [ -z "${SLUICE_APP:-}" ] || name="SLUICE_APP=$SLUICE_APP $name"
+  printf '%sscripts/%s --resource-group %q --subscription %s --parameters %q%s' \
+    "$name" "$script" "$group" "${pinned:-SUBSCRIPTION}" "${parameters#"$root"/}" "${*:+ $*}"
+}
+
+# of_app COMMAND [OPTIONS] prints an az command about the app, to paste.
+of_app() {
+  local command=$1
+  shift
+  printf 'az containerapp %s --name %s --resource-group %s --subscription %s%s' "$command" "$app" "$group" "$pinned" "${*:+ $*}"
+}
 
 deployment_name() { printf 'sluice-%s' "$installation"; }
 
@@ -157,13 +172,12 @@ named() { printf '%s\n' "$found" | awk -F '\t' -v role="$1" '$1 == role { print 
 
 # await_named ROLE waits until the list, which is behind, shows it.
 await_named() {
-  local left
-  left=$(attempts "${SLUICE_WAIT_SECONDS:-60}")
-  while [ "$left" -gt 0 ]; do
+  local over
+  wait_at_most 60
+  while :; do
     inventory
     [ -z "$(named "$1")" ] || break
-    left=$((left - 1))
-    sleep "$poll"
+    pause || break
   done
   named "$1"
 }
@@ -179,10 +193,14 @@ find_app() {
   if [ -z "$mode" ]; then
     local state
     state=$(deployment_state)
-    fail "no container app $app in $group${state:+ (the last deployment, $(deployment_name): $state)}: run scripts/deploy $(again)"
+    fail "no container app $app in $group${state:+ (the last deployment, $(deployment_name): $state)}: run $(again deploy)"
   fi
   fqdn=$(app_value properties.configuration.ingress.fqdn)
 }
+
+# assigned are the app's identities, for a query: ids are its keys.
+# shellcheck disable=SC2034  # used where this is sourced
+assigned="identity.userAssignedIdentities || \`{}\`"
 
 app_value() {
   az containerapp show --name "$app" --resource-group "$group" --query "$1" --output tsv 2>/dev/null || true
@@ -194,8 +212,13 @@ revision_value() {
     --query "$2" --output tsv 2>/dev/null || true
 }
 
-# attempts SECONDS prints how many polls fit, at least one.
-attempts() { awk -v s="$1" -v p="$poll" 'BEGIN { n = int(s / (p > 0 ? p : 0.01)); if (n < 1) n = 1; print n }'; }
+# wait_at_most SECONDS begins a wait; pause sleeps once and fails when it is over.
+# It is time that counts, not looks: each look is some calls of az, of seconds.
+wait_at_most() { over=$((SECONDS + ${SLUICE_WAIT_SECONDS:-$1})); }
+pause() {
+  [ "$SECONDS" -lt "$over" ] || return 1
+  sleep "$poll"
+}
 
 # wait_for_revision REVISION waits until it is healthy and, in single mode, has
 # taken over. The startup probe gives up after 200 s and is tried again by the
@@ -203,10 +226,10 @@ attempts() { awk -v s="$1" -v p="$poll" 'BEGIN { n = int(s / (p > 0 ? p : 0.01))
 # is for a moment while replicas come and go (microsoft/azure-container-apps
 # issue 1347): it counts when six readings in a row say so.
 wait_for_revision() {
-  local left health='' running='' provisioning='' bad=0
+  local over health='' running='' provisioning='' bad=0
   say "Waiting for revision $1"
-  left=$(attempts "${SLUICE_WAIT_SECONDS:-900}")
-  while [ "$left" -gt 0 ]; do
+  wait_at_most 900
+  while :; do
     health=$(revision_value "$1" properties.healthState)
     running=$(revision_value "$1" properties.runningState)
     provisioning=$(revision_value "$1" properties.provisioningState)
@@ -223,8 +246,7 @@ wait_for_revision() {
       say "Revision $1 is healthy and takes webhooks"
       return 0
     fi
-    left=$((left - 1))
-    sleep "$poll"
+    pause || break
   done
   say "Revision $1 is not ready in time: provisioning $provisioning, $running, $health"
   return 1
@@ -258,16 +280,15 @@ check_health() {
     say "The ingress is internal: ask https://$fqdn/healthz from inside the network"
     return 0
   fi
-  local left answer=''
-  left=$(attempts "${SLUICE_WAIT_SECONDS:-120}")
-  while [ "$left" -gt 0 ]; do
+  local over answer=''
+  wait_at_most 120
+  while :; do
     answer=$(health 2>&1) || true
     if [ "$(field status "$answer")" = ok ]; then
       say "https://$fqdn/healthz: $answer"
       return 0
     fi
-    left=$((left - 1))
-    sleep "$poll"
+    pause || break
   done
   say "https://$fqdn/healthz: $answer"
   return 1
@@ -277,9 +298,9 @@ check_health() {
 # is read 300 lines back at most: a busy replica has pushed the line out of
 # them, and then its state tells as much.
 check_replay() {
-  local left line='' answer=''
-  left=$(attempts "${SLUICE_WAIT_SECONDS:-120}")
-  while [ "$left" -gt 0 ]; do
+  local over line='' answer=''
+  wait_at_most 120
+  while :; do
     line=$(az containerapp logs show --name "$app" --resource-group "$group" --revision "$1" \
       --container sidecar --tail 300 --format text 2>/dev/null |
       grep 'Startup webhook queue replay complete' | tail -n 1) || true
@@ -287,8 +308,7 @@ check_replay() {
       say "Startup webhook queue replay complete, queuedWebhooksProcessed: $(field queuedWebhooksProcessed "$line")"
       return 0
     fi
-    left=$((left - 1))
-    sleep "$poll"
+    pause || break
   done
   answer=$(health 2>&1) || true
   if [ "$(field state "$answer")" = passing ]; then
@@ -300,16 +320,19 @@ check_replay() {
 }
 
 # failed_operations DEPLOYMENT [DEPTH] prints what failed. A module is a
-# deployment of its own, and only that one has the reason.
+# deployment of its own, and only that one has the reason. A provider's status may
+# be text and no object, its message may have several lines, and the reason may be
+# in the details: one line for each failure, with what there is.
 failed_operations() {
-  local kind name code message
+  local kind name reason
   az deployment operation group list --resource-group "$group" --name "$1" --output tsv --query \
-    "[?properties.provisioningState=='Failed'].[properties.targetResource.resourceType, properties.targetResource.resourceName, properties.statusMessage.error.code, properties.statusMessage.error.message]" 2>/dev/null |
-    while IFS=$'\t' read -r kind name code message; do
+    "[?properties.provisioningState=='Failed'].[properties.targetResource.resourceType || '-', properties.targetResource.resourceName || '-', join(': ', not_null(properties.statusMessage.error.[code, message, details[0].code, details[0].message][?@], [to_string(properties.statusMessage)]))]" 2>/dev/null |
+    awk -F '\t' 'NF >= 3 { if (row != "") print row; row = $0; next } { row = row " " $0 } END { if (row != "") print row }' |
+    while IFS=$'\t' read -r kind name reason; do
       if [ "$kind" = Microsoft.Resources/deployments ] && [ "${2:-0}" -lt 3 ]; then
         failed_operations "$name" $((${2:-0} + 1))
       else
-        printf '  %s %s: %s: %s\n' "$kind" "$name" "$code" "$message"
+        printf '  %s %s: %s\n' "$kind" "$name" "$reason"
       fi
     done || true
 }
@@ -318,11 +341,11 @@ failed_operations() {
 advice() {
   case $1 in
   *DeploymentActive*)
-    say "Another deployment of $installation runs. Wait for it: az deployment group wait --resource-group $group --name $(deployment_name) --created"
-    say "or end it: az deployment group cancel --resource-group $group --name $(deployment_name)"
+    say "Another deployment of $installation runs. Wait for it: az deployment group wait --resource-group $group --subscription $pinned --name $(deployment_name) --created"
+    say "or end it: az deployment group cancel --resource-group $group --subscription $pinned --name $(deployment_name)"
     ;;
   *ProbeFailureThresholdOutOfRange*)
-    say "The platform holds to the documented maximum of a probe's failureThreshold. As patient within it: SLUICE_STARTUP_PROBE='20s x 10' scripts/deploy $(again)"
+    say "The platform holds to the documented maximum of a probe's failureThreshold. As patient within it: SLUICE_STARTUP_PROBE='20s x 10' $(again deploy)"
     ;;
   *MaxNumberOf* | *Quota* | *quota* | *OfferRestricted*)
     say "A quota is used up, or the region refuses this subscription: ask for more (portal: Quotas), or take another region. See docs/azure.md#quotas."
@@ -334,7 +357,7 @@ advice() {
     say "Bring the deleted vault back with its secrets: az keyvault recover --name NAME. See docs/azure.md#teardown."
     ;;
   *TasksOperationsNotAllowed*)
-    say "This subscription may not build in the registry: build here instead, scripts/deploy --local-build $(again)"
+    say "This subscription may not build in the registry: build here instead, $(again deploy --local-build)"
     ;;
   *Microsoft.App/containerApps*) say "Why it does not start: its log, above, and docs/operations.md#a-deploy-that-fails." ;;
   esac
@@ -365,13 +388,12 @@ patch_app() {
 # await_new LATEST waits until the app shows a revision after that one: the
 # request is answered before it is carried out.
 await_new() {
-  local left
-  left=$(attempts "${SLUICE_WAIT_SECONDS:-120}")
-  while [ "$left" -gt 0 ]; do
+  local over
+  wait_at_most 120
+  while :; do
     target=$(app_value properties.latestRevisionName)
     [ "$target" = "$1" ] || return 0
-    left=$((left - 1))
-    sleep "$poll"
+    pause || break
   done
   fail "no new revision of $app appears; what served before still does"
 }

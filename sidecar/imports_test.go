@@ -22,34 +22,38 @@ const module = "sluice/sidecar/"
 // moment to think about where it belongs.
 var floors = map[string]int{
 	"senders":             0, // pure
-	"internal/webhook":    0, // pure
+	"settings":            0,
+	"internal/request":    0, // pure
+	"internal/webhook":    1, // pure
 	"internal/lifecycle":  0, // pure
-	"internal/logging":    0,
 	"internal/metrics":    0,
+	"internal/reminder":   0,
 	"internal/entrypoint": 0,
 	"entra":               0,
 	"routes":              1, // pure
-	"internal/gate":       1,
-	"internal/buffer":     1,
-	"internal/spool":      1,
-	"internal/upstream":   1,
-	"internal/config":     2, // its settings speak of gates, lanes and senders
-	"internal/ingress":    3,
-	"internal/control":    3,
-	"internal/replay":     3,
-	"internal/supervise":  4,
-	"cmd/sidecar":         5,
-	"internal/simulate":   5, // tests only
+	"internal/gate":       2,
+	"internal/buffer":     2,
+	"internal/spool":      2,
+	"internal/upstream":   2,
+	"internal/wire":       2, // knows no webhook
+	"internal/health":     3,
+	"internal/config":     3, // its settings speak of gates, lanes and senders
+	"internal/ingress":    4,
+	"internal/control":    4,
+	"internal/replay":     4,
+	"internal/supervise":  5,
+	"cmd/sidecar":         6,
+	"internal/simulate":   6, // tests only
 }
 
-var pure = []string{"senders", "routes", "internal/webhook", "internal/lifecycle"}
+var pure = []string{"senders", "routes", "internal/request", "internal/webhook", "internal/lifecycle"}
 
 // owners says who alone may use a dependency directly.
 var owners = map[string][]string{
 	"github.com/jackc/pgx":                  {"internal/buffer"},
 	"github.com/hashicorp/go-retryablehttp": {"internal/upstream", "internal/replay"},
-	"github.com/kelseyhightower/envconfig":  {"internal/config"},
-	"github.com/lmittmann/tint":             {"internal/logging"},
+	"github.com/kelseyhightower/envconfig":  {"settings"},
+	"github.com/lmittmann/tint":             {"settings"},
 	"github.com/Azure":                      {"entra"},
 }
 
@@ -95,6 +99,16 @@ func TestImportsGoDownwards(t *testing.T) {
 			if strings.HasPrefix(imported, "sluice/app") || strings.HasPrefix(imported, "sluice/infra") {
 				t.Errorf("%s imports %s: the sidecar stands alone", dir, imported)
 			}
+		}
+	}
+}
+
+// TestWireKnowsNoWebhook holds what HTTP to the outside may not know.
+func TestWireKnowsNoWebhook(t *testing.T) {
+	allowed := []string{module + "internal/request", module + "internal/metrics", module + "internal/reminder"}
+	for _, imported := range sources(t)["internal/wire"].Imports {
+		if strings.HasPrefix(imported, module) && !slices.Contains(allowed, imported) {
+			t.Errorf("wire imports %s", imported)
 		}
 	}
 }

@@ -3,9 +3,11 @@ metadata description = 'The container app: app and sidecar in one replica, ingre
 import {
   CustomDomain
   EnvironmentVariable
+  ImageLogin
   Images
   Installation
   IpRule
+  KeptSecret
   Revisions
   Scale
   Sizes
@@ -30,6 +32,15 @@ param runtimeId string
 
 @description('Address that images are pulled from.')
 param registryServer string
+
+@description('How images are pulled from registries that ask for a password.')
+param imageLogins ImageLogin[]
+
+@description('Identities that a revision from before signs in with.')
+param previousIdentities string[]
+
+@description('Secrets that a revision from before refers to.')
+param previousSecrets KeptSecret[]
 
 @description('Address of the vault, ending in a slash.')
 param vaultUri string
@@ -135,13 +146,22 @@ var traffic = revisions.mode == 'Multiple' && revisions.?traffic != null
     )
   : [{ latestRevision: true, weight: 100 }]
 
+var secrets KeptSecret[] = map(secretNames, name => {
+  name: appSecret(name)
+  keyVaultUrl: '${vaultUri}secrets/${name}'
+  identity: platformId
+})
+
 resource containerApp 'Microsoft.App/containerApps@2026-01-01' = {
   name: installation.name
   location: installation.location
   tags: union(installation.tags, { 'sluice-role': 'app' })
   identity: {
     type: 'UserAssigned'
-    userAssignedIdentities: { '${platformId}': {}, '${runtimeId}': {} }
+    // An update takes off what it does not name, and a replica of the revision
+    // before that starts during the deploy, or after a rollback, would get no
+    // token (learn.microsoft.com, container-apps/revisions, application-scope changes).
+    userAssignedIdentities: toObject(union([platformId, runtimeId], previousIdentities), id => id, id => {})
   }
   properties: {
     environmentId: environmentId
@@ -173,20 +193,27 @@ resource containerApp 'Microsoft.App/containerApps@2026-01-01' = {
       // Commands that the app runs for hooks reach every identity that its
       // container has: not the one that reads the vault
       // (learn.microsoft.com, container-apps/managed-identity, control managed identity availability).
-      identitySettings: [
-        { identity: platformId, lifecycle: 'None' }
-        { identity: runtimeId, lifecycle: 'Main' }
-      ]
-      registries: [{ server: registryServer, identity: platformId }]
+      identitySettings: concat(
+        [
+          { identity: platformId, lifecycle: 'None' }
+          { identity: runtimeId, lifecycle: 'Main' }
+        ],
+        map(previousIdentities, id => { identity: id, lifecycle: 'Main' })
+      )
+      registries: concat(
+        [{ server: registryServer, identity: platformId }],
+        map(imageLogins, login => {
+          server: login.server
+          username: login.username
+          passwordSecretRef: appSecret(login.secret)
+        })
+      )
       // Without a version: a secret that changes restarts the replicas, which
       // drain and replay as in any deploy.
-      secrets: [
-        for name in secretNames: {
-          name: appSecret(name)
-          keyVaultUrl: '${vaultUri}secrets/${name}'
-          identity: platformId
-        }
-      ]
+      secrets: concat(
+        secrets,
+        filter(previousSecrets, kept => !contains(map(secrets, secret => secret.name), kept.name))
+      )
     }
     template: {
       terminationGracePeriodSeconds: terminationGracePeriodSeconds

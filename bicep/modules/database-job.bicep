@@ -1,6 +1,6 @@
 metadata description = 'A job inside the network that gives the containers their role in PostgreSQL: `sidecar grant`, as the server\'s administrator. scripts/deploy runs it before a new revision starts.'
 
-import { Installation } from 'types.bicep'
+import { ImageLogin, Installation, appSecret } from 'types.bicep'
 
 @description('What every resource has in common.')
 param installation Installation
@@ -22,6 +22,12 @@ param platformId string
 
 @description('Address that images are pulled from.')
 param registryServer string
+
+@description('How images are pulled from registries that ask for a password.')
+param imageLogins ImageLogin[]
+
+@description('Address of the vault, ending in a slash.')
+param vaultUri string
 
 @description('Image of the sidecar.')
 param image string
@@ -54,8 +60,22 @@ resource job 'Microsoft.App/jobs@2026-01-01' = {
       replicaTimeout: 300
       replicaRetryLimit: 2
       manualTriggerConfig: { parallelism: 1, replicaCompletionCount: 1 }
-      registries: [{ server: registryServer, identity: platformId }]
-      secrets: empty(scalerUrl) ? [] : [{ name: 'scalerpassword', keyVaultUrl: scalerUrl, identity: platformId }]
+      registries: concat(
+        [{ server: registryServer, identity: platformId }],
+        map(imageLogins, login => {
+          server: login.server
+          username: login.username
+          passwordSecretRef: appSecret(login.secret)
+        })
+      )
+      secrets: concat(
+        empty(scalerUrl) ? [] : [{ name: 'scalerpassword', keyVaultUrl: scalerUrl, identity: platformId }],
+        map(imageLogins, login => {
+          name: appSecret(login.secret)
+          keyVaultUrl: '${vaultUri}secrets/${login.secret}'
+          identity: platformId
+        })
+      )
       identitySettings: [
         { identity: platformId, lifecycle: 'None' }
         { identity: administratorId, lifecycle: 'Main' }

@@ -349,3 +349,26 @@ type EnvironmentVariable = {
   @description('Name of the secret that holds the value.')
   secretRef: string?
 }
+
+@export()
+@description('The sign-in to a registry that asks for a password.')
+type ImageLogin = {
+  @description('Its host, ghcr.io for example.')
+  server: string
+
+  @description('Who signs in.')
+  username: string
+
+  @description('The secret of the vault that holds the password or token.')
+  secret: string
+}
+
+@export()
+@description('A secret of the app as it is: its name and where the platform reads it.')
+type KeptSecret = {
+  name: string
+  keyVaultUrl: string
+
+  @description('Resource id of the identity that reads it.')
+  identity: string
+}

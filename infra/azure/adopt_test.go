@@ -69,6 +69,7 @@ func TestAdoptPutsTheSidecarInFront(t *testing.T) {
 func TestLeaveProvesThatNothingIsHeld(t *testing.T) {
 	s := newStage(t, guest(t))
 	s.run("adopt", adoptArgs()...)
+	s.env = append(s.env, "SLUICE_WAIT_SECONDS=1")
 	stats := func(held string) string {
 		return `{"msg":"Stats","state":"passing","app":"healthy","database":true,"held":` + held + `,"failed":0,"oldest_seconds":0}`
 	}

@@ -2,6 +2,7 @@ package azure
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -24,7 +25,11 @@ func (c *cloud) revise(template object) error {
 	}
 	r := revision{Name: fmt.Sprintf("sluice--%07d", len(c.Revisions)+1), Health: "Healthy", Running: "Running",
 		Provisioning: "Provisioned", Template: clone(template), Active: true}
-	switch c.Faults.NextHealth {
+	health := c.Faults.NextHealth
+	if !c.signsIn(template) {
+		health = "Unhealthy"
+	}
+	switch health {
 	case "Unhealthy":
 		r.Health, r.Running, r.Provisioning = "Unhealthy", "Failed", "Failed"
 		c.Revisions = append(c.Revisions, r)
@@ -45,6 +50,21 @@ func (c *cloud) revise(template object) error {
 	}
 	c.Revisions = append(c.Revisions, r)
 	return nil
+}
+
+// signsIn says whether the app has the identity that a template signs in to the
+// database with: identities are the app's, not a revision's (learn.microsoft.com,
+// container-apps/managed-identity).
+func (c *cloud) signsIn(template object) bool {
+	for _, container := range template["containers"].([]any) {
+		entries, _ := container.(object)["env"].([]any)
+		for _, e := range entries {
+			if e.(object)["name"] == "AZURE_CLIENT_ID" && !slices.Contains(slices.Collect(maps.Values(c.Identities)), e.(object)["value"].(string)) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (c *cloud) mode() string { return c.Config["activeRevisionsMode"].(string) }
@@ -138,7 +158,11 @@ func (c *cloud) containerApp(k call) (any, error) {
 	}
 	switch k.Command {
 	case "containerapp replica list":
-		return []object{{"name": c.Revisions[r].Name + "-abc"}}, nil
+		name := c.Revisions[r].Name + "-abc"
+		if n := c.Revisions[r].Restarts; n > 0 {
+			name += fmt.Sprint(n)
+		}
+		return []object{{"name": name}}, nil
 	case "containerapp revision show":
 		return c.showRevision(r), nil
 	case "containerapp revision copy":
@@ -149,6 +173,12 @@ func (c *cloud) containerApp(k call) (any, error) {
 	case "containerapp revision activate":
 		c.Revisions[r].Active, c.Revisions[r].Running = true, "Running"
 	case "containerapp revision restart":
+		if c.Faults.RestartFails {
+			return nil, errors.New("(InternalServerError) the revision cannot be restarted")
+		}
+		if !c.Faults.RestartIdle {
+			c.Revisions[r].Restarts++
+		}
 	case "containerapp revision deactivate":
 		c.Revisions[r].Active, c.Revisions[r].Running = false, "Stopped"
 	default:
@@ -226,8 +256,12 @@ func (c *cloud) showApp() object {
 		template = known[len(known)-1].Template
 	}
 	config["ingress"].(object)["fqdn"] = "sluice.example.azurecontainerapps.io"
+	assigned := object{}
+	for id, client := range c.Identities {
+		assigned[id] = object{"clientId": client}
+	}
 	return object{"id": "/subscriptions/" + subscription + "/resourceGroups/sluice/providers/Microsoft.App/containerApps/sluice",
-		"name": "sluice", "properties": object{"latestRevisionName": latest, "latestReadyRevisionName": ready,
+		"name": "sluice", "identity": object{"userAssignedIdentities": assigned}, "properties": object{"latestRevisionName": latest, "latestReadyRevisionName": ready,
 			"provisioningState": provisioning, "configuration": config, "template": template}}
 }
 

@@ -29,7 +29,7 @@ func (c *cloud) deployment(k call) (any, error) {
 			return nil, errNotFound
 		}
 		properties := object{"provisioningState": d.State}
-		if d.State == "Succeeded" {
+		if d.State == "Succeeded" && !c.Faults.NoOutputs {
 			properties["outputs"] = d.Outputs
 		}
 		return object{"name": name, "properties": properties}, nil
@@ -43,25 +43,18 @@ func (c *cloud) deployment(k call) (any, error) {
 	default:
 		return nil, fmt.Errorf("%w: the stand-in cannot %s", errUsage, k.Command)
 	}
-	snapshot, err := readSnapshot(k.option("--parameters"))
+	snapshot, err := readSnapshot(k.Options["--parameters"][0])
 	if err != nil {
 		return nil, err
 	}
 	wanted := wantedResources(snapshot, k.Images)
 	if k.Command == "deployment group what-if" {
-		var changes []object
-		for _, r := range wanted {
-			change := "Create"
-			if c.has(r["id"]) {
-				change = "Modify"
-			}
-			changes = append(changes, object{"changeType": change, "resourceId": r["id"]})
-		}
+		changes, modified := c.changes(wanted)
 		changes = append(c.ignored(wanted), changes...)
 		if k.has("--no-pretty-print") {
 			return object{"status": "Succeeded", "changes": changes}, nil
 		}
-		fmt.Printf("Resource changes: %d to create.\n", len(wanted))
+		fmt.Printf("Resource changes: %d to create, %d to modify.\n", len(wanted)-modified, modified)
 		return nil, nil
 	}
 	if c.Deployments[name].State == "Running" {
@@ -70,7 +63,11 @@ func (c *cloud) deployment(k call) (any, error) {
 	if c.Deployments == nil {
 		c.Deployments = map[string]deployment{}
 	}
-	if err := c.deploy(wanted, k.Images); err != nil {
+	previous, err := previousOf(k.Options["--parameters"][1:])
+	if err != nil {
+		return nil, err
+	}
+	if err := c.deploy(wanted, k.Images, previous); err != nil {
 		nested := "containerApp-" + name
 		c.Deployments[nested] = deployment{State: "Failed", Operations: []object{failedOperation(err.resource, "sluice", err.code, err.message)}}
 		c.Deployments[name] = deployment{State: "Failed", Operations: []object{failedOperation("Microsoft.Resources/deployments", nested,
@@ -80,6 +77,48 @@ func (c *cloud) deployment(k call) (any, error) {
 	c.Deployments[name] = deployment{State: "Succeeded", Outputs: outputs(wanted)}
 	return object{}, nil
 }
+
+// changes says what a deployment would do: with what a resource is and would be.
+func (c *cloud) changes(wanted []object) (changes []object, modified int) {
+	for _, r := range wanted {
+		change := object{"changeType": "Create", "resourceId": r["id"], "after": object{"properties": r["properties"]}}
+		if i := slices.IndexFunc(c.Resources, func(k resource) bool { return k.ID == r["id"] }); i >= 0 {
+			change["changeType"], change["before"] = "Modify", object{"properties": c.Resources[i].Properties}
+			modified++
+		}
+		changes = append(changes, change)
+	}
+	return changes, modified
+}
+
+// previous is what the template's parameters of the same names hand in.
+type previous struct {
+	Identities []string
+	Secrets    []any
+}
+
+// previousOf reads parameters that stand beside the file (azure-cli,
+// resource/custom.py, _parse_bicepparam_inline_params: NAME=JSON).
+func previousOf(inline []string) (p previous, err error) {
+	for _, entry := range inline {
+		name, text, _ := strings.Cut(entry, "=")
+		switch name {
+		case "previousIdentities":
+			err = json.Unmarshal([]byte(text), &p.Identities)
+		case "previousSecrets":
+			err = json.Unmarshal([]byte(text), &p.Secrets)
+		default:
+			err = fmt.Errorf("%w: unable to parse parameter: %s", errUsage, entry)
+		}
+		if err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// clientID is what an identity's client id is here.
+func clientID(id string) string { return "client-of-" + id[strings.LastIndexByte(id, '/')+1:] }
 
 func (c *cloud) has(id any) bool {
 	return slices.ContainsFunc(c.Resources, func(r resource) bool { return r.ID == id })
@@ -144,9 +183,10 @@ func wantedResources(snapshot object, images []string) []object {
 }
 
 func outputs(resources []object) object {
-	found := object{}
+	found := object{"databaseJobName": object{"value": "none"}}
 	for output, kind := range map[string]string{"registryName": "Microsoft.ContainerRegistry/registries",
-		"vaultName": "Microsoft.KeyVault/vaults", "containerAppName": "Microsoft.App/containerApps"} {
+		"vaultName": "Microsoft.KeyVault/vaults", "containerAppName": "Microsoft.App/containerApps",
+		"databaseJobName": "Microsoft.App/jobs"} {
 		for _, r := range resources {
 			if r["type"] == kind {
 				found[output] = object{"value": r["name"]}
@@ -157,7 +197,7 @@ func outputs(resources []object) object {
 }
 
 // deploy makes the resources, until one is refused.
-func (c *cloud) deploy(wanted []object, images []string) *refusal {
+func (c *cloud) deploy(wanted []object, images []string, before previous) *refusal {
 	for _, r := range wanted {
 		kind, name := r["type"].(string), r["name"].(string)
 		namespace, _, _ := strings.Cut(kind, "/")
@@ -178,7 +218,7 @@ func (c *cloud) deploy(wanted []object, images []string) *refusal {
 				c.Secrets = append(c.Secrets, name)
 			}
 		case kind == "Microsoft.App/containerApps":
-			if refused := c.deployApp(r, images); refused != nil {
+			if refused := c.deployApp(r, images, before); refused != nil {
 				c.keep(r)
 				return refused
 			}
@@ -194,6 +234,9 @@ func (c *cloud) keep(r object) {
 		return
 	}
 	kept := resource{ID: id, Type: r["type"].(string), Name: r["name"].(string), Hidden: c.Faults.Lag}
+	if kept.Type == "Microsoft.DBforPostgreSQL/flexibleServers" || kept.Type == "Microsoft.App/managedEnvironments" {
+		kept.Properties = r["properties"].(object)
+	}
 	if tags, ok := r["tags"].(object); ok {
 		kept.Tags = map[string]string{}
 		for k, v := range tags {
@@ -206,7 +249,7 @@ func (c *cloud) keep(r object) {
 // lastName finds the name at the end of an expression that only Azure resolves.
 var lastName = regexp.MustCompile(`([a-z0-9-]+)(?:'\)\])?$`)
 
-func (c *cloud) deployApp(r object, images []string) *refusal {
+func (c *cloud) deployApp(r object, images []string, before previous) *refusal {
 	const kind = "Microsoft.App/containerApps"
 	properties := clone(r["properties"].(object))
 	config, template := properties["configuration"].(object), properties["template"].(object)
@@ -220,6 +263,8 @@ func (c *cloud) deployApp(r object, images []string) *refusal {
 	if refused := c.refuseProbes(template); refused != nil {
 		return refused
 	}
+	c.assign(r, template, before.Identities)
+	keepSecrets(config, before.Secrets)
 	c.Config = config
 	if c.Faults.RoleDelay > 0 {
 		// A role assignment counts after minutes (learn.microsoft.com,
@@ -234,6 +279,9 @@ func (c *cloud) deployApp(r object, images []string) *refusal {
 	}
 	secrets, _ := config["secrets"].([]any)
 	for _, s := range secrets {
+		if id, _ := s.(object)["identity"].(string); c.Identities[id] == "" {
+			return &refusal{kind, "ContainerAppSecretKeyVaultUrlInvalid", "Unable to get value using Managed identity " + id}
+		}
 		m := lastName.FindStringSubmatch(s.(object)["keyVaultUrl"].(string))
 		if name := m[1]; !slices.Contains(c.Secrets, name) {
 			return &refusal{kind, "ContainerAppSecretKeyVaultUrlInvalid", "Unable to get value using Managed identity for secret " + name}
@@ -243,6 +291,39 @@ func (c *cloud) deployApp(r object, images []string) *refusal {
 		return &refusal{kind, "ContainerAppOperationError", err.Error()}
 	}
 	return nil
+}
+
+// assign gives the app the identities that the deployment names and no others,
+// and the containers the client id of theirs.
+func (c *cloud) assign(r, template object, before []string) {
+	c.Identities = map[string]string{}
+	for id := range r["identity"].(object)["userAssignedIdentities"].(object) {
+		c.Identities[id] = clientID(id)
+		if !strings.HasSuffix(id, "-runtime") {
+			continue
+		}
+		for _, container := range template["containers"].([]any) {
+			for _, e := range container.(object)["env"].([]any) {
+				if e.(object)["name"] == "AZURE_CLIENT_ID" {
+					e.(object)["value"] = clientID(id)
+				}
+			}
+		}
+	}
+	for _, id := range before {
+		c.Identities[id] = clientID(id)
+	}
+}
+
+// keepSecrets is the template's: what has a name of its own is added.
+func keepSecrets(config object, before []any) {
+	secrets, _ := config["secrets"].([]any)
+	for _, kept := range before {
+		if !slices.ContainsFunc(secrets, func(s any) bool { return s.(object)["name"] == kept.(object)["name"] }) {
+			secrets = append(secrets, kept)
+		}
+	}
+	config["secrets"] = secrets
 }
 
 // refuseProbes holds to the documented maximum of 10 where the service does

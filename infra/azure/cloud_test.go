@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,6 +27,7 @@ type cloud struct {
 	Secrets      []string          // in the vault
 	Deleted      []string          // vaults that soft delete keeps
 	Config       object            // the container app's configuration, nil before its first deployment
+	Identities   map[string]string // of the container app: client id by resource id
 	Revisions    []revision        // oldest first
 	Behind       int               // reads in which the app still shows what it was
 	Executions   []string          // states of the database job's runs
@@ -49,14 +51,19 @@ type faults struct {
 	ProbeLimit    bool   // the service holds to the documented failureThreshold of 10
 	Suffix        string // that the app's revisions have: one with the same is refused
 	VaultHidden   bool   // the vault's address and secrets cannot be asked, for a moment or a right
-	SecretsHidden bool   // whoever deploys may not list the vault's secrets
+	SecretsHidden bool   // whoever deploys has no right to the vault's data
+	ControlHidden bool   // nor to list its secrets by the control plane
+	NoOutputs     bool   // of a deployment: they cannot be read
+	RestartFails  bool   // of a revision
+	RestartIdle   bool   // it is answered, and the replicas stay
 	PublicServer  bool   // the server that exists has public access
 }
 
 type resource struct {
 	ID, Type, Name string
 	Tags           map[string]string
-	Hidden         int // lists in which it is not yet seen
+	Hidden         int    // lists in which it is not yet seen
+	Properties     object // of servers and environments
 }
 
 type revision struct {
@@ -65,6 +72,7 @@ type revision struct {
 	Weight                              int
 	Active                              bool
 	Flaps                               int // readings as Degraded
+	Restarts                            int
 }
 
 var errNotFound = errors.New("(ResourceNotFound) not found")
@@ -103,33 +111,20 @@ func (c *cloud) answer(k call) (any, error) {
 	case "resource list":
 		return c.list(k)
 	case "resource show":
-		subnet := any("/subscriptions/0/subnets/database")
-		if c.Faults.PublicServer {
-			subnet = nil
-		}
-		return object{"properties": object{"network": object{"delegatedSubnetResourceId": subnet}}}, nil
-	case "keyvault show":
-		if c.Faults.VaultHidden || !slices.ContainsFunc(c.Resources, func(r resource) bool {
-			return r.Type == "Microsoft.KeyVault/vaults" && r.Name == k.option("--name")
-		}) {
+		i := slices.IndexFunc(c.Resources, func(r resource) bool { return r.ID == k.option("--ids") })
+		if i < 0 {
 			return nil, errNotFound
 		}
-		return object{"id": k.option("--name")}, nil
-	case "keyvault secret list":
-		if c.Faults.SecretsHidden || c.Faults.VaultHidden {
-			return nil, errors.New("(Forbidden) Caller is not authorized to perform action on resource")
+		if c.Faults.PublicServer {
+			return object{"properties": object{"network": object{}}}, nil
 		}
-		var list []object
-		for _, name := range c.Secrets {
-			list = append(list, object{"name": name})
+		return object{"properties": c.Resources[i].Properties}, nil
+	case "keyvault show", "keyvault secret list", "keyvault list-deleted":
+		return c.keyVault(k)
+	case "rest":
+		if k.option("--method") == "get" {
+			return c.vaultSecrets(k.option("--url"))
 		}
-		return list, nil
-	case "keyvault list-deleted":
-		var list []object
-		for _, name := range c.Deleted {
-			list = append(list, object{"name": name})
-		}
-		return list, nil
 	case "acr show", "acr repository show", "acr build", "acr login":
 		return c.registry(k)
 	case "monitor log-analytics workspace show":
@@ -180,6 +175,54 @@ func (c *cloud) list(k call) (any, error) {
 		}
 	}
 	return list, nil
+}
+
+// keyVault is the data plane, and what soft delete keeps.
+func (c *cloud) keyVault(k call) (any, error) {
+	list := []object{}
+	switch k.Command {
+	case "keyvault show":
+		if c.Faults.VaultHidden || !slices.ContainsFunc(c.Resources, func(r resource) bool {
+			return r.Type == "Microsoft.KeyVault/vaults" && r.Name == k.option("--name")
+		}) {
+			return nil, errNotFound
+		}
+		return object{"id": k.option("--name")}, nil
+	case "keyvault secret list":
+		if c.Faults.SecretsHidden || c.Faults.VaultHidden {
+			return nil, errors.New("(Forbidden) Caller is not authorized to perform action on resource")
+		}
+		for _, name := range c.Secrets {
+			list = append(list, object{"name": name})
+		}
+	default:
+		for _, name := range c.Deleted {
+			list = append(list, object{"name": name})
+		}
+	}
+	return list, nil
+}
+
+// vaultSecrets is the control plane's list of a vault's secrets, by pages
+// (learn.microsoft.com, rest/api/keyvault/keyvault/secrets/list).
+func (c *cloud) vaultSecrets(url string) (any, error) {
+	id, query, _ := strings.Cut(strings.TrimPrefix(url, "https://management.azure.com"), "/secrets?api-version=2026-02-01")
+	if !c.has(id) {
+		return nil, errNotFound
+	}
+	if c.Faults.ControlHidden || c.Faults.VaultHidden {
+		return nil, errors.New("(AuthorizationFailed) does not have authorization to perform action 'Microsoft.KeyVault/vaults/secrets/read'")
+	}
+	from, _ := strconv.Atoi(strings.TrimPrefix(query, "&from=")) // none is the first page
+	list := []object{}
+	for _, name := range c.Secrets[from:min(from+2, len(c.Secrets))] {
+		list = append(list, object{"name": name})
+	}
+	page := object{"value": list}
+	if from+2 < len(c.Secrets) {
+		page["nextLink"] = fmt.Sprintf("https://management.azure.com%s/secrets?api-version=2026-02-01&from=%d", id, from+2)
+	}
+	return page, nil
 }
 
 // registry builds as the build service does: it scans the Dockerfile first.

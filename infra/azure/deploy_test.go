@@ -48,24 +48,6 @@ func TestFirstDeployMakesEverything(t *testing.T) {
 	}
 }
 
-func TestDeployOfEachParameterFile(t *testing.T) {
-	for file, installation := range map[string]string{"main": "sluice", "dev": "sluice-dev", "production": "sluice-prod"} {
-		t.Run(file, func(t *testing.T) {
-			s := newStage(t, empty())
-			s.env = append(s.env, "SLUICE_DATABASE_PASSWORD="+secret, "SLACK_SIGNING_SECRET="+secret)
-			out, code := s.run("deploy", "--yes", "--tag", "abc", "--parameters", "bicep/"+file+".bicepparam")
-			wants(t, out, code, 0, "installation: "+installation, "Deployed abc as sluice--0000001")
-			for _, name := range []string{"sluice-secret", "github-webhook-secret"} {
-				if !slices.Contains(s.cloud().Secrets, name) {
-					t.Errorf("no secret %s", name)
-				}
-			}
-			out, code = s.run("status", "--parameters", "bicep/"+file+".bicepparam")
-			wants(t, out, code, 0, "Deployment sluice-"+installation+": Succeeded", "cuts nothing off")
-		})
-	}
-}
-
 func TestDeployAgainDoesNothingTwice(t *testing.T) {
 	s := newStage(t, empty())
 	s.run("deploy", "--yes", "--tag", "abc")
@@ -284,7 +266,7 @@ func TestDeployWaitsForWhatArrivesLate(t *testing.T) {
 // a guess.
 func TestDeployMakesNoKeyWhereTheVaultHasOne(t *testing.T) {
 	c := running(t, "Single")
-	c.Faults.SecretsHidden = true
+	c.Faults.SecretsHidden, c.Faults.ControlHidden = true, true
 	s := newStage(t, c)
 	s.env = append(s.env, "SLUICE_SECRET=")
 	out, code := s.run("deploy", "--yes", "--tag", "abc")
@@ -301,7 +283,7 @@ func TestABrokenRevisionAndTheWayBack(t *testing.T) {
 	s := newStage(t, c)
 	out, code := s.run("deploy", "--yes", "--tag", "bad")
 	wants(t, out, code, 1, "What failed:", "Microsoft.App/containerApps sluice: ContainerAppOperationError",
-		"Before this, sluice--0000002 served. Back to it: scripts/rollback --resource-group sluice --parameters bicep/main.bicepparam sluice--0000002")
+		"Before this, sluice--0000002 served. Back to it: scripts/rollback --resource-group sluice --subscription "+subscription+" --parameters bicep/main.bicepparam sluice--0000002")
 
 	// A failed deployment has no outputs; what is there is found all the same.
 	out, code = s.run("status")
@@ -328,6 +310,7 @@ func TestFailedChecksSayHowToGoBack(t *testing.T) {
 	c := running(t, "Single")
 	c.Health = `{"status":"unhealthy","db":"unreachable"}`
 	s := newStage(t, c)
+	s.env = append(s.env, "SLUICE_WAIT_SECONDS=1")
 	out, code := s.run("deploy", "--yes", "--tag", "abc")
 	wants(t, out, code, 1, "failed its checks", "scripts/rollback --resource-group sluice", " sluice--0000002")
 }
@@ -337,6 +320,7 @@ func TestReplayLineThatIsNoLongerInTheLog(t *testing.T) {
 	c := running(t, "Single")
 	c.SidecarLog = append(c.SidecarLog, slices.Repeat([]string{`{"msg":"Webhook queued"}`}, 400)...)
 	s := newStage(t, c)
+	s.env = append(s.env, "SLUICE_WAIT_SECONDS=1")
 	out, code := s.run("deploy", "--yes", "--tag", "abc")
 	wants(t, out, code, 0, "no longer show the end of the replay; it is passing, held: 0", "Deployed abc")
 }

@@ -27,6 +27,29 @@ func TestRunbookNamesEverySetting(t *testing.T) {
 	}
 }
 
+// T in the tables of settings is what the template sets itself, and no more.
+func TestRunbookMarksWhatTheTemplateSets(t *testing.T) {
+	_, text, _ := strings.Cut(string(readFile(t, runbook)), "\n## Settings\n")
+	marked := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| ([TS ]*) \\|").FindAllStringSubmatch(text, -1) {
+		marked[m[1]] = strings.Contains(m[2], "T")
+	}
+	if len(marked) < 50 {
+		t.Fatalf("only %d settings in the tables", len(marked))
+	}
+	set := map[string]bool{}
+	for _, file := range []string{"/bicep/main.bicep", "/bicep/modules/container-app.bicep"} {
+		for _, m := range regexp.MustCompile(`\bname: '([A-Z_]+)'`).FindAllStringSubmatch(string(readFile(t, root+file)), -1) {
+			set[m[1]] = true
+		}
+	}
+	for name, mark := range marked {
+		if mark != set[name] {
+			t.Errorf("%s: marked T %v, set by the template %v", name, mark, set[name])
+		}
+	}
+}
+
 func TestRunbookQuotesTheLogWordForWord(t *testing.T) {
 	_, table, found := strings.Cut(string(readFile(t, runbook)), "\n## Log messages\n")
 	if !found {
@@ -209,6 +232,9 @@ func TestTranscriptsAreReal(t *testing.T) {
 	c.Faults.NextHealth = ""
 	s.set(c)
 	printed["rollback"], _ = s.run("rollback", "--yes")
+	first := newStage(t, empty())
+	printed["first deploy"], _ = first.run("deploy", "--yes", "--tag", "one")
+	printed["idle"], _ = first.run("status")
 	text := string(readFile(t, runbook))
 	for name, output := range printed {
 		part := regexp.MustCompile("(?s)(<!-- transcript: " + name + " -->\n```\n).*?(```\n)")

@@ -69,7 +69,7 @@ func newStage(t *testing.T, c cloud) *stage {
 		t.Fatal(err)
 	}
 	s.env = []string{"PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + s.dir, "STANDIN=" + s.dir,
-		"STANDIN_OPTIONS=" + options, "SLUICE_POLL_SECONDS=0", "SLUICE_WAIT_SECONDS=0.08", "SLUICE_ROLE_SECONDS=0",
+		"STANDIN_OPTIONS=" + options, "SLUICE_POLL_SECONDS=0", "SLUICE_WAIT_SECONDS=30", "SLUICE_ROLE_SECONDS=0",
 		"AZURE_RESOURCE_GROUP=sluice",
 		"GITHUB_WEBHOOK_SECRET=" + secret, "SLUICE_SECRET=" + secret,
 		"GORACE=atexit_sleep_ms=0"} // or each call would linger a second at its end
@@ -93,7 +93,7 @@ func running(t *testing.T, mode string) cloud {
 		images := []string{"example.azurecr.io/sluice/app:" + tag, "example.azurecr.io/sluice/sidecar:" + tag}
 		c.push("sluice/app:" + tag)
 		c.push("sluice/sidecar:" + tag)
-		if refused := c.deploy(wantedResources(snapshot, images), images); refused != nil {
+		if refused := c.deploy(wantedResources(snapshot, images), images, previous{}); refused != nil {
 			t.Fatal(refused)
 		}
 		c.Config["activeRevisionsMode"] = mode
@@ -127,6 +127,9 @@ func (s *stage) cloud() cloud {
 	return c
 }
 
+// pasted finds the commands that a script prints to be pasted.
+var pasted = regexp.MustCompile(`\baz ((?:[a-z][a-z-]* )+(?:--[a-z-]+ [^ \n]+ ?)+)`)
+
 // run runs a script, and holds what is true of every run: no secret is printed
 // or on a command line, and no option is one that the real `az` refuses.
 func (s *stage) run(script string, args ...string) (output string, code int) {
@@ -143,6 +146,11 @@ func (s *stage) run(script string, args ...string) (output string, code int) {
 	}
 	if regexp.MustCompile(`ERROR: usage|unbound variable|syntax error|command not found`).MatchString(output) {
 		s.t.Errorf("scripts/%s %v:\n%s", script, args, output)
+	}
+	for _, m := range pasted.FindAllStringSubmatch(output, -1) {
+		if _, err := s.parse(strings.Fields(m[1])); err != nil {
+			s.t.Errorf("scripts/%s says to run az %s: %v", script, m[1], err)
+		}
 	}
 	for _, k := range s.calls() {
 		if strings.HasPrefix(k.Command, "docker ") {
@@ -183,6 +191,9 @@ func (s *stage) changes() []string {
 	s.t.Helper()
 	var changes []string
 	for _, k := range s.calls() {
+		if k.option("--method") == "get" {
+			continue
+		}
 		last := k.Command[strings.LastIndexByte(k.Command, ' ')+1:]
 		if slices.Contains([]string{"create", "build", "copy", "activate", "deactivate", "set", "start", "rest", "update", "register", "push"}, last) {
 			changes = append(changes, k.Command)

@@ -163,7 +163,7 @@ func parse(args []string) (call, error) {
 	for _, a := range args[words:] {
 		if !strings.HasPrefix(a, "-") {
 			// An option has one value, so what follows it belongs to the command.
-			if len(k.Options[option]) == 0 || option == "--build-arg" {
+			if len(k.Options[option]) == 0 || option == "--build-arg" || option == "--parameters" {
 				k.Options[option] = append(k.Options[option], a)
 			}
 			continue

@@ -1,6 +1,8 @@
 package azure
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -86,6 +88,47 @@ func TestWorkflowsPinTheCompiler(t *testing.T) {
 	for _, file := range []string{"deploy.yml", "azure.yml"} {
 		if !strings.Contains(string(readFile(t, root+"/.github/workflows/"+file)), "az bicep install --version v"+version+"\n") {
 			t.Errorf("%s does not pin the compiler to %s", file, version)
+		}
+	}
+}
+
+// A token by OpenID Connect lasts an hour (learn.microsoft.com, azure/developer/
+// github/connect-from-azure-openid-connect): the group of a rehearsal that took
+// longer, or failed, is deleted by a sign-in of its own.
+func TestRehearsalIsDeletedByASignInOfItsOwn(t *testing.T) {
+	text := string(readFile(t, root+"/.github/workflows/azure.yml"))
+	steps := strings.Split(text, "      - name: ")
+	last := steps[len(steps)-2:]
+	for i, want := range []string{"azure/login@", "az group delete --name \"$GROUP\""} {
+		if !strings.Contains(last[i], want) || !strings.Contains(last[i], "if: ${{ always() && steps.asked.outputs.yes }}") {
+			t.Errorf("step %q is not %s, or not always done", last[i], want)
+		}
+	}
+	for i, step := range steps {
+		if strings.Contains(step, "run: scripts/azure-rehearsal") && !strings.Contains(step, " first\n") && !strings.Contains(steps[i-1], "azure/login@") {
+			t.Errorf("no sign-in before %q", step)
+		}
+	}
+}
+
+// A tag may move between the scan and the deploy.
+func TestWorkflowRefusesAnImageWithoutADigest(t *testing.T) {
+	text := string(readFile(t, root+"/.github/workflows/deploy.yml"))
+	_, script, _ := strings.Cut(text, "TOKEN: ${{ github.token }}\n        run: |\n")
+	script, _, _ = strings.Cut(script, "      - name: ")
+	for given, want := range map[string]int{"ghcr.io/example/app:1": 1, "ghcr.io/example/app@sha256:0": 0} {
+		output := filepath.Join(t.TempDir(), "output")
+		cmd := exec.CommandContext(t.Context(), "bash", "-ec", script)
+		cmd.Env = append(os.Environ(), "GIVEN="+given, "IMAGE=app", "REPOSITORY=ghcr.io/Example/app", "GITHUB_OUTPUT="+output)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			t.Skip(err)
+		}
+		if got := cmd.ProcessState.ExitCode(); got != want {
+			t.Errorf("%s: exit status %d, want %d\n%s", given, got, want, out)
+		}
+		if want == 1 && !strings.Contains(string(out), "has no digest") {
+			t.Errorf("it says %s", out)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice/app/internal/config"
-	"sluice/app/internal/logging"
 	"sluice/app/internal/service"
+	"sluice/sidecar/settings"
 )
 
 // Exit codes: 0 done, 1 failed or work abandoned, 2 wrong usage or
@@ -53,7 +53,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			},
 		},
 	)
-	root.AddCommand(hooksCommand(stdout), jobsCommand(stdout))
+	root.AddCommand(hooksCommand(stdout), jobsCommand(stdout), configCommand(stdout))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -73,7 +73,7 @@ func serve(ctx context.Context, stderr io.Writer, code *int) error {
 	if err != nil {
 		return err
 	}
-	s, err := service.New(c, logging.New(stderr, c.LogLevel, c.LogFormat))
+	s, err := service.New(c, settings.NewLogger(stderr, c.LogLevel, c.LogFormat))
 	if err != nil {
 		return err
 	}
@@ -86,9 +86,9 @@ func serve(ctx context.Context, stderr io.Writer, code *int) error {
 
 // report prints every problem on a line of its own.
 func report(w io.Writer, err error) {
-	var problems config.Problems
+	var problems settings.Problems
 	if errors.As(err, &problems) {
-		_, _ = fmt.Fprintln(w, "app: the configuration is wrong:")
+		_, _ = fmt.Fprintln(w, "app: bad configuration:")
 		for _, p := range problems {
 			_, _ = fmt.Fprintln(w, "  -", p)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice/app/internal/actions"
+	"sluice/app/internal/config"
 	"sluice/app/internal/hooks"
 )
 
@@ -63,7 +64,7 @@ or one JSON object {"source", "event", "delivery_id", "headers", "payload"}.`,
 	}
 	f := c.Flags()
 	f.StringVar(&t.event, "event", "", "file with the event (required)")
-	f.StringVar(&t.file, "hooks", os.Getenv("HOOKS_FILE"), "hooks file")
+	f.StringVar(&t.file, "hooks", config.HooksFile(), "hooks file")
 	f.StringVar(&t.source, "source", "github", "sender of a bare payload")
 	f.StringVar(&t.name, "name", "", "event name of a bare payload, such as push")
 	f.StringArrayVar(&t.headers, "header", nil, `header field of a bare payload, "Name: value"`)

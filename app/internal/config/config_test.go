@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/app/internal/config"
+	"sluice/sidecar/settings"
 )
 
 const url = "postgres://user:hunter2@db/app"
@@ -34,7 +35,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	t.Setenv("RETENTION", "soon")
 	t.Setenv("LOG_FORMAT", "xml")
 	_, err := config.Load()
-	var problems config.Problems
+	var problems settings.Problems
 	if !errors.As(err, &problems) {
 		t.Fatalf("error is %v", err)
 	}
@@ -64,7 +65,7 @@ func TestRoutes(t *testing.T) {
 	}
 	// What no sidecar takes, and what net/http's mux would read otherwise.
 	t.Setenv("WEBHOOK_ROUTES", "/a=nobody,/b=github+snyc,/c*=github,/{d}=github")
-	var problems config.Problems
+	var problems settings.Problems
 	if _, err := config.Load(); !errors.As(err, &problems) || len(problems) != 4 {
 		t.Errorf("want four problems: %q", problems)
 	}

@@ -45,10 +45,10 @@ type Service struct {
 func New(c config.Config, log *slog.Logger) (*Service, error) {
 	set, err := actions.New(actions.Config{
 		GitHub: actions.GitHub{
-			URL: c.GitHubAPIURL, Token: string(c.GitHubToken),
-			AppID: c.GitHubAppID, PrivateKey: string(c.GitHubAppKey), Installation: c.GitHubAppInstall,
+			URL: c.GitHubAPIURL, Token: c.GitHubToken.Reveal(),
+			AppID: c.GitHubAppID, PrivateKey: c.GitHubAppKey.Reveal(), Installation: c.GitHubAppInstall,
 		},
-		Slack:   actions.Slack{URL: c.SlackAPIURL, Token: string(c.SlackBotToken), WebhookURL: string(c.SlackWebhookURL)},
+		Slack:   actions.Slack{URL: c.SlackAPIURL, Token: c.SlackBotToken.Reveal(), WebhookURL: c.SlackWebhookURL.Reveal()},
 		PerHost: c.HTTPPerHost,
 	})
 	if err != nil {
@@ -61,7 +61,7 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 	if s.rules, err = loadRules(c.HooksFile, set, log); err != nil {
 		return nil, err
 	}
-	secrets := routes.Secrets(string(c.SluiceSecret))
+	secrets := routes.Secrets(c.SluiceSecret.Reveal())
 	s.drain = drain.New(drain.Config{Grace: c.Grace(), Termination: c.Termination(), Verify: verifyDrain(secrets), Logger: log})
 	if s.pool, err = database.Open(c.Database()); err != nil {
 		return nil, err

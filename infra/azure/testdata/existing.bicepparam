@@ -6,6 +6,7 @@ param location = 'westeurope'
 param appImage = 'shared.azurecr.io/sluice/app:1.0'
 param sidecarImage = 'shared.azurecr.io/sluice/sidecar:1.0'
 param registry = { kind: 'existing', name: 'shared', resourceGroup: 'platform' }
+param imageLogins = [{ server: 'ghcr.io', username: 'octocat', secret: 'ghcr-token' }]
 param environment = {
   kind: 'existing'
   name: 'shared'
@@ -72,3 +73,14 @@ param revisions = {
   traffic: [{ revisionName: 'sluice-guest--0000001', weight: 80 }, { weight: 20 }]
 }
 param alerts = { emails: ['operations@example.com'] }
+// As scripts/deploy passes them on an upgrade.
+param previousIdentities = [
+  '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/sluice/providers/Microsoft.ManagedIdentity/userAssignedIdentities/sluice-guest-identity'
+]
+param previousSecrets = [
+  {
+    name: 'sluice-secret'
+    keyVaultUrl: 'https://shared-vault.vault.azure.net/secrets/sluice-secret'
+    identity: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/sluice/providers/Microsoft.ManagedIdentity/userAssignedIdentities/sluice-guest-identity'
+  }
+]

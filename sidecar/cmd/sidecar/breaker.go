@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"sluice/sidecar/internal/config"
 )
 
 func breakerCmd() *cobra.Command {
@@ -30,7 +32,7 @@ func overrideCmd() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&addr, "addr", envOr("CONTROL_ADDR", "127.0.0.1:9090"), "the sidecar's control address")
+	c.Flags().StringVar(&addr, "addr", config.ControlAddr(), "the sidecar's control address")
 	c.Flags().DurationVar(&limit, "timeout", 5*time.Second, "give up after this time")
 	return c
 }

@@ -12,7 +12,7 @@ import (
 
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/config"
-	"sluice/sidecar/internal/logging"
+	"sluice/sidecar/settings"
 )
 
 // grantCmd is run by the database job of the deployment on Azure, as the
@@ -26,13 +26,16 @@ func grantCmd() *cobra.Command {
 			"With --scaler it also makes a role that may only count; its password is SCALER_PASSWORD.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			g.ScalerPassword = os.Getenv("SCALER_PASSWORD")
+			scalerPassword, err := settings.LookupSecret("SCALER_PASSWORD")
+			if err != nil {
+				return badConfiguration(err)
+			}
+			g.ScalerPassword = scalerPassword.Reveal()
 			if g.Role == "" || g.Scaler != "" && g.ScalerPassword == "" {
 				return badConfiguration(errors.New("want --role, and with --scaler the variable SCALER_PASSWORD"))
 			}
 			cfg, err := config.Load()
-			log, logErr := logging.New(os.Stderr, cfg.LogLevel, cfg.LogFormat)
-			if err := errors.Join(err, logErr); err != nil {
+			if err != nil {
 				return badConfiguration(err)
 			}
 			password, err := cfg.DatabasePassword()
@@ -41,7 +44,7 @@ func grantCmd() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 			defer cancel()
-			err = g.Apply(ctx, buffer.Config{URL: string(cfg.DatabaseURL), Instance: uuid.NewString(), Password: password, Log: log})
+			err = g.Apply(ctx, buffer.Config{URL: cfg.DatabaseURL.Reveal(), Instance: uuid.NewString(), Password: password, Log: settings.NewLogger(os.Stderr, cfg.LogLevel, cfg.LogFormat)})
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
 				return exit(exitFailed)

@@ -81,18 +81,15 @@ func (r *retry) check() error {
 
 // openQueue needs no more of the environment than how to reach the database.
 func openQueue(url string) (*buffer.Store, error) {
-	if url == "" {
-		url = os.Getenv("DATABASE_URL")
+	c, err := config.LoadDatabase(url)
+	if err != nil {
+		return nil, err
 	}
-	if url == "" {
-		return nil, errors.New("DATABASE_URL: is required, or --database-url")
-	}
-	c := config.Config{DatabaseURL: config.Secret(url), DatabaseAuth: envOr("DATABASE_AUTH", "password")}
 	password, err := c.DatabasePassword()
 	if err != nil {
 		return nil, err
 	}
-	return buffer.Open(context.Background(), buffer.Config{URL: url, Instance: uuid.NewString(), Password: password})
+	return buffer.Open(context.Background(), buffer.Config{URL: c.DatabaseURL.Reveal(), Instance: uuid.NewString(), Password: password})
 }
 
 func (r *retry) run(ctx context.Context, store *buffer.Store, out io.Writer) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -16,8 +15,8 @@ import (
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/entrypoint"
-	"sluice/sidecar/internal/logging"
 	"sluice/sidecar/internal/supervise"
+	"sluice/sidecar/settings"
 )
 
 // memoryLimit is what the runtime tries to stay under, unless GOMEMLIMIT says
@@ -47,10 +46,10 @@ func serveCmd() *cobra.Command {
 			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 			tuneMemory()
 			cfg, err := config.Load()
-			log, logErr := logging.New(os.Stderr, cfg.LogLevel, cfg.LogFormat)
-			if err := errors.Join(err, logErr); err != nil {
+			if err != nil {
 				return badConfiguration(err)
 			}
+			log := settings.NewLogger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
 			r, err := supervise.New(cfg, supervise.Options{Version: version, Log: log, Terminate: signals})
 			if err != nil {
 				return badConfiguration(err)
@@ -68,15 +67,12 @@ func execCmd() *cobra.Command {
 		Use: "exec -- COMMAND [ARG...]", Short: "Run the app as a container's first process and restart it when it crashes",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			log, err := logging.New(os.Stderr, envOr("LOG_LEVEL", "info"), os.Getenv("LOG_FORMAT"))
+			cfg, err := config.LoadExec()
 			if err != nil {
 				return badConfiguration(err)
 			}
-			grace, err := config.LoadGrace()
-			if err != nil {
-				return badConfiguration(err)
-			}
-			code, err := entrypoint.Run(context.Background(), entrypoint.Options{Command: args, Logger: log, Grace: grace})
+			log := settings.NewLogger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
+			code, err := entrypoint.Run(context.Background(), entrypoint.Options{Command: args, Logger: log, Grace: cfg.Grace()})
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
 			}
@@ -88,23 +84,16 @@ func execCmd() *cobra.Command {
 	}
 }
 
-func envOr(name, otherwise string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return otherwise
-}
-
 func migrateCmd() *cobra.Command {
 	var limit time.Duration
 	c := &cobra.Command{
 		Use: "migrate", Short: "Bring the database's tables up to date", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load()
-			log, logErr := logging.New(os.Stderr, cfg.LogLevel, cfg.LogFormat)
-			if err := errors.Join(err, logErr); err != nil {
+			if err != nil {
 				return badConfiguration(err)
 			}
+			log := settings.NewLogger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
 			password, err := cfg.DatabasePassword()
 			if err != nil {
 				return badConfiguration(err)
@@ -112,7 +101,7 @@ func migrateCmd() *cobra.Command {
 			ctx, cancel := context.WithTimeout(context.Background(), limit)
 			defer cancel()
 			store, err := buffer.Open(ctx, buffer.Config{
-				URL: string(cfg.DatabaseURL), Instance: uuid.NewString(), Password: password, Log: log,
+				URL: cfg.DatabaseURL.Reveal(), Instance: uuid.NewString(), Password: password, Log: log,
 			})
 			if err != nil {
 				return badConfiguration(err)

@@ -12,7 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/control"
+	"sluice/sidecar/settings"
 )
 
 func statusCmd() *cobra.Command {
@@ -40,7 +42,7 @@ func statusCmd() *cobra.Command {
 			return table(c.OutOrStdout(), s)
 		},
 	}
-	c.Flags().StringVar(&addr, "addr", envOr("CONTROL_ADDR", "127.0.0.1:9090"), "the sidecar's control address")
+	c.Flags().StringVar(&addr, "addr", config.ControlAddr(), "the sidecar's control address")
 	c.Flags().StringVar(&output, "output", "table", "table or json")
 	c.Flags().DurationVar(&limit, "timeout", 5*time.Second, "give up after this time")
 	return c
@@ -103,7 +105,7 @@ func probeCmd() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&url, "url", "http://"+dialable(envOr("PROBE_ADDR", ":8081"))+"/livez", "what to ask")
+	c.Flags().StringVar(&url, "url", "http://"+dialable(config.ProbeAddr())+"/livez", "what to ask")
 	c.Flags().DurationVar(&limit, "timeout", 2*time.Second, "give up after this time")
 	return c
 }
@@ -127,8 +129,12 @@ func ask(method, url string, limit time.Duration) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if token := os.Getenv("CONTROL_TOKEN"); token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+	token, err := settings.LookupSecret("CONTROL_TOKEN")
+	if err != nil {
+		return nil, err
+	}
+	if token.IsSet() {
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
 	resp, err := (&http.Client{Timeout: limit}).Do(req)
 	if err != nil {

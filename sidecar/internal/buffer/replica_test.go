@@ -171,6 +171,12 @@ func TestShareByBreakerAndKey(t *testing.T) {
 				}
 				got = append(got, n)
 			}
+			openable := slices.ContainsFunc(test.candidates, func(c candidate) bool { return c.has(key) })
+			for _, l := range leases[:test.locked] {
+				if openable && !l.heldBy(c.id) {
+					t.Errorf("%s: bucket %d is not with the one that can open its rows", test.name, l.bucket)
+				}
+			}
 			if slices.Sort(got); !slices.Equal(got, test.want) {
 				t.Errorf("%s: %v buckets are held, want %v", test.name, got, test.want)
 			}

@@ -32,16 +32,21 @@ func (c candidate) has(key []byte) bool {
 // share decides what me renews and takes, and what it has too much of. With n
 // replicas everyone is due 16/n buckets, and the first 16%n to ask one more. A
 // replica with an open breaker is due none while another's is closed, and a bucket
-// that needs a key belongs to whoever has it, beside the fair shares.
+// that needs a key belongs to whoever has it, beside the fair shares: to one whose
+// breaker is open if nobody else can open its rows.
 func share(me candidate, leases []leaseRow, able []candidate) (want []leaseRow, excess []int) {
 	excess = []int{} // never nil, which ReleaseLeases takes for all
-	equals := equalsOf(me, able)
+	all, equals := candidates(me, able)
 	fit := slices.ContainsFunc(equals, func(c candidate) bool { return c.id == me.id })
 	var common []leaseRow
 	for _, l := range leases {
+		openers := having(l.key, equals)
+		if openers == nil {
+			openers = having(l.key, all)
+		}
 		switch {
-		case l.key != nil && slices.ContainsFunc(equals, func(c candidate) bool { return c.has(l.key) }):
-			if keeps := fit && me.has(l.key); !keeps && l.heldBy(me.id) {
+		case openers != nil:
+			if keeps := slices.Contains(openers, me.id); !keeps && l.heldBy(me.id) {
 				want, excess = append(want, l), append(excess, int(l.bucket))
 			} else if keeps && (l.free || l.heldBy(me.id)) {
 				want = append(want, l)
@@ -61,7 +66,7 @@ func share(me candidate, leases []leaseRow, able []candidate) (want []leaseRow, 
 
 // due is how many buckets each replica has at the least, of those that need no key.
 func due(me candidate, leases []leaseRow, able []candidate) int {
-	equals := equalsOf(me, able)
+	_, equals := candidates(me, able)
 	if !slices.ContainsFunc(equals, func(c candidate) bool { return c.id == me.id }) {
 		return 0
 	}
@@ -74,25 +79,34 @@ func due(me candidate, leases []leaseRow, able []candidate) int {
 	return common / len(equals)
 }
 
-// equalsOf returns the replicas that should hold leases, me among them or not:
-// those whose breaker is closed, or all when none is.
-func equalsOf(me candidate, able []candidate) []candidate {
-	all := []candidate{me}
+// having returns the replicas that have a key, nil when it is nil.
+func having(key []byte, among []candidate) (ids []uuid.UUID) {
+	for _, c := range among {
+		if key != nil && c.has(key) {
+			ids = append(ids, c.id)
+		}
+	}
+	return ids
+}
+
+// candidates returns all replicas, and those that should hold leases, me among
+// them or not: those whose breaker is closed, or all when none is.
+func candidates(me candidate, able []candidate) (all, equals []candidate) {
+	all = []candidate{me}
 	for _, c := range able {
 		if c.id != me.id {
 			all = append(all, c)
 		}
 	}
-	var closed []candidate
 	for _, c := range all {
 		if !c.open {
-			closed = append(closed, c)
+			equals = append(equals, c)
 		}
 	}
-	if len(closed) > 0 {
-		return closed
+	if equals == nil {
+		return all, all
 	}
-	return all
+	return all, equals
 }
 
 // fairShare is share among equals: me is one of them.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -72,8 +73,8 @@ func TestBounds(t *testing.T) {
 		{"MAX_INFLIGHT_BYTES", "52428800", true}, {"MAX_INFLIGHT_BYTES", "52428799", false}, {"BODY_MIN_RATE", "0", true}, {"BODY_MIN_RATE", "-1", false}, {"MAX_CONNECTIONS", "0", true}, {"MAX_CONNECTIONS", "-1", false}, {"MAX_BODY_BYTES", "1", true}, {"MAX_BODY_BYTES", "0", false},
 		{"CONTROL_ADDR", "localhost:1", true}, {"CONTROL_ADDR", "[::1]:1", true}, {"CONTROL_ADDR", "127.9.9.9:1", true}, {"CONTROL_ADDR", ":9090", false},
 		{"CONTROL_ADDR", "10.0.0.1:1", false}, {"CONTROL_ADDR", "[::]:1", false}, {"CONTROL_ADDR", "localhost.example:1", false},
-		{"ORDER", "strict", true}, {"ORDER", "none", true}, {"ORDER", "Lane", false}, {"ORDER", "lane strict", false}, {"ORDER", "", false},
-		{"RETENTION", "1h", true}, {"RETENTION", "0s", false}, {"RETENTION", "7d", false}, {"CATCHUP_LIMIT", "0s", true}, {"REPLAY_AWAY_LIMIT", "0s", true}, {"REPLAY_AWAY_LIMIT", "-1s", false},
+		{"ORDER", "strict", true}, {"ORDER", "none", true}, {"ORDER", "Lane", false}, {"ORDER", "lane strict", false}, {"ORDER", "", true}, {"MAX_BODY_BYTES", "", true}, {"WEBHOOK_ROUTES", "", true}, {"WEBHOOK_ROUTES", ",", false},
+		{"RETENTION", "24h", true}, {"RETENTION", "23h59m59s", false}, {"RETENTION", "0s", false}, {"RETENTION", "7d", false}, {"CATCHUP_LIMIT", "0s", true}, {"REPLAY_AWAY_LIMIT", "0s", true}, {"REPLAY_AWAY_LIMIT", "-1s", false},
 		{"FAILED_RETENTION", "0s", true}, {"FAILED_RETENTION", "2160h", true}, {"FAILED_RETENTION", "-1h", false},
 		{"BUFFER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 32)), true}, {"BUFFER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 31)), false},
 		{"LANES", "github:repository.full_name, slack:team_id", true}, {"LANES", "github", false}, {"LANES", "github:", false}, {"LANES", ":x", false},
@@ -97,7 +98,7 @@ func TestBounds(t *testing.T) {
 
 // A grace may be as long as a number can be, and sums of it are still times.
 func TestGrace(t *testing.T) {
-	for seconds, want := range map[int]time.Duration{1: time.Second, 330: 330 * time.Second, 1 << 62: longestGrace} {
+	for seconds, want := range map[int]time.Duration{1: time.Second, 330: 330 * time.Second, 1 << 62: 50 * 365 * 24 * time.Hour} {
 		got := (&Config{TerminationGraceSeconds: seconds}).Grace()
 		if got != want || got+got < got {
 			t.Errorf("%d: grace is %s", seconds, got)
@@ -105,13 +106,14 @@ func TestGrace(t *testing.T) {
 	}
 }
 
-func TestLoadGrace(t *testing.T) {
+func TestExecReadsItsGrace(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"": 330 * time.Second, "1": time.Second, "3600": time.Hour, "0": 0, "-1": 0, "x": 0, "1.5": 0, "99999999999999999999": 0,
 	} {
 		t.Setenv("TERMINATION_GRACE_SECONDS", text)
-		if got, err := LoadGrace(); got != want || (err == nil) != (want > 0) {
-			t.Errorf("%q: %s (%v), want %s", text, got, err, want)
+		e, err := LoadExec()
+		if (err == nil) != (want > 0) || err == nil && e.Grace() != want {
+			t.Errorf("%q: %s (%v), want %s", text, e.Grace(), err, want)
 		}
 	}
 }
@@ -125,10 +127,40 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	var log strings.Builder
 	for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
-		slog.New(h).Info("x", "url", c.DatabaseURL, "token", c.ControlToken, "keys", c.BufferKey)
+		slog.New(h).Info("x", "url", c.DatabaseURL, "token", c.ControlToken, "keys", c.BufferKey, "all", c)
 	}
 	fmt.Fprintf(&log, "%v %s %q %+v", c.DatabaseURL, c.ControlToken, c.SluiceSecret, c.BufferKey)
 	if strings.Contains(log.String(), "hunter2") {
 		t.Errorf("a secret is printed: %s", log.String())
+	}
+}
+
+// Every secret may be mounted: the settings' own and the senders'.
+func TestSecretsFromFiles(t *testing.T) {
+	mount := func(text string) string {
+		file := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	set(t, map[string]string{
+		"DATABASE_URL_FILE": mount("postgres://h/db"), "BUFFER_KEY_FILE": mount(base64.StdEncoding.EncodeToString(make([]byte, 32))),
+		"CONTROL_TOKEN_FILE": mount("token"), "CONTROL_ADDR": ":9090", "SLUICE_SECRET_FILE": mount("new,old"),
+		"GITHUB_WEBHOOK_SECRET_FILE": mount("new,old"), "WEBHOOK_ROUTES": "/a=github",
+	})
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DatabaseURL.Reveal() != "postgres://h/db" || len(c.BufferKeys) != 1 || c.ControlToken.Reveal() != "token" || c.SluiceSecret.Reveal() != "new,old" {
+		t.Errorf("read %q, %d keys, %q, %q", c.DatabaseURL.Reveal(), len(c.BufferKeys), c.ControlToken.Reveal(), c.SluiceSecret.Reveal())
+	}
+	if got := c.Routes[0].Secrets; len(got) != 2 || got[0] != "new" {
+		t.Errorf("the route's secrets are %v", got)
+	}
+	t.Setenv("GITHUB_WEBHOOK_SECRET", "another")
+	if _, err := Load(); err == nil || !strings.Contains(err.Error(), "GITHUB_WEBHOOK_SECRET and GITHUB_WEBHOOK_SECRET_FILE are both set") {
+		t.Errorf("the error is %v", err)
 	}
 }

@@ -18,7 +18,7 @@ func parseLanes(text string) (map[string]string, error) {
 		}
 		source, path, ok := strings.Cut(item, ":")
 		if _, err := senders.Lookup(source); !ok || path == "" || err != nil {
-			problems = append(problems, fmt.Errorf("LANES: %q: want sender:json.path, the sender one of %v", item, senders.Names()))
+			problems = append(problems, fmt.Errorf("LANES must be a list of SENDER:JSON.PATH, the sender one of %s; it has %q", strings.Join(senders.Names(), ", "), item))
 			continue
 		}
 		keys[source] = path

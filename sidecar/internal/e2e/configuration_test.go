@@ -22,11 +22,11 @@ func TestBadConfiguration(t *testing.T) {
 		t.Errorf("exit code %d, want 2", code)
 	}
 	for name := range bad {
-		if name == "SLUICE_SECRET" || name == "LOG_FORMAT" { // the first is right, the second is looked at after the level
+		if name == "SLUICE_SECRET" { // this one is right
 			continue
 		}
 		name = strings.Replace(name, "CONTROL_ADDR", "CONTROL_TOKEN", 1)
-		if !strings.Contains(strings.ToUpper(strings.ReplaceAll(out, "log level", "LOG_LEVEL")), name) {
+		if !strings.Contains(out, name) {
 			t.Errorf("nothing about %s", name)
 		}
 	}

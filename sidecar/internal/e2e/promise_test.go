@@ -288,6 +288,7 @@ func TestWebhookThatKills(t *testing.T) {
 	if deaths < 3 || deaths > 5 {
 		t.Errorf("it killed %d times, want 3 or a few more", deaths)
 	}
+	eventually(t, "the one that kills is recorded as failed", func() bool { return db.count("failed") == 1 })
 	if got := db.texts(t, `SELECT attempts || ' ' || last_error FROM webhook_queue WHERE status = 'failed'`); len(got) != 1 || !strings.HasPrefix(got[0], "3 gave up after 3 attempts") {
 		t.Errorf("failed rows %q", got)
 	}

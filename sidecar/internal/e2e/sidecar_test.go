@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -27,6 +28,10 @@ type sidecar struct {
 	log     *output
 	exited  chan struct{}
 }
+
+// wireVar names the environment variable that sets WIRE for every sidecar under
+// test, so that all these tests can be run with either loop.
+const wireVar = "SLUICE_E2E_WIRE"
 
 // env are settings beside, or in place of, those of the harness.
 type env map[string]string
@@ -72,6 +77,9 @@ func launch(t testing.TB, program, databaseURL string, a *app, more ...env) *sid
 		"HOLD_TIMEOUT": "30s", "APP_PROBE_TIMEOUT": "30s",
 		"WEBHOOK_ROUTES": "/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/hooks/late=generic+300ms,/hooks/*=generic",
 		"LANES":          "generic:lane",
+	}
+	if wire := os.Getenv(wireVar); wire != "" {
+		s.env["WIRE"] = wire
 	}
 	for _, m := range more {
 		for name, value := range m {

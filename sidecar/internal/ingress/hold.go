@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/internal/wire"
 )
 
 // hold stores the webhook and acknowledges it. The gate counts it already.
-func (in *Ingress) hold(ctx context.Context, a *arrival) reply {
+func (in *Ingress) hold(ctx context.Context, a *arrival) wire.Reply {
 	receipt, ok := in.store(ctx, a, in.Keeper.Append)
 	if !ok {
 		return in.refuse(a, "it can't be stored now")
@@ -23,13 +25,13 @@ func (in *Ingress) hold(ctx context.Context, a *arrival) reply {
 
 // holdLate stores a webhook that the app has not answered within the sender's
 // budget, acknowledges it, and leaves the app to finish.
-func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchange) reply {
+func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchange) wire.Reply {
 	a.hook.Attempts = 1
 	a.holdBeside()
-	in.awaiting.add(a.hook.ID)
+	in.awaited.add(a.hook.ID)
 	receipt, ok := in.store(ctx, a, in.Keeper.AppendAwaited)
 	if !ok {
-		in.awaiting.remove(a.hook.ID)
+		in.awaited.remove(a.hook.ID)
 		in.Orphaned() // the row may be there, or appear later
 		e.Drop()
 		return in.refuse(a, "the app is slow and it can't be stored now")
@@ -46,7 +48,7 @@ func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchang
 func (in *Ingress) awaitLate(e *upstream.Exchange, id string, verified bool, receipt buffer.Receipt, leave func()) {
 	defer in.late.Done()
 	defer leave()
-	defer in.awaiting.remove(id)
+	defer in.awaited.remove(id)
 	resp, err := e.Await(time.Now().Add(in.Config.AppAnswerTimeout))
 	completed, reason := err == nil && resp.Status/100 == 2, ""
 	switch {
@@ -68,18 +70,18 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, id string, verified bool, rec
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		err := in.Keeper.SettleAwaited(ctx, receipt.QueueID, completed, reason)
 		cancel()
-		if err == nil || in.Gate.State() == stopped {
+		if err == nil || in.Gate.State() == lifecycle.Stopped {
 			in.Kick()
 			return
 		}
 		in.Log.Warn("Late answer can't be recorded yet", "queue_id", receipt.QueueID, "err", err)
-		pause(wait)
+		<-time.After(wait)
 	}
 }
 
 // store appends the webhook. It returns false when nothing may be acknowledged;
-// the end of the passage tells the gate.
-func (in *Ingress) store(ctx context.Context, a *arrival, keep func(context.Context, *webhook.Webhook) (buffer.Receipt, error)) (buffer.Receipt, bool) {
+// the end of the ticket tells the gate.
+func (in *Ingress) store(ctx context.Context, a *arrival, insert func(context.Context, *webhook.Webhook) (buffer.Receipt, error)) (buffer.Receipt, bool) {
 	v := in.Vitals()
 	if v.Full || v.FullUnverified && a.hook.Verified == "" {
 		in.Log.Error("Webhook refused, the queue is at its limit (HOLD_MAX_ROWS, HOLD_MAX_BYTES, HOLD_MAX_UNVERIFIED_BYTES)",
@@ -87,12 +89,12 @@ func (in *Ingress) store(ctx context.Context, a *arrival, keep func(context.Cont
 		return buffer.Receipt{}, false
 	}
 	// A sender that hangs up must not undo what may already be committed.
-	pooled := a.body.keep() // the buffer may read on after an error
-	receipt, err := keep(context.WithoutCancel(ctx), &a.hook)
+	a.body.Lend() // the buffer may read on after an error
+	receipt, err := insert(context.WithoutCancel(ctx), &a.hook)
 	if err != nil {
 		in.Log.Error("Webhook refused, it could not be stored", "source", a.hook.Source, "delivery_id", a.hook.DeliveryID, "err", err)
 		return buffer.Receipt{}, false
 	}
-	a.body.pooled = pooled
+	a.body.Return()
 	return receipt, a.kept()
 }

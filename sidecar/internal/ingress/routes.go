@@ -15,6 +15,7 @@ import (
 // route is a configured route with its counters, looked up once.
 type route struct {
 	*routes.Route
+	in                                                  *Ingress
 	forwarded, held, late, refused, rejected, handshake prometheus.Counter
 	refusals                                            [reasons]refusals
 }
@@ -33,7 +34,7 @@ func (in *Ingress) indexRoutes(configured []routes.Route) {
 			return in.Metrics.Webhooks.WithLabelValues(configured[i].Source, outcome)
 		}
 		r := &route{
-			Route: &configured[i], forwarded: count("forwarded"), held: count("held"), late: count("late"),
+			in: in, Route: &configured[i], forwarded: count("forwarded"), held: count("held"), late: count("late"),
 			refused: count("refused"), rejected: count("rejected"), handshake: count("handshake"),
 		}
 		for why := range reasons {
@@ -49,8 +50,8 @@ func (in *Ingress) indexRoutes(configured []routes.Route) {
 	slices.SortFunc(in.prefixes, func(a, b *route) int { return len(b.Path) - len(a.Path) })
 }
 
-// route returns the webhook route of a path, nil when it is none.
-func (in *Ingress) route(path string) *route {
+// find returns the webhook route of a path, nil when it is none.
+func (in *Ingress) find(path string) *route {
 	if r := in.exact[path]; r != nil {
 		return r
 	}

@@ -84,7 +84,7 @@ func (b *breaker) refused(h *inHand, kind int, now time.Time) (r ruling, decided
 	case b.limit == 0:
 		return doomed, nil
 	case !b.opened.IsZero():
-		if b.counting || now.Sub(b.opened) >= b.limit {
+		if b.countsLocked(now) {
 			return doomed, nil
 		}
 		return again, nil
@@ -143,6 +143,18 @@ func (b *breaker) count() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.counting = true
+}
+
+// counts reports whether the breaker is open and what the app refuses counts all
+// the same: for BREAKER_LIMIT it did not, or an operator says so.
+func (b *breaker) counts(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.opened.IsZero() && b.countsLocked(now)
+}
+
+func (b *breaker) countsLocked(now time.Time) bool {
+	return b.counting || now.Sub(b.opened) >= b.limit
 }
 
 // hurry lets the next canary go at once: the app may be another one now.

@@ -93,6 +93,12 @@ func (r *Replay) accepted(l *lane) {
 // refused decides about a webhook that the app has refused for good, or whose
 // attempts are spent.
 func (r *Replay) refused(l *lane, h *inHand, result upstream.Result, canary bool) step {
+	if canary && result.Status == 0 && result.Attempt < r.Config.Policy.MaxAttempts && r.breaker.counts(time.Now()) {
+		// A canary is one try, which counts now and has not spent the others.
+		h.row.Attempt = result.Attempt + 1
+		r.mark(h, buffer.Tried, result.Attempt, result.Reason, false)
+		return retry
+	}
 	h.attempt, h.reason = result.Attempt, result.Reason
 	ruled, decided := r.breaker.refused(h, result.Status, time.Now())
 	switch ruled {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/request"
 	"sluice/sidecar/internal/webhook"
 )
 
@@ -126,7 +127,7 @@ func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.Claim
 			}
 			perLane[r.lane]++
 			out = append(out, buffer.Row{QueueID: r.id, Attempt: r.attempts + 1, Bucket: b, Epoch: s.epochs[b], BodySize: 1, Webhook: webhook.Webhook{
-				ID: "id", Source: "generic", Lane: r.lane, Head: webhook.NewHead("POST", "/", "h"), Body: []byte{byte(r.n)}, Attempts: r.n,
+				ID: "id", Source: "generic", Lane: r.lane, Head: request.NewHead("POST", "/", "h"), Body: []byte{byte(r.n)}, Attempts: r.n,
 			}})
 		}
 	})

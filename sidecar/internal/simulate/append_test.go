@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/request"
 	"sluice/sidecar/internal/webhook"
 )
 
@@ -41,7 +42,7 @@ func (s *store) append(ctx context.Context, w *webhook.Webhook, awaited bool) (b
 
 func (s *store) row(w *webhook.Webhook, awaited bool) *row {
 	r := &row{hook: *w, bucket: bucketOf(w.Lane), status: "pending", attempts: w.Attempts}
-	r.hook.Head = append(webhook.Head(nil), w.Head...)
+	r.hook.Head = append(request.Head(nil), w.Head...)
 	r.hook.Body = append([]byte(nil), w.Body...)
 	key, ok := w.DedupeKey()
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
-	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/internal/request"
 )
 
 // Claim is the buffer's statement, which writes nothing: of the held buckets, the
@@ -112,7 +112,7 @@ func (s *store) spins() {
 
 func (s *store) rowOf(r *row, epoch int64) buffer.Row {
 	w := r.hook
-	w.Head, w.Body = append(webhook.Head(nil), w.Head...), append([]byte(nil), w.Body...)
+	w.Head, w.Body = append(request.Head(nil), w.Head...), append([]byte(nil), w.Body...)
 	w.Attempts = r.attempts
 	out := buffer.Row{QueueID: r.id, Attempt: r.attempts + 1, Bucket: r.bucket, Epoch: epoch, BodySize: len(w.Body), Webhook: w}
 	if r.keyID != "" && !slices.Contains(s.keys, r.keyID) {

@@ -33,8 +33,8 @@ func (s *store) RenewLeases(ctx context.Context, breakerOpen bool) (held []buffe
 			return nil, err
 		}
 		var want []int
-		due := bucketCount / len(equalsOf(candidate{s.instance, breakerOpen, s.keys}, f.able))
-		short = due > 0
+		_, equals := candidates(candidate{s.instance, breakerOpen, s.keys}, f.able)
+		short = len(equals) <= bucketCount
 		want, excess = share(candidate{s.instance, breakerOpen, s.keys}, f)
 		if len(want) == 0 {
 			return nil, nil
@@ -91,15 +91,18 @@ func (s *store) NeedKey(ctx context.Context, l buffer.Lease, key string) error {
 // share is the buffer's decision on who is due which buckets.
 func share(me candidate, f found) (want, excess []int) {
 	excess = []int{}
-	equals := equalsOf(me, f.able)
+	all, equals := candidates(me, f.able)
 	fit := slices.ContainsFunc(equals, func(c candidate) bool { return c.id == me.id })
 	var common []int
 	for b, l := range f.leases {
-		has := func(c candidate) bool { return slices.Contains(c.keys, l.key) }
 		mine := l.holder == me.id
+		openers := having(l.key, equals)
+		if openers == nil {
+			openers = having(l.key, all)
+		}
 		switch {
-		case l.key != "" && slices.ContainsFunc(equals, has):
-			if keeps := fit && has(me); !keeps && mine {
+		case openers != nil:
+			if keeps := slices.Contains(openers, me.id); !keeps && mine {
 				want, excess = append(want, b), append(excess, b)
 			} else if keeps && (f.free[b] || mine) {
 				want = append(want, b)
@@ -117,20 +120,29 @@ func share(me candidate, f found) (want, excess []int) {
 	return append(want, ours...), append(excess, surplus...)
 }
 
-// equalsOf returns the replicas that should hold leases: those whose breaker is
-// closed, or all when none is.
-func equalsOf(me candidate, able []candidate) []candidate {
-	all := []candidate{me}
+func having(key string, among []candidate) (ids []string) {
+	for _, c := range among {
+		if key != "" && slices.Contains(c.keys, key) {
+			ids = append(ids, c.id)
+		}
+	}
+	return ids
+}
+
+// candidates returns all replicas, and those that should hold leases: those whose
+// breaker is closed, or all when none is.
+func candidates(me candidate, able []candidate) (all, equals []candidate) {
+	all = []candidate{me}
 	for _, c := range able {
 		if c.id != me.id {
 			all = append(all, c)
 		}
 	}
-	closed := slices.DeleteFunc(slices.Clone(all), func(c candidate) bool { return c.open })
-	if len(closed) > 0 {
-		return closed
+	equals = slices.DeleteFunc(slices.Clone(all), func(c candidate) bool { return c.open })
+	if len(equals) == 0 {
+		return all, all
 	}
-	return all
+	return all, equals
 }
 
 func fairShare(me string, buckets []int, f found, equals []candidate) (want, excess []int) {

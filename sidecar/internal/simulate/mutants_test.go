@@ -65,8 +65,8 @@ var mutants = []mutant{
 	{
 		name: "acknowledged before the append's answer",
 		file: "ingress/hold.go",
-		old:  "receipt, err := keep(context.WithoutCancel(ctx), &a.hook)",
-		new:  "hook := a.hook\n\thook.Body = append([]byte(nil), hook.Body...)\n\tgo keep(context.WithoutCancel(ctx), &hook)\n\treceipt, err := buffer.Receipt{ID: hook.ID}, error(nil)",
+		old:  "receipt, err := insert(context.WithoutCancel(ctx), &a.hook)",
+		new:  "hook := a.hook\n\thook.Body = append([]byte(nil), hook.Body...)\n\tgo insert(context.WithoutCancel(ctx), &hook)\n\treceipt, err := buffer.Receipt{ID: hook.ID}, error(nil)",
 	},
 	{
 		name: "a look that a hold has overtaken opens the lane",

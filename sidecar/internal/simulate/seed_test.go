@@ -35,12 +35,17 @@ type result struct {
 	lived      time.Duration
 }
 
+// aftermath is longer than anything of a replica lives on after its end: who waits
+// to record a late answer looks every few seconds whether it is over.
+const aftermath = time.Minute
+
 // live lets one world live.
 func live(t *testing.T, seed uint64) *result {
 	var r *result
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, newPlan(seed))
 		w.run()
+		<-time.After(aftermath)
 		l := w.ledger
 		r = &result{plan: w.plan, violations: l.violations, webhooks: len(l.hooks), held: l.held, again: l.again,
 			states: w.db.states, statements: w.db.statements, lived: time.Since(w.line.began)}

@@ -15,6 +15,7 @@ import (
 	"sluice/infra/steady"
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/config"
+	"sluice/sidecar/settings"
 )
 
 // trigger is a log that does something once, at the first line that has the
@@ -77,11 +78,11 @@ func migrated(t *testing.T) (database string) {
 }
 
 func endSilently(t *testing.T, cfg *config.Config, database, step string) {
-	wire, through := newWire(t, database)
-	cfg.DatabaseURL = config.Secret(through)
+	cable, through := newCable(t, database)
+	cfg.DatabaseURL = settings.NewSecret(through)
 	cfg.ReplicaName = t.Name()
 	log, signals := &lines{}, make(chan os.Signal, 1)
-	silence := func() { wire.up.close(); wire.down.close() }
+	silence := func() { cable.up.close(); cable.down.close() }
 	r, err := New(cfg, Options{Terminate: signals, Log: slog.New(trigger{
 		slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}),
 		func(r slog.Record) (at bool) {

@@ -10,8 +10,8 @@ import (
 	"sluice/infra/postgres"
 )
 
-// wire is a proxy to a server that can hold up what goes either way.
-type wire struct {
+// cable is a proxy to a server that can hold up what goes either way.
+type cable struct {
 	net.Listener
 	open     sync.WaitGroup
 	up, down valve // to the server, and from it
@@ -57,13 +57,13 @@ func (v *valve) pass() {
 	}
 }
 
-func newWire(t *testing.T, database string) (w *wire, through string) {
+func newCable(t *testing.T, database string) (w *cable, through string) {
 	t.Helper()
 	u, err := url.Parse(database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w = &wire{}
+	w = &cable{}
 	if w.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func newWire(t *testing.T, database string) (w *wire, through string) {
 	return w, u.String()
 }
 
-func (w *wire) serve(client net.Conn, to string) {
+func (w *cable) serve(client net.Conn, to string) {
 	server, err := net.Dial("tcp", to)
 	if err != nil {
 		_ = client.Close()
@@ -119,7 +119,7 @@ func (w *wire) serve(client net.Conn, to string) {
 // moment may one acknowledge while another believes that it is alone.
 func TestDelayedHeartbeat(t *testing.T) {
 	database := postgres.New(t)
-	wire, through := newWire(t, database)
+	cable, through := newCable(t, database)
 	await := func(what string, ok func() bool) {
 		t.Helper()
 		for end := time.Now().Add(patience); !ok(); <-time.After(time.Millisecond) {
@@ -152,13 +152,13 @@ func TestDelayedHeartbeat(t *testing.T) {
 		}
 	})
 	for range 2 {
-		wire.down.close()
-		await("the answer to a heartbeat is held up", wire.down.holds)
+		cable.down.close()
+		await("the answer to a heartbeat is held up", cable.down.holds)
 		<-time.After(1300 * time.Millisecond) // a delay of the network, below what a try may take
-		wire.up.close()
-		wire.down.reopen()
+		cable.up.close()
+		cable.down.reopen()
 		await("the other one is alone", alone)
-		wire.up.reopen()
+		cable.up.reopen()
 		await("both are there again", together)
 	}
 	close(stop)

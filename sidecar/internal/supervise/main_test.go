@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"log/slog"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"sluice/infra/postgres"
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/health"
 	"sluice/sidecar/internal/ingress"
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
@@ -49,7 +51,6 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *lines) {
 	r := &Replica{
 		cfg: cfg, log: slog.New(slog.NewTextHandler(log, nil)), metrics: metrics.New(), began: time.Now(),
 		beatNow: make(chan struct{}, 1), transitions: make(chan transition, 64), faults: make(chan error, 3),
-		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
 	r.counted.Store(&counted{})
@@ -61,9 +62,10 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *lines) {
 	}
 	t.Cleanup(r.app.Close)
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
+	r.health = health.New(health.Config{App: r.prober, Up: func() {}, Down: func() {}, Metrics: r.metrics, Log: r.log})
 	r.ingress = ingress.New(ingress.Deps{Config: cfg, Gate: r.gate, Upstream: r.app, Metrics: r.metrics, Log: r.log,
-		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() {}})
-	r.replay = replay.New(replay.Deps{Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log})
+		Vitals: r.ingressVitals, AppDown: r.health.Lost, Kick: func() {}})
+	r.replay = replay.New(replay.Deps{Gate: r.gate, App: r.app, Healthy: r.health.OK, AppDown: r.health.Lost, Metrics: r.metrics, Log: r.log})
 	return r, log
 }
 
@@ -94,4 +96,16 @@ func (l *lines) count(text string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.out.String(), text)
+}
+
+// well is an app that is.
+type well struct{}
+
+func (well) Probe(context.Context) error { return nil }
+
+// findWell lets the replica find its app well.
+func findWell(t *testing.T, r *Replica) {
+	t.Helper()
+	r.health.App = well{}
+	r.health.Check(t.Context())
 }

@@ -80,7 +80,7 @@ func member(t *testing.T, database string) (r *Replica, leave func()) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	r.loops.Go(func() { r.membershipLoop(ctx) })
+	r.loops.start("membership", func() { r.membershipLoop(ctx) })
 	leave = func() {
 		if !r.close(stop, newBudget(time.Now(), patience).closing(time.Now())) {
 			t.Error("the membership did not end")

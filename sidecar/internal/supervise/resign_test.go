@@ -6,6 +6,7 @@ import (
 
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/request"
 	"sluice/sidecar/internal/webhook"
 	"sluice/sidecar/routes"
 	"sluice/sidecar/senders"
@@ -30,7 +31,7 @@ func TestResign(t *testing.T) {
 		t.Errorf("%d senders are signed anew, want Slack and GitLab", len(by))
 	}
 	for _, route := range parsed[:2] {
-		w := &webhook.Webhook{Head: webhook.NewHead("POST", route.Path, "h"), Body: []byte(`{"a":1}`)}
+		w := &webhook.Webhook{Head: request.NewHead("POST", route.Path, "h"), Body: []byte(`{"a":1}`)}
 		w.Head = w.Head.Add("Webhook-Id", "1").Add("Webhook-Signature", "v1,x") // GitLab's
 		request := func() senders.Request {
 			return senders.Request{Method: "POST", URL: w.Head.URL(), Header: w.Head, Body: w.Body}

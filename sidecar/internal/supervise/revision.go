@@ -39,7 +39,7 @@ func (r *Replica) proveRevision(ctx context.Context) error {
 	if r.proven.Load() {
 		return nil
 	}
-	if !r.health.everHealthy() {
+	if !r.health.Ever() {
 		return errNotYet
 	}
 	return r.store.ProveRevision(ctx, r.cfg.Revision)

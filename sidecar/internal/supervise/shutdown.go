@@ -30,7 +30,7 @@ func (r *Replica) shutdown(stop context.CancelFunc) int {
 	c := r.gate.Counts()
 	r.log.Info("Shutdown signal received, starting graceful drain",
 		"activeRequests", c.InFlight+c.Holds, "activeJobs", 0, "activeTotal", c.InFlight+c.Holds)
-	r.loops.Go(func() { r.tellApp(b.drain) })
+	r.loops.start("word to the app", func() { r.tellApp(b.drain) })
 
 	clean := r.waitDrained(told, b)
 	if !clean {
@@ -166,10 +166,16 @@ func (r *Replica) endLoops(ctx context.Context, stop context.CancelFunc) (err er
 	settleBy, _ := ctx.Deadline()
 	r.settleBy.Store(&settleBy)
 	stop()
-	done := make(chan struct{})
-	go func() { r.loops.Wait(); close(done) }()
+	done := r.loops.ended()
 	half := time.NewTimer(part(time.Until(settleBy), cutOffHalf))
 	defer half.Stop()
+	slow := time.NewTimer(min(slowStep, part(time.Until(settleBy), cutOffHalf/2)))
+	defer slow.Stop()
+	select {
+	case <-done:
+	case <-slow.C:
+		r.log.Warn("Work in the background is slow to end", "parts", r.loops.running())
+	}
 	select {
 	case <-done:
 	case <-half.C:

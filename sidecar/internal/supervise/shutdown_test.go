@@ -16,6 +16,7 @@ import (
 
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/request"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
 )
@@ -215,10 +216,10 @@ func TestEndLoopsCutsOffDeliveries(t *testing.T) {
 	app := answering(t, func(http.ResponseWriter, *http.Request) { begun <- struct{}{}; <-release })
 	defer close(release)
 	for _, under := range []bool{false, true} {
-		r, _ := replica(t, app, gate.PerLane)
+		r, log := replica(t, app, gate.PerLane)
 		if under {
-			r.loops.Go(func() {
-				w := &webhook.Webhook{ID: uuid.NewString(), Head: webhook.NewHead("POST", "/hooks/x", "h"), Body: []byte("{}")}
+			r.loops.start("work", func() {
+				w := &webhook.Webhook{ID: uuid.NewString(), Head: request.NewHead("POST", "/hooks/x", "h"), Body: []byte("{}")}
 				e, err := r.app.Send(w, 1, true, time.Now().Add(patience))
 				if err == nil {
 					_, err = e.Await(time.Now().Add(patience))
@@ -234,6 +235,9 @@ func TestEndLoopsCutsOffDeliveries(t *testing.T) {
 		defer cancel()
 		if err := r.endLoops(ctx, func() {}); errors.Is(err, errCutOff) != under {
 			t.Errorf("a delivery under way: %v, ended with %v", under, err)
+		}
+		if named := log.count("slow to end\" parts=[work]") == 1; named != under {
+			t.Errorf("a delivery under way: %v, named in the log: %v", under, named)
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,11 +23,13 @@ import (
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/control"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/health"
 	"sluice/sidecar/internal/ingress"
 	"sluice/sidecar/internal/lifecycle"
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/wire"
 )
 
 // Options are what a replica needs beside its settings.
@@ -89,7 +90,7 @@ type Replica struct {
 	replay  *replay.Replay
 	metrics *metrics.Metrics
 
-	health   health
+	health   *health.Health
 	vitals   atomic.Pointer[vitals]
 	counted  atomic.Pointer[counted]
 	joined   atomic.Bool // registered among the replicas, migrations applied
@@ -105,7 +106,7 @@ type Replica struct {
 
 	servers []server   // in the order in which they are closed
 	faults  chan error // of a listener that ended by itself
-	loops   sync.WaitGroup
+	loops   loops
 }
 
 // New opens nothing yet but what can be wrong in the settings.
@@ -119,7 +120,6 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, opt: opt, log: opt.Log, began: time.Now(), metrics: metrics.New(),
 		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
-		health: health{probeNow: make(chan struct{}, 1)},
 	}
 	r.vitals.Store(&vitals{})
 	r.counted.Store(&counted{})
@@ -130,17 +130,21 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r.instance = id.String()
 	r.gate = gate.New(gate.Config{Order: cfg.GateOrder(), CatchupLimit: cfg.CatchupLimit, Changed: r.changed})
 	r.metrics.State.WithLabelValues(lifecycle.Starting.String()).Set(1)
-	r.app, err = upstream.New(upstream.Config{URL: cfg.AppURL, HealthPath: cfg.AppHealthPath, Secret: string(cfg.SluiceSecret), Dial: opt.Dial})
+	r.app, err = upstream.New(upstream.Config{URL: cfg.AppURL, HealthPath: cfg.AppHealthPath, Secret: cfg.SluiceSecret.Reveal(), Dial: opt.Dial})
 	if err != nil {
 		return nil, fmt.Errorf("APP_URL: %w", err)
 	}
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
+	r.health = health.New(health.Config{
+		App: r.prober, Addr: cfg.AppURL, Every: cfg.AppProbeInterval, EveryDown: cfg.AppProbeIntervalOff,
+		Up: func() { r.gate.Fire(lifecycle.AppUp) }, Down: func() { r.gate.Fire(lifecycle.AppDown) }, Metrics: r.metrics, Log: r.log,
+	})
 	password, err := cfg.DatabasePassword()
 	if err != nil {
 		return nil, err
 	}
 	r.store, err = opt.Store(buffer.Config{
-		URL: string(cfg.DatabaseURL), Instance: r.instance, Name: cfg.ReplicaName, Strict: cfg.Order == "strict",
+		URL: cfg.DatabaseURL.Reveal(), Instance: r.instance, Name: cfg.ReplicaName, Strict: cfg.Order == "strict",
 		AppendTimeout: cfg.HoldTimeout, Keys: cfg.BufferKeys, Password: password, Log: r.log,
 	})
 	if err != nil {
@@ -148,7 +152,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	}
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
-		Vitals: r.ingressVitals, AppDown: r.appDown, Kick: func() { r.replay.Held() },
+		Vitals: r.ingressVitals, AppDown: r.health.Lost, Kick: func() { r.replay.Held() },
 		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
@@ -156,7 +160,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 			MaxAttempts: cfg.ReplayMaxAttempts, AwayLimit: cfg.ReplayAwayLimit, Timeout: cfg.AppAnswerTimeout,
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
 		}, BreakerLimit: cfg.BreakerLimit, SettleBy: func() time.Time { return *r.settleBy.Load() }},
-		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.ok, AppDown: r.appDown, Metrics: r.metrics, Log: r.log,
+		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.OK, AppDown: r.health.Lost, Metrics: r.metrics, Log: r.log,
 		BreakerChanged: func() { poke(r.beatNow) },
 	})
 	return r, nil
@@ -173,8 +177,11 @@ func (r *Replica) Run() int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){r.membershipLoop, r.freeLoop, r.probeLoop, r.vitalsLoop, r.countLoop, r.retainLoop, r.transitionLoop, r.statsLoop, r.revisionLoop, r.replay.Run} {
-		r.loops.Go(func() { loop(ctx) })
+	for name, loop := range map[string]func(context.Context){
+		"membership": r.membershipLoop, "awaited": r.freeLoop, "health": r.health.Run, "vitals": r.vitalsLoop, "count": r.countLoop, "retention": r.retainLoop,
+		"transitions": r.transitionLoop, "stats": r.statsLoop, "revision": r.revisionLoop, "replay": r.replay.Run,
+	} {
+		r.loops.start(name, func() { loop(ctx) })
 	}
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
 		"order", r.cfg.Order, "replica", r.cfg.ReplicaName, "instance", r.instance)
@@ -197,35 +204,40 @@ type server interface {
 // listen opens every listener before anything runs: a taken port is told at
 // once.
 func (r *Replica) listen() error {
-	var h2c http.Protocols
-	h2c.SetHTTP1(true)
-	h2c.SetUnencryptedHTTP2(true)
 	quiet := slog.NewLogLogger(r.log.Handler(), slog.LevelDebug)
-	public := &http.Server{Handler: r.ingress, Protocols: &h2c, ErrorLog: quiet,
-		ReadHeaderTimeout: r.cfg.HeaderTimeout, IdleTimeout: r.cfg.IdleTimeout}
 	private := func(h http.Handler) *http.Server {
 		return &http.Server{Handler: h, ErrorLog: quiet, ReadTimeout: r.cfg.HeaderTimeout, WriteTimeout: time.Minute}
 	}
-	for _, door := range []struct {
+	for _, listener := range []struct {
+		name   string
 		addr   string
 		server server
 	}{
-		{r.cfg.ListenAddr, ingress.NewFront(r.ingress, public)},
-		{r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
-		{r.cfg.ControlAddr, private(control.API(r, string(r.cfg.ControlToken)))},
+		{"public listener", r.cfg.ListenAddr, r.publicServer()},
+		{"probe listener", r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
+		{"control listener", r.cfg.ControlAddr, private(control.API(r, r.cfg.ControlToken.Reveal()))},
 	} {
-		l, err := r.opt.Listen("tcp", door.addr)
+		l, err := r.opt.Listen("tcp", listener.addr)
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", door.addr, err)
+			return fmt.Errorf("listen on %s: %w", listener.addr, err)
 		}
-		r.servers = append(r.servers, door.server)
-		r.loops.Go(func() {
-			if err := door.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				r.faults <- fmt.Errorf("serve %s: %w", door.addr, err)
+		r.servers = append(r.servers, listener.server)
+		r.loops.start(listener.name, func() {
+			if err := listener.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				r.faults <- fmt.Errorf("serve %s: %w", listener.addr, err)
 			}
 		})
 	}
 	return nil
+}
+
+func (r *Replica) publicServer() *wire.Server {
+	return wire.New(wire.Config{
+		NetHTTP:       r.cfg.Wire == "net/http",
+		HeaderTimeout: r.cfg.HeaderTimeout, BodyTimeout: r.cfg.BodyTimeout, BodyMinRate: r.cfg.BodyMinRate, IdleTimeout: r.cfg.IdleTimeout,
+		MaxBodyBytes: r.cfg.MaxBodyBytes, MaxInflightBytes: r.cfg.MaxInflightBytes, MaxConnections: r.cfg.MaxConnections,
+		Draining: func() bool { return r.gate.State() == lifecycle.Draining }, Metrics: r.metrics, Log: r.log,
+	}, r.ingress)
 }
 
 // transition is one change of state, to be logged.
@@ -273,6 +285,19 @@ func (r *Replica) logTransition(t transition) {
 	if t.from == lifecycle.Replaying && t.to == lifecycle.Passing {
 		r.log.Info("Startup webhook queue replay complete", "queuedWebhooksProcessed", t.replayed, "state", t.to.String())
 	}
+}
+
+// tick waits for d, a poke, or the end.
+func tick(ctx context.Context, d time.Duration, poked <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-poked:
+	case <-t.C:
+	}
+	return true
 }
 
 func poke(c chan struct{}) {

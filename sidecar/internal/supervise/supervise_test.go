@@ -42,10 +42,8 @@ func TestATakenPort(t *testing.T) {
 	if log.count(taken.Addr().String()) == 0 {
 		t.Error("the log does not name the address")
 	}
-	ended := make(chan struct{})
-	go func() { r.loops.Wait(); close(ended) }()
 	select {
-	case <-ended:
+	case <-r.loops.ended():
 	case <-time.After(patience):
 		t.Error("a listener that was open before still serves")
 	}

@@ -88,7 +88,7 @@ func (r *Replica) ingressVitals() ingress.Vitals {
 	rows, bytes, unverified := c.held(r.store.Flow())
 	return ingress.Vitals{
 		Database:       r.vitals.Load().database,
-		App:            r.health.name(),
+		App:            r.health.Name(),
 		State:          r.gate.State().String(),
 		Held:           c.stats.Pending + c.stats.Processing,
 		Full:           rows >= r.cfg.HoldMaxRows || bytes >= r.cfg.HoldMaxBytes,
@@ -100,7 +100,7 @@ func (r *Replica) ingressVitals() ingress.Vitals {
 func (r *Replica) Status() control.Status {
 	stats, c := r.counted.Load().stats, r.gate.Counts()
 	st := control.Status{
-		State: r.gate.State().String(), App: r.health.name(), Database: "unreachable",
+		State: r.gate.State().String(), App: r.health.Name(), Database: "unreachable",
 		Held: stats.Pending + stats.Processing, Pending: stats.Pending, Processing: stats.Processing,
 		Failed: stats.Failed, HeldBytes: stats.Bytes, OldestSecs: stats.OldestPending.Seconds(),
 		Replayed: r.replay.Delivered(), InFlight: c.InFlight, Holding: c.Holds, ShutLanes: c.Shut, Forced: c.Forced,
@@ -142,7 +142,7 @@ func (r *Replica) Started() error {
 	if r.cfg.StartupGate == "buffer" || r.proven.Load() {
 		return r.canHold()
 	}
-	if !r.health.everHealthy() {
+	if !r.health.Ever() {
 		return errors.New("the app has not been healthy yet (STARTUP_GATE=app)")
 	}
 	return r.Ready()
@@ -155,7 +155,7 @@ func (r *Replica) Ready() error {
 		return errors.New("stopped")
 	}
 	held := r.canHold()
-	if held == nil || state.Replays() && r.health.ok() && r.cfg.Order != "strict" {
+	if held == nil || state.Replays() && r.health.OK() && r.cfg.Order != "strict" {
 		return nil
 	}
 	return held

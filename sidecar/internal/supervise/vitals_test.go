@@ -8,6 +8,7 @@ import (
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/upstream"
 )
 
 var (
@@ -53,7 +54,7 @@ func TestProbes(t *testing.T) {
 			r.gate.Seal(false, time.Now().Add(patience))
 		}
 		if c.healthy {
-			r.health.passed(r.health.asked())
+			findWell(t, r)
 		}
 		r.joined.Store(c.joined)
 		r.vitals.Store(&vitals{database: c.db})
@@ -77,8 +78,8 @@ func TestStartedOutlastsTheApp(t *testing.T) {
 	r.cfg.StartupGate = "app"
 	r.joined.Store(true)
 	r.vitals.Store(&vitals{database: true})
-	r.health.passed(r.health.asked())
-	r.health.fall()
+	findWell(t, r)
+	r.health.Lost(upstream.ErrDial)
 	if err := r.Started(); err != nil {
 		t.Errorf("an app that went away after its start: %v", err)
 	}

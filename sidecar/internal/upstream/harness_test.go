@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/infra/leaks"
+	"sluice/sidecar/internal/request"
 	"sluice/sidecar/internal/webhook"
 )
 
@@ -115,7 +116,7 @@ func says(answer string) func(int, net.Conn, *bufio.Reader) {
 
 func hook(body string) *webhook.Webhook {
 	return &webhook.Webhook{
-		ID: "01890000-0000-7000-8000-000000000000", Source: "generic", Head: webhook.NewHead("POST", "/hooks/x", "h"),
+		ID: "01890000-0000-7000-8000-000000000000", Source: "generic", Head: request.NewHead("POST", "/hooks/x", "h"),
 		Body: []byte(body), ReceivedAt: time.Unix(1700000000, 0),
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/internal/request"
 )
 
 // IsDial reports whether a request failed before anything was sent.
@@ -40,7 +40,7 @@ func (c *Client) Proxy(log *slog.Logger, away func(http.ResponseWriter, *http.Re
 			r.Out.Host = r.In.Host
 			r.Out.URL.RawQuery = r.In.URL.RawQuery // also what Go would not parse
 			for name := range r.Out.Header {
-				if webhook.Reserved(name) {
+				if request.Reserved(name) {
 					delete(r.Out.Header, name)
 				}
 			}

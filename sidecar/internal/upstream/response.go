@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httputil"
 	"strconv"
 	"strings"
 	"time"
 
-	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/internal/request"
 )
 
 // Response is the head of the app's answer to a webhook.
@@ -52,6 +53,9 @@ func (e *Exchange) readStatus() (minor byte, err error) {
 		return 0, fmt.Errorf("%w: bad status", errHead)
 	}
 	e.resp = Response{Status: status, Fields: e.resp.Fields[:0], Length: -1}
+	if e.resp.Fields == nil {
+		e.resp.Fields = make([]byte, 0, 512) // with room for the Sluice-Id
+	}
 	return line[7], nil
 }
 
@@ -72,7 +76,7 @@ func (e *Exchange) readFields(minor byte) error {
 			return fmt.Errorf("%w: head above %d bytes", errHead, maxHead)
 		}
 		colon := bytes.IndexByte(line, ':')
-		if colon <= 0 || !webhook.IsToken(line[:colon]) {
+		if colon <= 0 || !request.IsToken(line[:colon]) {
 			return fmt.Errorf("%w: bad field", errHead)
 		}
 		name, value := string(line[:colon]), strings.TrimSpace(string(line[colon+1:]))
@@ -94,7 +98,7 @@ func (e *Exchange) readFields(minor byte) error {
 		case "retry-after":
 			r.RetryAfter = value
 		}
-		if !webhook.Stripped(name) {
+		if !request.Stripped(name) {
 			r.Fields = append(append(r.Fields, line...), '\r', '\n')
 		}
 	}
@@ -124,7 +128,7 @@ func (e *Exchange) frame(chunked bool) {
 // Body is the answer's body. It is valid until Close.
 func (e *Exchange) Body() io.Reader {
 	if e.body == nil {
-		return strings.NewReader("")
+		return http.NoBody
 	}
 	return e.body
 }

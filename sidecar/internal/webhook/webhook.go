@@ -10,20 +10,22 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"time"
+
+	"sluice/sidecar/internal/request"
 )
 
 // Webhook is one received request, as it will reach the app.
 type Webhook struct {
-	ID         string    // UUIDv7 given at receipt: the Sluice-Id of every attempt
-	Source     string    // the route's sender, "github"
-	DeliveryID string    // the sender's own id, "" when it gave none
-	Event      string    // the event's name, "" when unknown
-	Lane       string    // the source, or the source and a key within it; order holds within a lane
-	Verified   string    // the sender's name when its signature was checked and right, else ""
-	Head       Head      // request line and header fields
-	Body       []byte    // the exact bytes
-	ReceivedAt time.Time // UTC
-	Attempts   int       // deliveries tried before it was stored
+	ID         string       // UUIDv7 given at receipt: the Sluice-Id of every attempt
+	Source     string       // the route's sender, "github"
+	DeliveryID string       // the sender's own id, "" when it gave none
+	Event      string       // the event's name, "" when unknown
+	Lane       string       // the source, or the source and a key within it; order holds within a lane
+	Verified   string       // the sender's name when its signature was checked and right, else ""
+	Head       request.Head // request line and header fields
+	Body       []byte       // the exact bytes
+	ReceivedAt time.Time    // UTC
+	Attempts   int          // deliveries tried before it was stored
 }
 
 // DedupeKey returns a hash of source, Host, target, delivery id and body, and
@@ -43,8 +45,8 @@ func (w *Webhook) DedupeKey() ([32]byte, bool) {
 		h.Write(b)
 	}
 	part([]byte(w.Source))
-	part(w.Head.authority())
-	part(w.Head.uri())
+	part(w.Head.Authority())
+	part([]byte(w.Head.URI()))
 	part([]byte(w.DeliveryID))
 	h.Write(w.Body)
 	return [32]byte(h.Sum(nil)), true

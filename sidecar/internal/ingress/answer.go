@@ -1,0 +1,43 @@
+package ingress
+
+import (
+	"net/http"
+	"strings"
+
+	"sluice/sidecar/internal/wire"
+	"sluice/sidecar/senders"
+)
+
+// heldReply acknowledges a webhook that is stored. Fields and body share one
+// allocation, since this is what a replica says most often during a deploy.
+func heldReply(status int, id string) wire.Reply {
+	b := append(make([]byte, 0, 256), "Sluice-Status: held\r\n"...)
+	b = appendID(b, id)
+	if status == http.StatusNoContent {
+		return wire.Reply{Status: status, Fields: b}
+	}
+	b = append(b, "Content-Type: application/json\r\n"...)
+	fields := len(b)
+	b = append(append(append(b, `{"status":"held","id":"`...), id...), `"}`...)
+	return wire.Reply{Status: status, Fields: b[:fields], Body: b[fields:]}
+}
+
+// appendID appends the field that names a webhook. fields may be the caller's
+// alone.
+func appendID(fields []byte, id string) []byte {
+	return append(append(append(fields, "Sluice-Id: "...), id...), "\r\n"...)
+}
+
+func answerReply(a senders.Answer) wire.Reply {
+	r := wire.Reply{Status: a.Status, Body: a.Body}
+	add := func(name, value string) {
+		if value != "" && !strings.ContainsAny(value, "\r\n\x00") {
+			r.Fields = append(r.Fields, name+": "+value+"\r\n"...)
+		}
+	}
+	add("Content-Type", a.ContentType)
+	for name, value := range a.Header {
+		add(name, value)
+	}
+	return r
+}

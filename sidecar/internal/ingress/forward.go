@@ -1,0 +1,49 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/wire"
+)
+
+// forward sends the webhook to the app, whose answer goes back as it is. What
+// the app could not take is held instead.
+func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) wire.Reply {
+	e, err := in.Upstream.Send(&a.hook, 1, false, deadline)
+	if err == nil {
+		var resp *upstream.Response
+		if resp, err = e.Await(deadline); err == nil {
+			if !awayStatus(resp.Status) {
+				return in.relay(a, e, resp)
+			}
+			e.Drop()
+		}
+	}
+	switch {
+	case errors.Is(err, upstream.ErrLate):
+		return in.holdLate(ctx, a, e)
+	case errors.Is(err, upstream.ErrDial):
+		in.AppDown(err)
+	default:
+		a.hook.Attempts = 1
+	}
+	a.divert()
+	return in.hold(ctx, a)
+}
+
+// awayStatus reports whether an app that answers so is taken to be away.
+func awayStatus(status int) bool { return status == 502 || status == 503 || status == 504 }
+
+// relay answers with what the app has answered.
+func (in *Ingress) relay(a *arrival, e *upstream.Exchange, resp *upstream.Response) wire.Reply {
+	in.Answered(resp.Status, a.hook.Verified != "")
+	a.route.forwarded.Inc()
+	leave := a.lend()
+	return wire.Reply{
+		Status: resp.Status, Fields: appendID(resp.Fields, a.hook.ID), Relay: e.Body(), Length: resp.Length,
+		End: func() { e.Close(); leave() },
+	}
+}

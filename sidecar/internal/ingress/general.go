@@ -1,0 +1,88 @@
+package ingress
+
+import (
+	"net/http"
+
+	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/wire"
+	"sluice/sidecar/routes"
+	"sluice/sidecar/senders"
+)
+
+// ServeHTTP answers what is no webhook: health answers, handshakes by GET, and
+// everything else, which is proxied to the app.
+func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/healthz", "/health":
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			in.health(w)
+			return
+		}
+	}
+	if asksForDrain(r) { // between the containers only
+		http.NotFound(w, r)
+		return
+	}
+	in.noteRequest()
+	switch route := in.find(r.URL.Path); {
+	case route != nil && in.serveHandshake(w, r, route):
+		return
+	case r.Method == http.MethodPost:
+		in.noteUnrouted(r)
+	}
+	in.forwardGeneral(w, r)
+}
+
+// asksForDrain looks at the target as the app would get it.
+func asksForDrain(r *http.Request) bool {
+	return routes.IsDrain(wire.ReceivedPath(r)) || r.URL.Opaque != "" && routes.IsDrain(r.URL.Opaque)
+}
+
+// serveHandshake answers a handshake that is no POST while the app is away, and
+// reports whether it has.
+func (in *Ingress) serveHandshake(w http.ResponseWriter, r *http.Request, route *route) bool {
+	if in.Gate.State().Replays() {
+		return false
+	}
+	head := wire.Capture(r)
+	answer := handshake(route, senders.Request{Method: r.Method, URL: head.URL(), Header: head})
+	if answer == nil {
+		return false
+	}
+	route.handshake.Inc()
+	reply := answerReply(*answer)
+	reply.WriteHTTP(w)
+	return true
+}
+
+// forwardGeneral proxies a request that is no webhook.
+func (in *Ingress) forwardGeneral(w http.ResponseWriter, r *http.Request) {
+	if !in.Gate.Join() {
+		unavailable(w)
+		return
+	}
+	defer in.Gate.Leave()
+	// An app may answer while it is still being sent to. An error means that
+	// the protocol (HTTP/2) does it anyway.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	in.proxy.ServeHTTP(w, r)
+}
+
+// proxyFailed answers a request that the app did not.
+func (in *Ingress) proxyFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // the client has gone
+	}
+	if upstream.IsDial(err) {
+		in.AppDown(err)
+		unavailable(w)
+		return
+	}
+	in.Log.Warn("Request failed at the app", "method", r.Method, "path", r.URL.Path, "err", err)
+	http.Error(w, "the app broke off before it answered", http.StatusBadGateway)
+}
+
+func unavailable(w http.ResponseWriter) {
+	reply := wire.RetryLater("the app is away")
+	reply.WriteHTTP(w)
+}

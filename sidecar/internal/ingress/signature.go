@@ -1,0 +1,61 @@
+package ingress
+
+import (
+	"errors"
+	"time"
+
+	"sluice/sidecar/internal/wire"
+	"sluice/sidecar/senders"
+)
+
+// recognise verifies the signature and reads what the sender says about the
+// delivery. It returns false with the answer for one that is not genuine.
+func (in *Ingress) recognise(a *arrival, now time.Time) (wire.Reply, bool) {
+	r := a.request()
+	sender, open := a.route.Sender, a.route.Sender.Traits().OpenHandshake
+	if open {
+		a.shake = handshake(a.route, r)
+	}
+	if len(a.route.Secrets) > 0 && a.shake == nil {
+		if err := sender.Verify(r, a.route.Secrets, now); err != nil {
+			a.route.rejected.Inc()
+			in.noteRefusal(a.route, signatureReason(err), err.Error())
+			return wire.Text(401, err.Error()), false
+		}
+		a.hook.Verified = a.route.Source
+	}
+	if !open {
+		a.shake = handshake(a.route, r)
+	}
+	id := sender.Identify(r)
+	a.hook.DeliveryID, a.hook.Event = id.DeliveryID, id.Event
+	a.sync, a.retry = a.sync || id.Sync, id.Retry
+	return wire.Reply{}, true
+}
+
+// request is the webhook as senders want to see it.
+func (a *arrival) request() senders.Request {
+	return senders.Request{Method: a.hook.Head.Method(), URL: a.hook.Head.URL(), Header: a.hook.Head, Body: a.hook.Body}
+}
+
+func handshake(route *route, r senders.Request) *senders.Answer {
+	h, ok := route.Sender.(senders.Handshaker)
+	if !ok {
+		return nil
+	}
+	if answer, ok := h.Handshake(r, route.Handshake); ok {
+		return &answer
+	}
+	return nil
+}
+
+// signatureReason maps a verdict of a sender.
+func signatureReason(err error) reason {
+	switch {
+	case errors.Is(err, senders.ErrUnsigned):
+		return unsigned
+	case errors.Is(err, senders.ErrStale):
+		return stale
+	}
+	return forged
+}

@@ -1,0 +1,103 @@
+package ingress
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/request"
+	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/internal/wire"
+	"sluice/sidecar/routes"
+	"sluice/sidecar/senders"
+)
+
+// Match returns the route of a webhook, for wire to read it.
+func (in *Ingress) Match(path, received string) wire.Endpoint {
+	route := in.find(path)
+	if route == nil || routes.IsDrain(received) {
+		return nil
+	}
+	in.noteRequest()
+	return route
+}
+
+func (in *Ingress) noteRequest() { in.last.Store(time.Now().UnixNano()) }
+
+// arrival is a webhook that has been read whole, on its way to an answer.
+type arrival struct {
+	ticket
+	route *route
+	hook  webhook.Webhook
+	body  *wire.Body
+	sync  bool
+	retry bool // the sender calls it a repetition of an earlier delivery
+	// shake is the answer to a handshake, for when the app is away.
+	shake *senders.Answer
+}
+
+// Serve is the way of a webhook: it is recognised, the gate decides, and it is
+// forwarded, held or refused.
+func (r *route) Serve(ctx context.Context, head request.Head, body *wire.Body) wire.Reply {
+	in, now := r.in, time.Now()
+	a := &arrival{ticket: ticket{gate: in.Gate}, route: r, body: body, sync: r.Sync}
+	defer a.end()
+	a.hook = webhook.Webhook{Source: r.Source, Head: head, Body: body.Bytes(), ReceivedAt: now.UTC().Truncate(time.Microsecond)} // as PostgreSQL keeps it
+	if refusal, ok := in.recognise(a, now); !ok {
+		return refusal
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return in.refuse(a, "no randomness for an id")
+	}
+	a.hook.ID = id.String()
+	deadline := now.Add(r.Budget)
+	if a.sync || a.shake != nil {
+		return in.answerNow(ctx, a, deadline)
+	}
+	a.lane = in.lane(a.hook.Source, a.hook.Body)
+	a.hook.Lane = a.lane
+	switch in.decide(ctx, a, now) {
+	case gate.Forward:
+		return in.forward(ctx, a, deadline)
+	case gate.Hold:
+		return in.hold(ctx, a)
+	}
+	return in.refuse(a, "this replica takes no more webhooks")
+}
+
+// maxPatience is how long a webhook waits in memory for a lane that is about
+// to open, and waits never eat more than a fifth of the sender's budget.
+const maxPatience = 500 * time.Millisecond
+
+// decide asks the gate what becomes of a webhook, and waits for a lane that is
+// about to open.
+func (in *Ingress) decide(ctx context.Context, a *arrival, received time.Time) gate.Verdict {
+	patience := received.Add(min(maxPatience, a.route.Budget/5))
+	for patient := true; ; patient = ctx.Err() == nil && time.Now().Before(patience) {
+		verdict, opened := a.enter(patient)
+		if verdict == gate.Wait {
+			wait(ctx, opened, patience)
+			continue
+		}
+		if verdict == gate.Forward && a.retry {
+			// Its first copy may be under way to the app: the queue knows, and
+			// takes the two for one.
+			a.divert()
+			return gate.Hold
+		}
+		return verdict
+	}
+}
+
+func wait(ctx context.Context, opened <-chan struct{}, until time.Time) {
+	t := time.NewTimer(time.Until(until))
+	defer t.Stop()
+	select {
+	case <-opened:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
