@@ -126,9 +126,9 @@ func hold(b *testing.B, s *buffer.Store, db *pgx.Conn, rows, lanes int) {
 		in[i] = int16(fnv(names[i]) % 16)
 	}
 	_, err := db.Exec(b.Context(), `INSERT INTO webhook_queue (sluice_id, source, lane, bucket, headers, body, body_size, dedupe_key)
-		SELECT gen_random_uuid(), 's', ($2::text[])[1 + n % $4], ($3::smallint[])[1 + n % $4], $5::bytea, $6::bytea, octet_length($6::bytea),
-			sha256(n::text::bytea)
-		FROM generate_series(1, $1) AS n`, rows, names, in, lanes,
+		SELECT gen_random_uuid(), 's', w.lane, w.bucket, $5::bytea, $6::bytea, octet_length($6::bytea), sha256(n::text::bytea)
+		FROM generate_series(0, $1 - 1) AS n JOIN unnest($2::text[], $3::smallint[]) WITH ORDINALITY AS w(lane, bucket, i) ON w.i = 1 + n % $4
+		ORDER BY n`, rows, names, in, lanes,
 		[]byte("POST /webhooks HTTP/1.1\r\n"+strings.Repeat("X-Header-Name: value\r\n", 24)), []byte(strings.Repeat("0123456789abcdef", 128)))
 	if err == nil {
 		_, err = db.Exec(b.Context(), `VACUUM (ANALYZE) webhook_queue`)
