@@ -67,6 +67,31 @@ func TestPlansAtScale(t *testing.T) {
 			}
 		}
 	}
+	tellTimes(t, s, lanes)
+}
+
+// tellTimes logs how long what is done in pages takes as a whole.
+func tellTimes(t *testing.T, s *Store, lanes int) {
+	t.Helper()
+	began := time.Now()
+	st, err := s.Stats(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("counting %d rows took %v", st.Pending+st.Processing+st.Failed, time.Since(began))
+	began = time.Now()
+	all := 0
+	for at, first := (*LanePlace)(nil), true; first || at != nil; first = false {
+		counts, next, err := s.ActiveLanes(t.Context(), at, 1000, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, at = all+len(counts), next
+	}
+	if all != lanes+1 {
+		t.Errorf("%d lanes, want %d", all, lanes+1)
+	}
+	t.Logf("looking at %d lanes took %v", all, time.Since(began))
 }
 
 // statementsAtWork are the statements that run while a long backlog is there.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,36 +74,12 @@ func BenchmarkReplay(b *testing.B) {
 
 func benchReplay(b *testing.B, rows, lanes int) {
 	b.StopTimer()
-	url := postgres.New(b)
-	s, err := buffer.Open(b.Context(), buffer.Config{URL: url, Instance: uuid.NewString(), Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	if err := s.Migrate(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	db, err := pgx.Connect(b.Context(), url)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = db.Close(context.Background()) }()
-	hold(b, s, db, rows, lanes)
+	s, db := held(b, rows, lanes)
 	app := &taker{want: int64(rows), done: make(chan struct{})}
-	g := gate.New(gate.Config{CatchupLimit: time.Minute})
-	r := replay.New(replay.Deps{Config: replay.Config{Concurrency: 8}, Store: s, Gate: g, App: app, Healthy: func() bool { return true },
-		Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler)})
-	if err := s.Join(b.Context(), "replaying"); err != nil {
-		b.Fatal(err)
-	}
-	before := serverTime(b, db)
-	own := processTime("self")
+	before, own := serverTime(b, db), processTime("self")
 	began := time.Now()
 	b.StartTimer()
-	ctx, end := context.WithCancel(b.Context())
-	over := make(chan struct{})
-	go func() { r.Run(ctx); close(over) }()
-	g.Fire(lifecycle.AppUp)
+	g, end := replaying(b, s, app)
 	<-app.done
 	took := time.Since(began)
 	for g.State() != lifecycle.Passing {
@@ -113,12 +91,113 @@ func benchReplay(b *testing.B, rows, lanes int) {
 	b.ReportMetric(float64((processTime("self")-own).Microseconds())/float64(rows), "own-µs/row")
 	b.ReportMetric(time.Since(began).Seconds()-took.Seconds(), "s-to-open")
 	end()
-	<-over
+}
+
+// held returns a queue with a backlog.
+func held(tb testing.TB, rows, lanes int) (*buffer.Store, *pgx.Conn) {
+	tb.Helper()
+	url := postgres.New(tb)
+	s, err := buffer.Open(tb.Context(), buffer.Config{URL: url, Instance: uuid.NewString(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	if err := s.Migrate(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	db, err := pgx.Connect(tb.Context(), url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = db.Close(context.Background()) })
+	hold(tb, db, rows, lanes)
+	if err := s.Join(tb.Context(), "replaying"); err != nil {
+		tb.Fatal(err)
+	}
+	return s, db
+}
+
+// replaying lets a replica deliver what is held, until end is called.
+func replaying(tb testing.TB, s *buffer.Store, app replay.Deliverer) (g *gate.Gate, end func()) {
+	tb.Helper()
+	g = gate.New(gate.Config{CatchupLimit: time.Minute})
+	r := replay.New(replay.Deps{Config: replay.Config{Concurrency: 8}, Store: s, Gate: g, App: app, Healthy: func() bool { return true },
+		Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(tb.Context())
+	over := make(chan struct{})
+	go func() { r.Run(ctx); close(over) }()
+	g.Fire(lifecycle.AppUp)
+	return g, func() { cancel(); <-over }
+}
+
+// While a long backlog is replayed, new webhooks of lanes that have none pass as
+// soon as all lanes have been looked at, and none overtakes its lane. SLUICE_LONG=1
+// makes it a million rows in 100,000 lanes.
+func TestNewWebhooksBesideALongBacklog(t *testing.T) {
+	rows, lanes := 20_000, 2_000
+	if os.Getenv("SLUICE_LONG") != "" {
+		rows, lanes = 1_000_000, 100_000
+	} else if testing.Short() {
+		t.Skip("fills a table")
+	}
+	s, _ := held(t, rows, lanes)
+	var mu sync.Mutex
+	taken := map[string]int{}
+	app := &taker{want: int64(rows), done: make(chan struct{}), each: func(w *webhook.Webhook) {
+		mu.Lock()
+		taken[w.Lane]++
+		mu.Unlock()
+	}}
+	g, end := replaying(t, s, app)
+	defer end()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var fresh, passed, beside int
+	for looked, over := false, false; !over; fresh++ {
+		select {
+		case <-app.done:
+			over = true
+		default:
+		}
+		empty := fmt.Sprint("empty", fresh)
+		switch v, _ := g.Enter(empty, false); {
+		case v == gate.Forward:
+			g.Leave()
+			looked = true
+			passed++
+		case looked:
+			t.Fatalf("a webhook of an empty lane is held after others have passed: verdict %d", v)
+		default:
+			g.Dropped(empty)
+		}
+		lane := fmt.Sprint("lane", rng.IntN(lanes))
+		switch v, _ := g.Enter(lane, false); v {
+		case gate.Forward:
+			mu.Lock()
+			if n := taken[lane]; n < rows/lanes {
+				t.Errorf("a new webhook of %s overtook %d that are held", lane, rows/lanes-n)
+			}
+			mu.Unlock()
+			g.Leave()
+			beside++
+		default:
+			g.Dropped(lane)
+		}
+		<-time.After(100 * time.Microsecond)
+	}
+	t.Logf("%d of %d webhooks of empty lanes passed, and %d of lanes that were done", passed, fresh, beside)
+	if passed < fresh/2 || beside == 0 {
+		t.Errorf("%d of %d webhooks of empty lanes passed, and %d of lanes that were done", passed, fresh, beside)
+	}
+	for end := time.Now().Add(time.Minute); g.Counts().Shut > 0 || g.State() != lifecycle.Passing; <-time.After(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%v with %+v", g.State(), g.Counts())
+		}
+	}
 }
 
 // hold puts rows of 2 KB into lanes, one of each in turn, in the buckets that the
 // store gives them.
-func hold(b *testing.B, s *buffer.Store, db *pgx.Conn, rows, lanes int) {
+func hold(b testing.TB, db *pgx.Conn, rows, lanes int) {
 	b.Helper()
 	names, in := make([]string, lanes), make([]int16, lanes)
 	for i := range lanes {
