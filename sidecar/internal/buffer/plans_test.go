@@ -216,9 +216,15 @@ func explain(t *testing.T, db *pgx.Conn, mode string, st statement) (cost, strin
 	if err != nil {
 		t.Fatalf("%s: %v", st.name, err)
 	}
-	var told []struct{ Plan node }
+	var told []struct {
+		Plan node
+		JIT  any
+	}
 	if err := json.Unmarshal(plan, &told); err != nil || len(told) != 1 {
 		t.Fatalf("%s: %v", st.name, err)
+	}
+	if told[0].JIT != nil {
+		t.Errorf("%s, %s: the plan is compiled: %v", mode, st.name, told[0].JIT)
 	}
 	return cost{told[0].Plan.rows(), told[0].Plan.Hit + told[0].Plan.Read}, string(plan)
 }
