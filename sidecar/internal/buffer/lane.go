@@ -31,7 +31,7 @@ const alive = `status NOT IN ('completed', 'failed')`
 // index: while the planner has no statistics it would read all of the rest for each
 // page, and sort it. What is off is priced so high that the server would compile
 // the plan, for a quarter of a second.
-const inOrder = `SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off; SET LOCAL jit = off`
+const inOrder = `SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_sort', 'enable_bitmapscan', 'enable_seqscan', 'jit']) AS name`
 
 // paged runs a statement that reads a page in the order of an index, in a
 // transaction of its own.
