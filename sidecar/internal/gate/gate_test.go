@@ -509,3 +509,38 @@ func TestLooksTakeTurns(t *testing.T) {
 		t.Errorf("asks about %v, want 50 among 12", k.Lanes)
 	}
 }
+
+// A lane that replay has not come to yet is not forced open while it comes to
+// others; once it has, or comes to nothing new, the limit counts.
+func TestALaneWaitsForItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{CatchupLimit: time.Minute})
+		g.Fire(lifecycle.AppUp)
+		backlog := map[string]int{"last": 5, "stuck": 5}
+		for i := range 10 {
+			backlog[fmt.Sprint(i)] = 1
+		}
+		look(g, backlog)
+		g.Reached("stuck")
+		forced := map[string]int{}
+		for i := range 600 {
+			<-time.After(time.Second)
+			if i%50 == 0 && i < 500 {
+				delete(backlog, fmt.Sprint(i/50)) // another replica comes to a lane, and is done with it
+			}
+			k, _ := g.Look(many, true)
+			for _, lane := range g.Apply(k, backlog, many, time.Now()) {
+				forced[lane] = i
+			}
+		}
+		if at := forced["stuck"]; at < 58 || at > 61 {
+			t.Errorf("the lane that does not shrink opens after %d s, want a minute", at)
+		}
+		if at := forced["last"]; at < 508 || at > 512 {
+			t.Errorf("the lane that nobody came to opens after %d s, want a minute after the last one was come to", at)
+		}
+		if len(forced) != 2 {
+			t.Errorf("forced %v", forced)
+		}
+	})
+}

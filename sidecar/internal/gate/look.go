@@ -87,6 +87,7 @@ func (g *Gate) Apply(k Look, backlog map[string]int, limit int, now time.Time) (
 			continue
 		}
 		if n == 0 && l.holds == 0 && l.seq == seq {
+			g.reach(l, now)
 			g.remove(l)
 			continue
 		}
@@ -115,20 +116,45 @@ func (g *Gate) CatchesUp() bool { return g.cfg.Order == PerLane && g.cfg.Catchup
 
 // catchUp notes the leaf's progress and opens it by force when there has been
 // none for too long. Only exact counts are progress: a count cut off at a limit
-// looks the same however much was delivered.
+// looks the same however much was delivered. A lane that replay has not come to yet
+// waits for its turn, as long as replay comes to further lanes: where there are a
+// hundred thousand that takes a while.
 func (g *Gate) catchUp(l *leaf, now time.Time) bool {
 	if l.cut || l.forced || g.cfg.Order != PerLane {
 		return false
 	}
 	if l.low < 0 || l.backlog < l.low {
+		if l.low >= 0 {
+			g.reach(l, now)
+		}
 		l.low, l.lowAt = l.backlog, now
 		return false
 	}
-	if g.cfg.CatchupLimit <= 0 || now.Sub(l.lowAt) < g.cfg.CatchupLimit {
+	since := l.lowAt
+	if !l.reached && g.reached.After(since) {
+		since = g.reached
+	}
+	if g.cfg.CatchupLimit <= 0 || now.Sub(since) < g.cfg.CatchupLimit {
 		return false
 	}
 	g.force(l)
 	return true
+}
+
+// Reached says that replay has begun to deliver a lane.
+func (g *Gate) Reached(lane string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.leaves[lane]; l != nil {
+		g.reach(l, time.Now())
+	}
+}
+
+func (g *Gate) reach(l *leaf, now time.Time) {
+	if !l.reached {
+		l.reached, g.reached = true, now
+		l.lowAt = now
+	}
 }
 
 // Pace notes how long one delivery of the lane takes, so that Enter knows when
