@@ -17,14 +17,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/infra/postgres"
 	"sluice/infra/rehearsal/door"
 	"sluice/infra/rehearsal/replica"
 	"sluice/infra/rehearsal/sender"
 	"sluice/infra/rehearsal/timeline"
+	"sluice/infra/testkit"
 )
 
-func TestMain(m *testing.M) { postgres.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 var secrets = sender.Secrets{GitHub: "g", Slack: "s"}
 
@@ -35,7 +35,9 @@ type app struct {
 }
 
 var apps = []app{
-	{"go", "go/main.go", func(t *testing.T, _ string) []string { return []string{built(t, "sluice/app/examples/go")} }},
+	{"go", "go/main.go", func(t *testing.T, _ string) []string {
+		return []string{testkit.PlainProgram(t, "sluice/app/examples/go")}
+	}},
 	{"node", "node/app.mjs", interpreted("node")},
 	{"python", "python/app.py", interpreted("python3")},
 }
@@ -53,15 +55,6 @@ func interpreted(with string) func(*testing.T, string) []string {
 		}
 		return []string{path, abs}
 	}
-}
-
-func built(t *testing.T, pkg string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "program")
-	if out, err := exec.Command("go", "build", "-o", file, pkg).CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", pkg, err, out)
-	}
-	return file
 }
 
 // The page shows each app as it is run here.
@@ -84,14 +77,14 @@ func TestPageShowsTheApps(t *testing.T) {
 // Behind the sidecar each app takes every acknowledged webhook, through a
 // deploy and through crashes.
 func TestNothingIsLost(t *testing.T) {
-	sidecar := built(t, "sluice/sidecar/cmd/sidecar")
+	sidecar := testkit.PlainProgram(t, "sluice/sidecar/cmd/sidecar")
 	for _, a := range apps {
 		for _, scenario := range []struct {
 			name string
 			play func(*stage)
 		}{{"deploy", deploy}, {"crash-app", crash}} {
 			t.Run(a.name+" "+scenario.name, func(t *testing.T) {
-				s := &stage{t: t, sidecar: sidecar, command: a.command(t, a.file), dir: t.TempDir(), database: postgres.New(t)}
+				s := &stage{t: t, sidecar: sidecar, command: a.command(t, a.file), dir: t.TempDir(), database: testkit.Database(t)}
 				s.ledger = filepath.Join(s.dir, "ledger")
 				s.run(scenario.play)
 			})
@@ -103,7 +96,6 @@ const (
 	webhooks = 240 // at the least
 	rate     = 60
 	grace    = 120 * time.Second
-	patience = 2 * time.Minute // for anything to come about, on a slow machine too
 )
 
 // stage is one run.
@@ -135,7 +127,7 @@ func (s *stage) run(play func(*stage)) {
 	sending.Go(func() { fleet.Run(ctx) })
 	sending.Go(func() {
 		defer enough()
-		eventually(s.t, "webhook that was held", func() bool {
+		s.eventually("webhook that was held", func() bool {
 			n := fleet.Ledger.Count()
 			return n.Acknowledged >= webhooks && n.Held > 0
 		})
@@ -145,7 +137,7 @@ func (s *stage) run(play func(*stage)) {
 
 	held := 0
 	var missing []string
-	eventually(s.t, "end of the queue", s.queueEmpty)
+	s.eventually("end of the queue", s.queueEmpty)
 	taken := s.taken()
 	for _, w := range fleet.Ledger.Webhooks() {
 		try := w.Acknowledged()
@@ -191,7 +183,7 @@ func crash(s *stage) {
 // delivered waits until the app has written down so many webhooks.
 func (s *stage) delivered(n int) {
 	s.t.Helper()
-	eventually(s.t, "delivery", func() bool { return len(s.taken()) >= n })
+	s.eventually("delivery", func() bool { return len(s.taken()) >= n })
 }
 
 // start starts a replica and waits until it takes traffic.
@@ -223,7 +215,7 @@ func (s *stage) start(revision string) *replica.Replica {
 	s.t.Cleanup(r.Close)
 	select {
 	case <-s.door.Add(r.Name, replica.Addr(r.Ports.Ingress), replica.Addr(r.Ports.Probe)):
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		s.showLogs()
 		s.t.Fatalf("%s does not become ready", revision)
 	}
@@ -275,14 +267,10 @@ func (s *stage) showLogs() {
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Errorf("no %s within %s", what, patience)
-			return
-		}
+// eventually fails the test and goes on, so that what was started is ended.
+func (s *stage) eventually(what string, ok func() bool) {
+	s.t.Helper()
+	if !testkit.Within(testkit.Patience, ok) {
+		s.t.Errorf("no %s within %s", what, testkit.Patience)
 	}
 }

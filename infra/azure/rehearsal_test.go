@@ -12,6 +12,7 @@ import (
 	"sluice/infra/postgres"
 	"sluice/infra/rehearsal"
 	"sluice/infra/rehearsal/report"
+	"sluice/infra/testkit"
 )
 
 // enter is the container runtime of this test: the image's files as a read-only
@@ -61,16 +62,7 @@ func rehearseDeploy(t *testing.T, sidecar, app string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build recorder: %v\n%s", err, out)
 	}
-	server, err := postgres.Start(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	c.DatabaseURL = server.URL
+	c.DatabaseURL = testkit.Server(t, postgres.Options{}).URL
 	r, err := rehearsal.Run(t.Context(), c)
 	if err != nil {
 		showLogs(t, shared)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"sluice/infra/testkit"
 )
 
 const secret = "whsec-that-nobody-may-see"
@@ -19,7 +21,7 @@ const secret = "whsec-that-nobody-may-see"
 // and with the race detector each start costs three times as much: then another
 // build of these tests plays.
 var player = sync.OnceValues(func() (string, error) {
-	if !raceEnabled {
+	if !testkit.Race {
 		return os.Executable()
 	}
 	dir, err := os.MkdirTemp("", "standin-")

@@ -10,6 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// TestURLVar names a running server for tests to share; package testkit makes
+// databases of their own on it.
+const TestURLVar = "SLUICE_TEST_DATABASE_URL"
+
 // Fresh makes a new, empty database on the server that base names and returns
 // its URL and what drops it again, with whoever is still connected.
 func Fresh(ctx context.Context, base string) (fresh string, drop func(context.Context) error, err error) {

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("SLUICE_PG_CHILD") != "" {
 		orphanMaker()
 	}
-	Main(m)
+	os.Exit(m.Run())
 }
 
 func connect(t *testing.T, url string) *pgx.Conn {
@@ -125,22 +125,6 @@ func TestFrozenServerAnswersNobodyUntilItIsThawed(t *testing.T) {
 	}
 	if log, err := os.ReadFile(s.options.LogFile); err != nil || len(log) == 0 {
 		t.Errorf("the log has %d bytes, %v", len(log), err)
-	}
-}
-
-func TestNewGivesEveryTestItsOwnDatabase(t *testing.T) {
-	var first string
-	t.Run("one", func(t *testing.T) {
-		first = New(t)
-		if _, err := connect(t, first).Exec(t.Context(), "CREATE TABLE mine ()"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := connect(t, New(t)).Exec(t.Context(), "SELECT * FROM mine"); err == nil {
-			t.Error("another database has the first one's table")
-		}
-	})
-	if _, err := pgx.Connect(t.Context(), first); err == nil {
-		t.Error("the database outlives its test")
 	}
 }
 

@@ -3,8 +3,6 @@ package rehearsal
 import (
 	"context"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,13 +12,14 @@ import (
 	"sluice/infra/leaks"
 	"sluice/infra/postgres"
 	"sluice/infra/rehearsal/report"
+	"sluice/infra/testkit"
 )
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		standIn()
 	}
-	postgres.Main(m)
+	testkit.Main(m)
 }
 
 // setUp returns a short rehearsal of the stand-ins on a server of its own.
@@ -30,10 +29,7 @@ func setUp(t *testing.T, scenario, fault string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	recorder := filepath.Join(t.TempDir(), "recorder")
-	if out, err := exec.Command("go", "build", "-o", recorder, "sluice/infra/cmd/recorder").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	recorder := testkit.PlainProgram(t, "sluice/infra/cmd/recorder")
 	c := Defaults()
 	c.Scenario = scenario
 	c.Programs = Programs{Sidecar: self, App: self, Recorder: recorder}
@@ -46,27 +42,13 @@ func setUp(t *testing.T, scenario, fault string) Config {
 	}
 	c.Dir, c.Env = t.TempDir(), []string{faultVar + "=" + fault}
 	if scenario == "db-away" {
-		c.Server = ownServer(t)
+		c.Server = testkit.Server(t, postgres.Options{})
 		c.DatabaseURL = c.Server.URL
 	} else {
-		c.DatabaseURL = postgres.New(t)
+		c.DatabaseURL = testkit.Database(t)
 	}
 	c.Progress = func(line string) { t.Log(line) }
 	return c
-}
-
-func ownServer(t *testing.T) *postgres.Server {
-	t.Helper()
-	server, err := postgres.Start(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
 }
 
 func play(t *testing.T, c Config) *report.Report {

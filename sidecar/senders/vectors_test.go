@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // vector is a request that a vendor's own library has signed or accepted; see
@@ -263,7 +265,7 @@ func TestResignWithPublicKey(t *testing.T) {
 // what each scheme has to decode; Twilio has to sort a form, and Ed25519 wants
 // its message in one piece.
 func TestRejectionAllocatesLittle(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("pools drop their items at random under the race detector")
 	}
 	most := map[string]float64{"github": 0, "slack": 0, "stripe": 0, "zoom": 0, "meta": 0, "shopify": 0, "standard": 6, "gitlab": 6, "cloudevents": 2, "discord": 4, "twilio": 48}

@@ -4,17 +4,16 @@ import (
 	"context"
 	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
-func TestMain(m *testing.M) { postgres.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 func openPool(t *testing.T, url string) *pgxpool.Pool {
 	t.Helper()
@@ -45,21 +44,6 @@ func exec(t *testing.T, c *pgx.Conn, sql string) {
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("never happened: %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
 // A new revision starts while somebody dumps the database: its changes wait for
 // the dump, and step back again and again for those who wait behind them.
 func TestMigrateBehindDump(t *testing.T) {
@@ -78,7 +62,7 @@ func TestMigrateBehindDump(t *testing.T) {
 		},
 	} {
 		t.Run(table, func(t *testing.T) {
-			url := postgres.New(t)
+			url := testkit.Database(t)
 			pool, dump, watch := openPool(t, url), connect(t, url), connect(t, url)
 			if err := Migrate(t.Context(), pool, logger(t)); err != nil {
 				t.Fatal(err)
@@ -96,8 +80,8 @@ func TestMigrateBehindDump(t *testing.T) {
 				return is
 			}
 			for range 3 {
-				eventually(t, "the migration waits for the table", waits)
-				eventually(t, "the migration steps back", func() bool { return !waits() })
+				testkit.Eventually(t, "the migration waits for the table", waits)
+				testkit.Eventually(t, "the migration steps back", func() bool { return !waits() })
 			}
 			exec(t, dump, `COMMIT`)
 			if err := <-migrated; err != nil {
@@ -120,10 +104,10 @@ func TestMigrateBehindDump(t *testing.T) {
 func TestMigrateRaced(t *testing.T) {
 	for name, through := range map[string]func(*testing.T, string) string{
 		"direct":    func(_ *testing.T, url string) string { return url },
-		"PgBouncer": func(t *testing.T, url string) string { return postgres.Pooler(t, url, 8) },
+		"PgBouncer": func(t *testing.T, url string) string { return testkit.Pooler(t, url, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			direct := postgres.New(t)
+			direct := testkit.Database(t)
 			url := through(t, direct)
 			migrated := make(chan error, 3)
 			for range cap(migrated) {

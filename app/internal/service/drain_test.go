@@ -11,13 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"sluice/infra/testkit"
 	"sluice/sidecar/senders"
 )
 
 func (p *proc) begin(how string) {
 	p.t.Helper()
 	if how == "SIGTERM" {
-		p.signal(syscall.SIGTERM)
+		p.Signal(syscall.SIGTERM)
 		return
 	}
 	resp, err := http.Post(p.url+"/drain", "", nil) //nolint:noctx // bounded by the test
@@ -25,7 +26,7 @@ func (p *proc) begin(how string) {
 		p.t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	p.signal(syscall.SIGTERM) // the platform's own, right behind
+	p.Signal(syscall.SIGTERM) // the platform's own, right behind
 }
 
 // postDrain asks for the drain with a signature by secret, "" for none.
@@ -50,7 +51,7 @@ func (p *proc) postDrain(secret string, at time.Time) int {
 
 // With SLUICE_SECRET only the sidecar begins the drain.
 func TestDrainIsTheSidecars(t *testing.T) {
-	p := start(t, "DATABASE_URL="+newDatabase(t), "SLUICE_SECRET=new,old")
+	p := start(t, "DATABASE_URL="+testkit.Database(t), "SLUICE_SECRET=new,old")
 	for name, code := range map[string]int{
 		"unsigned":       p.postDrain("", time.Time{}),
 		"another secret": p.postDrain("other", time.Now()),
@@ -69,7 +70,7 @@ func TestDrainIsTheSidecars(t *testing.T) {
 	if code := p.postDrain("old", time.Now()); code != http.StatusAccepted {
 		t.Errorf("signed: %d", code)
 	}
-	if code := p.exit(); code != 0 {
+	if code := p.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -79,7 +80,7 @@ func TestDrainIsTheSidecars(t *testing.T) {
 func TestDrainWaitsForJobs(t *testing.T) {
 	for _, how := range []string{"SIGTERM", "POST"} {
 		t.Run(how, func(t *testing.T) {
-			db := newDatabase(t)
+			db := testkit.Database(t)
 			dir := t.TempDir()
 			hook := hooksFile(t, fmt.Sprintf(`touch %[1]s/running; while [ ! -e %[1]s/go ]; do sleep 0.05; done; echo $SLUICE_DELIVERY_ID >> %[1]s/out`, dir))
 			p := start(t, "DATABASE_URL="+db, "MAX_WORKERS=1", hook)
@@ -98,7 +99,7 @@ func TestDrainWaitsForJobs(t *testing.T) {
 				t.Errorf("/healthz during the drain: %d %s", code, body)
 			}
 			write(t, dir+"/go", "")
-			if code := p.exit(); code != 0 {
+			if code := p.ExitCode(); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
 			for _, msg := range []string{"Shutdown signal received, starting graceful drain", "Graceful drain completed successfully"} {
@@ -117,7 +118,7 @@ func TestDrainWaitsForJobs(t *testing.T) {
 				t.Errorf("%d processes still listed", n)
 			}
 			start(t, "DATABASE_URL="+db, hook)
-			eventually(t, "second job", func() bool { return len(lines(t, dir+"/out")) == 2 })
+			testkit.Eventually(t, "second job", func() bool { return len(lines(t, dir+"/out")) == 2 })
 		})
 	}
 }
@@ -125,7 +126,7 @@ func TestDrainWaitsForJobs(t *testing.T) {
 // A job that outlasts both windows is cut off with everything it started and
 // is available at once.
 func TestForcedExit(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	dir := t.TempDir()
 	// It ignores SIGTERM, as do its children.
 	hook := hooksFile(t, fmt.Sprintf(`trap '' TERM
@@ -135,8 +136,8 @@ while :; do sleep 1; done`, dir))
 	p := start(t, "DATABASE_URL="+db, "SHUTDOWN_GRACE_MS=500", hook)
 	p.post("long", "{}")
 	p.wait("children", func() bool { return len(lines(t, dir+"/pids")) == 4 })
-	p.signal(syscall.SIGTERM)
-	if code := p.exit(); code != 1 {
+	p.Signal(syscall.SIGTERM)
+	if code := p.ExitCode(); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
 	for _, msg := range []string{
@@ -154,7 +155,7 @@ while :; do sleep 1; done`, dir))
 	for _, pid := range lines(t, dir+"/pids") {
 		// Killed it may still need a moment of the processor to be gone; what
 		// is not killed runs for ever.
-		eventually(t, "end of process "+pid, func() bool { return !runs(pid) })
+		testkit.Eventually(t, "end of process "+pid, func() bool { return !runs(pid) })
 	}
 	pool := openPool(t, db)
 	if n := count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'available' AND scheduled_at <= now() AND attempt = 0`); n != 1 {
@@ -165,7 +166,7 @@ while :; do sleep 1; done`, dir))
 // A killed app's running jobs run again, by a process that lives already or by
 // one that starts later.
 func TestRescueAfterKill(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	dir := t.TempDir()
 	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; while [ ! -e %[1]s/go ]; do sleep 0.2; done; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir))
 	const jobs = 8
@@ -174,12 +175,12 @@ func TestRescueAfterKill(t *testing.T) {
 		p.post(fmt.Sprint(i), "{}")
 	}
 	p.wait("running jobs", func() bool { return len(lines(t, dir+"/started")) == jobs })
-	p.kill()
+	p.Kill()
 	write(t, dir+"/go", "")
 	began := time.Now()
 	start(t, "DATABASE_URL="+db, "MAX_WORKERS=50", hook)
 	pool := openPool(t, db)
-	eventually(t, "rescue", func() bool {
+	testkit.Eventually(t, "rescue", func() bool {
 		return count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == jobs
 	})
 	t.Logf("all %d jobs done %s after the kill", jobs, time.Since(began).Round(time.Millisecond))

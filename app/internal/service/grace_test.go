@@ -11,16 +11,17 @@ import (
 
 	"sluice/infra/postgres"
 	"sluice/infra/steady"
+	"sluice/infra/testkit"
 )
 
 // An app with nothing to do ends with 0 however short the platform's grace is.
 func TestCleanEndWithAnyGrace(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	for _, grace := range []int{1, 5, 330} {
 		p := start(t, "DATABASE_URL="+db, fmt.Sprint("TERMINATION_GRACE_SECONDS=", grace))
 		stalled := steady.Watch()
-		p.signal(syscall.SIGTERM)
-		code := p.exit()
+		p.Signal(syscall.SIGTERM)
+		code := p.ExitCode()
 		if d := stalled(); d > time.Duration(grace)*time.Second/20 {
 			t.Logf("grace %d s: the machine stalled for %s, which proves nothing", grace, d)
 		} else if code != 0 {
@@ -32,17 +33,9 @@ func TestCleanEndWithAnyGrace(t *testing.T) {
 // PostgreSQL freezes: the app ends within the platform's grace, with a job under
 // way or without, and says with 1 that something was left undone.
 func TestEndWithFrozenPostgres(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
-	server, err := postgres.Start(ctx, postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	server := testkit.Server(t, postgres.Options{})
 	u, err := url.Parse(server.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +63,7 @@ func TestEndWithFrozenPostgres(t *testing.T) {
 			apps = append(apps, ending{p, time.Duration(seconds) * time.Second})
 		}
 	}
-	eventually(t, "running jobs", func() bool { return len(lines(t, dir+"/running")) == busy })
+	testkit.Eventually(t, "running jobs", func() bool { return len(lines(t, dir+"/running")) == busy })
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +71,10 @@ func TestEndWithFrozenPostgres(t *testing.T) {
 		all.Go(func() {
 			stalled := steady.Watch()
 			began := time.Now()
-			p.signal(syscall.SIGTERM)
+			p.Signal(syscall.SIGTERM)
 			select {
-			case <-p.done:
-			case <-time.After(patience):
+			case <-p.Ended:
+			case <-time.After(testkit.Patience):
 				t.Errorf("grace %s: it still runs", p.grace)
 				return
 			}
@@ -93,7 +86,7 @@ func TestEndWithFrozenPostgres(t *testing.T) {
 			if took >= p.grace {
 				t.Errorf("grace %s: ended after %s", p.grace, took)
 			}
-			if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+			if code := p.Cmd.ProcessState.ExitCode(); code != 1 {
 				t.Errorf("grace %s: exit code %d", p.grace, code)
 			}
 		})

@@ -1,13 +1,11 @@
 package service_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,25 +14,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"sluice/infra/testkit"
 )
 
 const secret = "It's a Secret to Everybody"
 
 // proc is the app as a process of its own.
 type proc struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	url  string
-	done chan struct{} // closed when the process has ended
-
-	mu   sync.Mutex
-	logs []map[string]any
+	*testkit.Process
+	t   *testing.T
+	url string
 }
 
 // start runs the app on a free port and waits until it is healthy.
@@ -51,112 +44,34 @@ func start(t *testing.T, env ...string) *proc {
 // launch runs the app and waits until it listens.
 func launch(t *testing.T, env ...string) *proc {
 	t.Helper()
-	p := &proc{t: t, done: make(chan struct{})}
-	p.cmd = exec.Command(binary, "serve")
-	p.cmd.Env = append(os.Environ(), append([]string{
+	cmd := exec.Command(testkit.Program(t, program), "serve")
+	cmd.Env = append(os.Environ(), append([]string{
 		"PORT=0", "LISTEN_HOST=127.0.0.1", "LOG_FORMAT=json", "LOG_LEVEL=debug",
 		"GITHUB_WEBHOOK_SECRET=" + secret, "GITHUB_API_URL=http://127.0.0.1:1",
 	}, env...)...)
-	pipe, err := p.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		p.read(pipe)
-		_ = p.cmd.Wait()
-		close(p.done)
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		if _, raced := p.logged("WARNING: DATA RACE"); raced {
-			t.Error("the app has a data race")
-		}
-		if t.Failed() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			for _, entry := range p.logs {
-				t.Log(entry)
-			}
-		}
-	})
+	p := &proc{Process: testkit.Start(t, cmd), t: t}
 	p.url = "http://" + p.waitLogged("App listening")["addr"].(string)
 	return p
 }
 
-func (p *proc) read(pipe io.Reader) {
-	lines := bufio.NewScanner(pipe)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		entry := map[string]any{}
-		if json.Unmarshal(lines.Bytes(), &entry) != nil {
-			entry["msg"] = lines.Text()
-		}
-		p.mu.Lock()
-		p.logs = append(p.logs, entry)
-		p.mu.Unlock()
-	}
-}
-
 // logged returns the first log entry with that message.
 func (p *proc) logged(msg string) (map[string]any, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, entry := range p.logs {
-		if entry["msg"] == msg {
-			return entry, true
-		}
+	if found := p.Output.Records(msg); len(found) > 0 {
+		return found[0], true
 	}
 	return nil, false
-}
-
-func (p *proc) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
-
-func (p *proc) kill() {
-	p.signal(syscall.SIGKILL)
-	<-p.done
-}
-
-// exit waits for the process to end and returns its exit code.
-func (p *proc) exit() int {
-	p.t.Helper()
-	select {
-	case <-p.done:
-		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
-		p.t.Fatalf("process still runs after %s", patience)
-		return -1
-	}
 }
 
 // wait polls until ok or fails the test.
 func (p *proc) wait(what string, ok func() bool) {
 	p.t.Helper()
-	eventually(p.t, what, ok)
+	testkit.Eventually(p.t, what, ok)
 }
 
-// waitLogged waits for the first log entry with that message: entries are read
-// a moment after what they tell of can be seen in other ways.
-func (p *proc) waitLogged(msg string) (entry map[string]any) {
+// waitLogged waits for the first log entry with that message.
+func (p *proc) waitLogged(msg string) map[string]any {
 	p.t.Helper()
-	p.wait(msg, func() (ok bool) { entry, ok = p.logged(msg); return ok })
-	return entry
-}
-
-// patience is how long anything may take to come about, on a slow machine too.
-const patience = 2 * time.Minute
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within %s", what, patience)
-		}
-	}
+	return p.WaitRecords(1, msg)[0]
 }
 
 func (p *proc) get(path string) (int, string) {
@@ -186,7 +101,7 @@ func (p *proc) postBytes(delivery string, body []byte, header ...string) (int, s
 
 // send posts a body; header is names and values in turn.
 func (p *proc) send(path string, body []byte, header ...string) (int, string) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+path, bytes.NewReader(body))
 	if err != nil {

@@ -10,12 +10,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/infra/testkit"
 )
 
 // app runs a verb of the binary and returns what it printed and its exit code.
 func app(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(testkit.Program(t, program), args...)
 	cmd.Env = append(os.Environ(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -33,7 +35,7 @@ func rulesFile(t *testing.T, text string) string {
 // Jobs with the same key run one after another in their order, also when one
 // of them fails at first; other keys run beside.
 func TestConcurrencyKey(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	dir := t.TempDir()
 	script := filepath.Join(dir, "x.sh")
 	write(t, script, fmt.Sprintf(`cd %s
@@ -60,7 +62,7 @@ hooks:
 			}
 		}
 	}
-	eventually(t, "end of jobs", func() bool { return len(lines(t, dir+"/out")) == 3*each })
+	testkit.Eventually(t, "end of jobs", func() bool { return len(lines(t, dir+"/out")) == 3*each })
 	if got := lines(t, dir+"/overlaps"); len(got) > 0 {
 		t.Errorf("ran at the same time: %v", got)
 	}
@@ -76,7 +78,7 @@ hooks:
 // A wrong file is refused at the start with file, line and reason, and at a
 // reload leaves the old rules in force.
 func TestReload(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	out := filepath.Join(t.TempDir(), "out")
 	rules := func(word string) string {
 		return fmt.Sprintf("hooks:\n  - name: x\n    action: {exec: {shell: 'echo %s >> %s'}}\n", word, out)
@@ -99,7 +101,7 @@ func TestReload(t *testing.T) {
 	}
 	ran(1, "one")
 	write(t, file, rules("two"))
-	p.signal(syscall.SIGHUP)
+	p.Signal(syscall.SIGHUP)
 	p.waitLogged("Hooks reloaded")
 	ran(2, "two")
 	write(t, file, "hooks: [")
@@ -163,7 +165,7 @@ type shown struct {
 }
 
 func TestJobsVerbs(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	dir := t.TempDir()
 	file := rulesFile(t, fmt.Sprintf(`
 hooks:
@@ -225,7 +227,7 @@ hooks:
 // A sender that retries by itself is recognised by its delivery id; a
 // redelivery by GitHub is deliberate and runs.
 func TestDeliveriesThatComeAgain(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	p := start(t, "DATABASE_URL="+db)
 	pool := openPool(t, db)
 	slack := func() (int, string) {
@@ -259,7 +261,7 @@ func TestDeliveriesThatComeAgain(t *testing.T) {
 // Names that no text column takes must not fail a webhook, nor those that
 // share its commit.
 func TestOddNames(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	p := start(t, "DATABASE_URL="+db)
 	for _, id := range []string{strings.Repeat("x", 5000), "caf\xe9", "\xff"} {
 		if code, body := p.post(id, "{}"); code != 202 {

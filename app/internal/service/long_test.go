@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"sluice/infra/testkit"
 )
 
 // long says whether the long forms are asked for: SLUICE_LONG=1 go test
@@ -25,7 +27,7 @@ func TestKillWithFiftyJobs(t *testing.T) {
 	if long() {
 		rounds = 20
 	}
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	dir := t.TempDir()
 	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; while [ ! -e %[1]s/go ]; do sleep 0.3; done; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir))
 	env := []string{"DATABASE_URL=" + db, "MAX_WORKERS=60", hook}
@@ -39,11 +41,11 @@ func TestKillWithFiftyJobs(t *testing.T) {
 			}
 		}
 		p.wait("running jobs", func() bool { return len(lines(t, dir+"/started")) == jobs })
-		p.kill()
+		p.Kill()
 		write(t, dir+"/go", "")
 		killed := time.Now()
 		p = start(t, env...)
-		eventually(t, "end of all jobs", func() bool {
+		testkit.Eventually(t, "end of all jobs", func() bool {
 			return count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == jobs*(round+1)
 		})
 		slowest = max(slowest, time.Since(killed))
@@ -65,7 +67,7 @@ func TestKillWithFiftyJobs(t *testing.T) {
 // that is heard of is not.
 func TestRescueFromSilence(t *testing.T) {
 	t.Parallel()
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	dir := t.TempDir()
 	env := []string{"DATABASE_URL=" + db, hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %s/done`, dir))}
 	p := start(t, env...)
@@ -102,7 +104,7 @@ func TestLongDrain(t *testing.T) {
 	if long() {
 		grace = 10
 	}
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	dir := t.TempDir()
 	hook := hooksFile(t, fmt.Sprintf(`echo $SLUICE_DELIVERY_ID >> %[1]s/started; while [ ! -e %[1]s/go ]; do sleep 0.1; done; echo $SLUICE_DELIVERY_ID >> %[1]s/done`, dir))
 	env := []string{"DATABASE_URL=" + db, hook, fmt.Sprintf("SHUTDOWN_GRACE_MS=%d", grace*1000)}
@@ -112,9 +114,9 @@ func TestLongDrain(t *testing.T) {
 	}
 	p.wait("running jobs", func() bool { return len(lines(t, dir+"/started")) == jobs })
 	began := time.Now()
-	p.signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGTERM)
 	next := start(t, env...)
-	if code := p.exit(); code != 1 {
+	if code := p.ExitCode(); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
 	if took, least := time.Since(began), time.Duration(2*grace)*time.Second; took < least {
@@ -141,12 +143,12 @@ func TestLongDrain(t *testing.T) {
 // With 10,000 jobs in the queue the drain begins at once and the app is small.
 func TestManyQueuedJobs(t *testing.T) {
 	const jobs = 10_000
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	hook := hooksFile(t, `sleep 0.2`)
 	env := []string{"DATABASE_URL=" + db, hook}
 	first := start(t, env...)
-	first.signal(syscall.SIGTERM)
-	first.exit()
+	first.Signal(syscall.SIGTERM)
+	first.ExitCode()
 	pool := openPool(t, db)
 	fill(t, pool, jobs)
 
@@ -158,9 +160,9 @@ func TestManyQueuedJobs(t *testing.T) {
 				t.Errorf("answered %d", code)
 			}
 		}
-		memory := peakMemory(t, p.cmd.Process.Pid)
+		memory := peakMemory(t, p.Cmd.Process.Pid)
 		began := time.Now()
-		p.signal(syscall.SIGTERM)
+		p.Signal(syscall.SIGTERM)
 		p.wait("drain", func() bool { code, _ := p.post("late", "{}"); return code == 503 })
 		took := time.Since(began)
 		// It has not waited for the queue, of which the workers could have
@@ -168,10 +170,10 @@ func TestManyQueuedJobs(t *testing.T) {
 		if n := count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'available'`); n < jobs/2 {
 			t.Errorf("the drain began when %d of %d jobs were left", n, jobs)
 		}
-		if code := p.exit(); code != 0 {
+		if code := p.ExitCode(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		if memory > 100<<20 && !race { // the detector takes several times as much
+		if memory > 100<<20 && !testkit.Race { // the detector takes several times as much
 			t.Errorf("%d MB of memory", memory>>20)
 		}
 		t.Logf("drain began after %s, %d MB of memory", took.Round(time.Microsecond), memory>>20)

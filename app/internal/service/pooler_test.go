@@ -6,13 +6,13 @@ import (
 	"syscall"
 	"testing"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // Behind PgBouncer in transaction mode, with few server connections, the app
 // starts, runs jobs in their keys' order and drains.
 func TestThroughPgBouncer(t *testing.T) {
-	db := postgres.Pooler(t, newDatabase(t), 4)
+	db := testkit.Pooler(t, testkit.Database(t), 4)
 	dir := t.TempDir()
 	file := rulesFile(t, fmt.Sprintf(`
 hooks:
@@ -28,13 +28,13 @@ hooks:
 			t.Fatalf("answered %d %s", code, body)
 		}
 	}
-	eventually(t, "end of jobs", func() bool { return len(lines(t, dir+"/out")) == jobs })
+	testkit.Eventually(t, "end of jobs", func() bool { return len(lines(t, dir+"/out")) == jobs })
 	if got := strings.Join(lines(t, dir+"/out"), ""); got != "01234567" {
 		t.Errorf("ran in the order %s", got)
 	}
 	for _, p := range apps {
-		p.signal(syscall.SIGTERM)
-		if code := p.exit(); code != 0 {
+		p.Signal(syscall.SIGTERM)
+		if code := p.ExitCode(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 	}

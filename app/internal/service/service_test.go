@@ -13,17 +13,19 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"sluice/infra/testkit"
 )
 
 func TestWebhookRunsItsJob(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	out := filepath.Join(t.TempDir(), "out")
 	p := start(t, "DATABASE_URL="+db, hooksFile(t, `echo "$SLUICE_ID $SLUICE_SOURCE $SLUICE_DELIVERY_ID $SLUICE_EVENT $SLUICE_ATTEMPT $(cat)" >> `+out))
 	code, body := p.post("d1", `{"hello":1}`, "Sluice-Id", "id-1")
 	if code != http.StatusAccepted || body != `{"status":"accepted","id":"id-1","jobs":1}` {
 		t.Fatalf("answered %d %s", code, body)
 	}
-	eventually(t, "job", func() bool { return len(lines(t, out)) > 0 })
+	testkit.Eventually(t, "job", func() bool { return len(lines(t, out)) > 0 })
 	if got := strings.Join(lines(t, out), " "); got != `id-1 github d1 push 1 {"hello":1}` {
 		t.Errorf("the command saw %q", got)
 	}
@@ -37,15 +39,15 @@ func TestWebhookRunsItsJob(t *testing.T) {
 	if code, _ := p.post("d2", "x", "X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64)); code != http.StatusUnauthorized {
 		t.Errorf("a wrong signature got %d", code)
 	}
-	p.signal(syscall.SIGTERM)
-	if code := p.exit(); code != 0 {
+	p.Signal(syscall.SIGTERM)
+	if code := p.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
 
 // The same Sluice-Id, many times at once and again after the job is done, runs once.
 func TestOncePerSluiceID(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	out := filepath.Join(t.TempDir(), "out")
 	env := []string{"DATABASE_URL=" + db, hooksFile(t, `echo $SLUICE_ID >> `+out)}
 	apps := []*proc{start(t, env...), start(t, env...)}
@@ -66,7 +68,7 @@ func TestOncePerSluiceID(t *testing.T) {
 		return count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 5
 	}
 	deliver()
-	eventually(t, "end of jobs", done)
+	testkit.Eventually(t, "end of jobs", done)
 	if _, err := pool.Exec(t.Context(), `DELETE FROM river_job`); err != nil { // as River's cleaner does in time
 		t.Fatal(err)
 	}
@@ -81,7 +83,7 @@ func TestOncePerSluiceID(t *testing.T) {
 
 // Jobs have the order in which their webhooks were answered.
 func TestJobsInOrderOfAnswers(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	p := start(t, "DATABASE_URL="+db, "MAX_WORKERS=1")
 	var wg sync.WaitGroup
 	for lane := range 8 {
@@ -117,7 +119,7 @@ func TestJobsInOrderOfAnswers(t *testing.T) {
 }
 
 func TestLargeBody(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	out := filepath.Join(t.TempDir(), "out")
 	p := start(t, "DATABASE_URL="+db, hooksFile(t, `sha256sum >> `+out))
 	body := bytes.Repeat([]byte("0123456789abcdef\x00\xff"), 25<<20/18+1)[:25<<20]
@@ -125,7 +127,7 @@ func TestLargeBody(t *testing.T) {
 	if code, text := p.postBytes("large", body); code != http.StatusAccepted {
 		t.Fatalf("answered %d %s", code, text)
 	}
-	eventually(t, "job", func() bool { return len(lines(t, out)) > 1 })
+	testkit.Eventually(t, "job", func() bool { return len(lines(t, out)) > 1 })
 	if got := lines(t, out)[0]; got != hex.EncodeToString(sum[:]) {
 		t.Errorf("the command saw another body: %s", got)
 	}
@@ -135,7 +137,7 @@ func TestLargeBody(t *testing.T) {
 }
 
 func TestTwoRevisionsStartAtOnce(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	apps := []*proc{launch(t, "DATABASE_URL="+db), launch(t, "DATABASE_URL="+db), launch(t, "DATABASE_URL="+db)}
 	for _, p := range apps {
 		p.wait("health", func() bool { code, _ := p.get("/healthz"); return code == 200 })
@@ -154,6 +156,6 @@ func TestDatabaseAway(t *testing.T) {
 	if code, _ := p.post("d", "{}"); code != 503 {
 		t.Errorf("a webhook got %d", code)
 	}
-	p.signal(syscall.SIGTERM)
-	p.exit()
+	p.Signal(syscall.SIGTERM)
+	p.ExitCode()
 }

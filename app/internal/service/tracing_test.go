@@ -13,6 +13,8 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"sluice/infra/testkit"
 )
 
 // A trace goes from the sender's traceparent to the job and its command.
@@ -44,12 +46,12 @@ func TestTrace(t *testing.T) {
 	}))
 	defer otlp.Close()
 	out := filepath.Join(t.TempDir(), "out")
-	p := start(t, "DATABASE_URL="+newDatabase(t), hooksFile(t, `echo $TRACEPARENT >> `+out),
+	p := start(t, "DATABASE_URL="+testkit.Database(t), hooksFile(t, `echo $TRACEPARENT >> `+out),
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+otlp.URL, "OTEL_BSP_SCHEDULE_DELAY=50")
 	const id = "0af7651916cd43dd8448eb211c80319c"
 	p.post("d", "{}", "traceparent", "00-"+id+"-b7ad6b7169203331-01")
 	var receive, job *tracepb.Span
-	eventually(t, "spans", func() bool {
+	testkit.Eventually(t, "spans", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		receive, job = spans["receive github"], spans["job record"]

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/infra/testkit"
 	"sluice/sidecar/senders"
 )
 
@@ -40,7 +41,7 @@ func seal(id, verified, secret, body string) []string {
 // What the sidecar verified at receipt is accepted hours later, when Slack's
 // own signature is too old; nobody else's word counts.
 func TestTrust(t *testing.T) {
-	db := newDatabase(t)
+	db := testkit.Database(t)
 	p := start(t, "DATABASE_URL="+db, "SLACK_SIGNING_SECRET="+slackSecret, "SLUICE_SECRET=old,"+sluiceSecret)
 	pool := openPool(t, db)
 	now, before := time.Now(), time.Now().Add(-6*time.Hour)
@@ -84,7 +85,7 @@ func TestTrust(t *testing.T) {
 }
 
 func TestHandshakesAndMethods(t *testing.T) {
-	p := start(t, "DATABASE_URL="+newDatabase(t), "SLACK_SIGNING_SECRET="+slackSecret,
+	p := start(t, "DATABASE_URL="+testkit.Database(t), "SLACK_SIGNING_SECRET="+slackSecret,
 		"WEBHOOK_ROUTES=/webhooks/slack/events=slack,/meta=meta,/hooks/*=generic,/one/=generic,/cmd=slack+sync", "META_VERIFY_TOKEN=tok")
 	body := `{"type":"url_verification","challenge":"abc"}`
 	if code, answer := p.send("/webhooks/slack/events", []byte(body), slackFields(body, time.Now())...); code != 200 || !strings.Contains(answer, "abc") {
@@ -112,7 +113,7 @@ func TestHandshakesAndMethods(t *testing.T) {
 
 // Bodies beyond the budget get 503, not memory.
 func TestInflightBytes(t *testing.T) {
-	p := start(t, "DATABASE_URL="+newDatabase(t), "MAX_BODY_BYTES=1000", "MAX_INFLIGHT_BYTES=1000")
+	p := start(t, "DATABASE_URL="+testkit.Database(t), "MAX_BODY_BYTES=1000", "MAX_INFLIGHT_BYTES=1000")
 	if code, _ := p.post("fits", strings.Repeat("x", 1000)); code != 202 {
 		t.Errorf("a body of the limit: %d", code)
 	}

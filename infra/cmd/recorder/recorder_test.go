@@ -13,19 +13,13 @@ import (
 	"hash/fnv"
 
 	"sluice/infra/rehearsal/verdict"
+	"sluice/infra/testkit"
 )
 
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "recorder")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
-}
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 func TestRecordersShareAFile(t *testing.T) {
-	recorder, file := build(t), filepath.Join(t.TempDir(), "records.tsv")
+	recorder, file := testkit.PlainProgram(t, "sluice/infra/cmd/recorder"), filepath.Join(t.TempDir(), "records.tsv")
 	payload := func(i int) string {
 		return fmt.Sprintf(`{"rehearsal_id":"w%d","work_ms":0,"padding":%q}`, i, strings.Repeat("x", 20_000*(i%2)))
 	}
@@ -69,7 +63,7 @@ func TestRecordersShareAFile(t *testing.T) {
 }
 
 func TestWorkTakesItsTime(t *testing.T) {
-	cmd := exec.Command(build(t), filepath.Join(t.TempDir(), "records.tsv"))
+	cmd := exec.Command(testkit.PlainProgram(t, "sluice/infra/cmd/recorder"), filepath.Join(t.TempDir(), "records.tsv"))
 	cmd.Stdin = strings.NewReader(`{"rehearsal_id":"w","work_ms":300}`)
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
@@ -81,7 +75,7 @@ func TestWorkTakesItsTime(t *testing.T) {
 }
 
 func TestFailureIsAnExitCode(t *testing.T) {
-	recorder := build(t)
+	recorder := testkit.PlainProgram(t, "sluice/infra/cmd/recorder")
 	for _, args := range [][]string{nil, {filepath.Join(t.TempDir(), "missing", "records.tsv")}} {
 		out, err := exec.Command(recorder, args...).CombinedOutput()
 		if err == nil || !strings.HasPrefix(string(out), "recorder: ") {

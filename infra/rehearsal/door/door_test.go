@@ -14,6 +14,7 @@ import (
 
 	"sluice/infra/leaks"
 	"sluice/infra/rehearsal/timeline"
+	"sluice/infra/testkit"
 )
 
 // replica is a server with probes of its own.
@@ -81,22 +82,6 @@ func post(t *testing.T, d *Door) (status int, by, body string) {
 	return resp.StatusCode, resp.Header.Get(ReplicaHeader), string(b)
 }
 
-// eventually polls until ok or a minute has passed.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 func TestDoorFollowsReadiness(t *testing.T) {
 	running := goleak.IgnoreCurrent()
 	defer func() {
@@ -125,9 +110,9 @@ func TestDoorFollowsReadiness(t *testing.T) {
 		t.Errorf("ready: %d by %q: %q", status, by, body)
 	}
 	r.ready.Store(false)
-	eventually(t, "503 when not ready", func() bool { status, _, _ := post(t, d); return status == 503 })
+	testkit.Eventually(t, "503 when not ready", func() bool { status, _, _ := post(t, d); return status == 503 })
 	r.ready.Store(true)
-	eventually(t, "200 when ready again", func() bool { status, _, _ := post(t, d); return status == 200 })
+	testkit.Eventually(t, "200 when ready again", func() bool { status, _, _ := post(t, d); return status == 200 })
 	http.DefaultClient.CloseIdleConnections()
 	d.Close()
 	r.Close()
@@ -162,8 +147,8 @@ func TestLeavingReplicaIsRoutedToForAWhile(t *testing.T) {
 	if status, _, _ := post(t, d); status != 200 {
 		t.Errorf("leaving: %d", status)
 	}
-	eventually(t, "gone", func() bool { status, _, _ := post(t, d); return status == 503 })
-	eventually(t, "the event", func() bool {
+	testkit.Eventually(t, "gone", func() bool { status, _, _ := post(t, d); return status == 503 })
+	testkit.Eventually(t, "the event", func() bool {
 		return slices.ContainsFunc(log.Events(), func(e timeline.Event) bool { return e.What == "no longer routes to r1" })
 	})
 }

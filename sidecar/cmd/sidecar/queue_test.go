@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/webhook"
 )
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		os.Exit(run(os.Args[1:]))
 	}
-	postgres.Main(m)
+	testkit.Main(m)
 }
 
 // sidecar runs the command with an empty stdin, as a script does.
@@ -41,7 +41,7 @@ func sidecar(t *testing.T, env []string, args ...string) (code int, stdout, stde
 // deadLetters are n failed webhooks in a database of their own.
 func deadLetters(t *testing.T, n int) (url string) {
 	t.Helper()
-	url = postgres.New(t)
+	url = testkit.Database(t)
 	ctx := t.Context()
 	s, err := buffer.Open(ctx, buffer.Config{URL: url, Instance: uuid.NewString()})
 	if err != nil {
@@ -113,7 +113,7 @@ func TestQueueRetryRefused(t *testing.T) {
 		{"queue retry --id x", nowhere, exitUsage, "--id"},
 		{"queue retry --all", "", exitUsage, "DATABASE_URL"},
 		{"queue retry --all", nowhere, exitFailed, "database unavailable"},
-		{"queue retry --all", postgres.New(t), exitFailed, "run sidecar migrate first"},
+		{"queue retry --all", testkit.Database(t), exitFailed, "run sidecar migrate first"},
 		{"queue nonsense", nowhere, exitUsage, "nonsense"},
 	} {
 		code, out, errs := sidecar(t, []string{"DATABASE_URL=" + c.url}, strings.Fields(c.args)...)

@@ -13,12 +13,12 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/webhook"
 )
 
 func TestAppendKeepsEveryByte(t *testing.T) {
-	s := open(t, postgres.New(t))
+	s := open(t, testkit.Database(t))
 	leases := lease(t, s)
 	w := hook("github", 1)
 	w.Body = bytes.Repeat([]byte{0, 0xff, '\n'}, 1000)
@@ -52,7 +52,7 @@ func TestAppendKeepsEveryByte(t *testing.T) {
 
 // What a sender may put into its names is nothing that a text column must take.
 func TestAppendTakesNamesThatTextCannotHold(t *testing.T) {
-	s := open(t, postgres.New(t))
+	s := open(t, testkit.Database(t))
 	leases := lease(t, s)
 	lanes := []string{"a\x00b", "a\xffb", strings.Repeat("é", 5000), strings.Repeat("é", 5001), "é"}
 	var wait sync.WaitGroup
@@ -84,7 +84,7 @@ func TestAppendTakesNamesThatTextCannotHold(t *testing.T) {
 }
 
 func TestDuplicates(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	leases := lease(t, s)
 	first := hook("github", 1)
@@ -135,7 +135,7 @@ func settle(tb testing.TB, s *Store, outcomes ...Outcome) {
 
 // Every copy in a batch is answered with the one row that keeps it.
 func TestDuplicatesInOneBatch(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	const deliveries, copies = 20, 15
 	// While the table is locked appends gather into batches.
@@ -154,7 +154,7 @@ func TestDuplicatesInOneBatch(t *testing.T) {
 			got[n%deliveries] = append(got[n%deliveries], r)
 		})
 	}
-	eventually(t, "all appends but those being committed are queued", func() bool {
+	testkit.Eventually(t, "all appends but those being committed are queued", func() bool {
 		s.queue.mu.Lock()
 		defer s.queue.mu.Unlock()
 		return len(s.queue.queued) >= deliveries*copies-2*maxBatchRows && len(s.queue.busy) > 0
@@ -214,7 +214,7 @@ func TestPick(t *testing.T) {
 
 // A row that the server refuses fails alone.
 func TestPoisonRow(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	exec(t, db, `ALTER TABLE webhook_queue ADD CHECK (event_name <> 'poison')`)
 	exec(t, db, `BEGIN; LOCK webhook_queue IN SHARE MODE`)
@@ -234,7 +234,7 @@ func TestPoisonRow(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "batches form", func() bool {
+	testkit.Eventually(t, "batches form", func() bool {
 		s.queue.mu.Lock()
 		defer s.queue.mu.Unlock()
 		return len(s.queue.busy) > 0 && len(s.queue.queued) > 10 || len(s.queue.busy) > 200
@@ -248,7 +248,7 @@ func TestPoisonRow(t *testing.T) {
 
 // Ids rise in the order of arrival, which is the order of a lane.
 func TestAppendOrder(t *testing.T) {
-	s := open(t, postgres.New(t))
+	s := open(t, testkit.Database(t))
 	var wait sync.WaitGroup
 	for lane := range 8 {
 		wait.Go(func() {
@@ -269,7 +269,7 @@ func TestAppendOrder(t *testing.T) {
 }
 
 func TestAwaited(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, other, db := open(t, url), open(t, url), sqlConn(t, url)
 	before := mustAppend(t, s, hook("lane", 1))
 	leases := lease(t, s)
@@ -344,7 +344,7 @@ func TestAppendWithoutServer(t *testing.T) {
 }
 
 func TestCloseAnswersWhatIsPending(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	exec(t, db, `BEGIN; LOCK webhook_queue IN SHARE MODE`)
 	var wait sync.WaitGroup
@@ -355,7 +355,7 @@ func TestCloseAnswersWhatIsPending(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "appends are under way", func() bool {
+	testkit.Eventually(t, "appends are under way", func() bool {
 		s.queue.mu.Lock()
 		defer s.queue.mu.Unlock()
 		return len(s.queue.busy) > 0
@@ -397,7 +397,7 @@ func TestABatchMeetsActiveRows(t *testing.T) {
 }
 
 func batchMeetsActiveRows(t *testing.T, off bool) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	s.planned.off.Store(off)
 	for n := range 3 {

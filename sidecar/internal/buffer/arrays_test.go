@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // pgx's type system is the judge of what is written past it.
@@ -56,7 +56,7 @@ func TestArraysAsPgxWritesThem(t *testing.T) {
 
 // Whatever way a batch goes to the server, its rows are the same.
 func TestBatchInEitherWay(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	for _, off := range []bool{false, true} {
 		s.planned.off.Store(off)

@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -15,6 +16,7 @@ type lateAnswer struct {
 	completed bool
 	reason    string // why it is delivered again
 	recorded  chan error
+	lead      chan struct{} // it is this one's turn to record
 }
 
 // lateAnswers gathers late answers while a statement about others is under way,
@@ -22,7 +24,29 @@ type lateAnswer struct {
 type lateAnswers struct {
 	mu      sync.Mutex
 	waiting []*lateAnswer
-	leading bool // somebody records
+	leading bool // somebody records, or has been told to
+}
+
+// passOn gives the lead to the one who has waited longest. The caller holds the
+// lock and has the lead.
+func (l *lateAnswers) passOn() {
+	if l.leading = len(l.waiting) > 0; l.leading {
+		l.waiting[0].lead <- struct{}{}
+	}
+}
+
+// withdraw takes an answer back whose caller waits no longer.
+func (l *lateAnswers) withdraw(a *lateAnswer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.waiting, a); i >= 0 {
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+	}
+	select {
+	case <-a.lead:
+		l.passOn()
+	default:
+	}
 }
 
 const maxLateAnswers = 256 // recorded in one statement
@@ -40,44 +64,43 @@ WHERE q.id = w.id AND q.awaited_by = $3 AND q.` + active
 // SettleAwaited ends the wait for a late answer. A row that was given up
 // meanwhile (this replica was declared dead) is still completed by a success,
 // and left alone by a failure. Answers that come while others are being recorded
-// share one statement: whoever finds nobody recording does it for all.
+// share one statement. Whoever has the lead records one batch, with its own
+// answer in it, and passes the lead on.
 func (s *Store) SettleAwaited(ctx context.Context, queueID int64, completed bool, reason string) error {
-	mine := &lateAnswer{queueID: queueID, completed: completed, reason: label(reason, maxLabel), recorded: make(chan error, 1)}
+	mine := &lateAnswer{queueID: queueID, completed: completed, reason: label(reason, maxLabel), recorded: make(chan error, 1), lead: make(chan struct{}, 1)}
 	l := &s.late
 	l.mu.Lock()
 	l.waiting = append(l.waiting, mine)
-	lead := !l.leading
-	l.leading = true
-	l.mu.Unlock()
-	if lead {
-		s.recordLate(ctx)
+	if !l.leading {
+		l.passOn() // to this one: whoever leads leaves nobody waiting without
 	}
+	l.mu.Unlock()
 	select {
+	case <-mine.lead:
+		s.recordLate(ctx)
+		return <-mine.recorded
 	case err := <-mine.recorded:
 		return err
-	case <-ctx.Done(): // somebody records it all the same; to say it twice does no harm
+	case <-ctx.Done():
+		l.withdraw(mine)
 		return unavailable("settle awaited webhook", ctx.Err())
 	}
 }
 
-// recordLate records all that waits, and what comes to it meanwhile.
+// recordLate records a batch of what waits.
 func (s *Store) recordLate(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx) // others wait for it; do bounds it
 	l := &s.late
-	for {
-		l.mu.Lock()
-		n := min(len(l.waiting), maxLateAnswers)
-		batch := l.waiting[:n:n]
-		l.waiting = l.waiting[n:]
-		l.leading = n > 0
-		l.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		err := s.settleLate(ctx, batch)
-		for _, a := range batch {
-			a.recorded <- err
-		}
+	l.mu.Lock()
+	n := min(len(l.waiting), maxLateAnswers)
+	batch := slices.Clone(l.waiting[:n])
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	l.mu.Unlock()
+	err := s.settleLate(context.WithoutCancel(ctx), batch) // others wait for it; do bounds it
+	l.mu.Lock()
+	l.passOn()
+	l.mu.Unlock()
+	for _, a := range batch {
+		a.recorded <- err
 	}
 }
 
@@ -91,6 +114,7 @@ func (s *Store) settleLate(ctx context.Context, batch []*lateAnswer) error {
 		}
 		back, reasons = append(back, a.queueID), append(reasons, a.reason)
 	}
+	slices.Sort(done) // statements that lock rows in one order do not deadlock
 	return s.do(ctx, s.pool, queryTimeout, "settle awaited webhooks", func(ctx context.Context, c *pgxpool.Conn) error {
 		if len(done) > 0 {
 			tag, err := c.Exec(ctx, awaitedDoneSQL, done)

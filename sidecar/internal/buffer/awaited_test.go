@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/webhook"
 )
 
 // An awaited row whose insert's answer was lost has nobody who waits for it. It
 // would keep its lane shut for as long as this replica lives.
 func TestFreeAwaited(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, other, db := open(t, url), open(t, url), sqlConn(t, url)
 	leases := lease(t, s)
 	if err := other.Join(t.Context(), "passing"); err != nil {
@@ -51,7 +51,7 @@ func TestFreeAwaited(t *testing.T) {
 // A thousand late webhooks are written and settled in far fewer statements than
 // there are of them, and no append starves beside them.
 func TestLateStorm(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	if err := s.Join(t.Context(), "passing"); err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestLateStorm(t *testing.T) {
 	if want := []string{"completed 500 0", "pending 500 0"}; !slices.Equal(counts, want) {
 		t.Errorf("late rows %q, want %q", counts, want)
 	}
-	eventually(t, "the server has counted", func() bool {
+	testkit.Eventually(t, "the server has counted", func() bool {
 		return query[int64](t, db, `SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()`)[0] > began
 	})
 	if commits := query[int64](t, db, `SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()`)[0] - began; commits > n {
@@ -90,7 +90,7 @@ func TestLateStorm(t *testing.T) {
 // With every connection for claims and counts in use by statements that do not
 // end, webhooks are still stored, and nobody takes the pool's connections away.
 func TestAppendsKeepAConnection(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url, func(c *Config) { c.AppendTimeout = 20 * time.Second }), sqlConn(t, url)
 	mustAppend(t, s, hook("lane", 0))
 	locker := sqlConn(t, url) // within a transaction pg_stat_activity stands still
@@ -103,7 +103,7 @@ func TestAppendsKeepAConnection(t *testing.T) {
 			_, _, _ = s.Claim(ctx, []Lease{{Bucket: 1, Epoch: 1, Until: time.Now().Add(time.Minute)}}, ClaimFilter{})
 		})
 	}
-	eventually(t, "claims wait for the lock", func() bool {
+	testkit.Eventually(t, "claims wait for the lock", func() bool {
 		return query[int](t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%held AS MATERIALIZED%'`)[0] >= 3
 	})
 	for n := range 20 {
@@ -117,7 +117,7 @@ func TestAppendsKeepAConnection(t *testing.T) {
 // A commit's answer is lost, and before the next try the row is delivered: no
 // active row has its key any more, and still it is not written twice.
 func TestARowThatIsDoneIsNotWrittenAgain(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	var batch []*entry
 	for n := range 3 {

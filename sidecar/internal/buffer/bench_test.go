@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 const benchSenders = 64
@@ -44,7 +44,7 @@ func spread(b *testing.B, f func(n int) error) {
 func BenchmarkAppend(b *testing.B) {
 	ctx := context.Background()
 	b.Run("store", func(b *testing.B) {
-		s := open(b, postgres.New(b))
+		s := open(b, testkit.Database(b))
 		spread(b, func(n int) error {
 			w := hook("lane", n)
 			w.Head, w.Body = benchHead, benchBody
@@ -96,7 +96,7 @@ func benchRow(n int) []any {
 
 func benchPool(b *testing.B, conns int) *pgxpool.Pool {
 	b.Helper()
-	url := postgres.New(b)
+	url := testkit.Database(b)
 	open(b, url)
 	pc, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -121,7 +121,7 @@ func benchPool(b *testing.B, conns int) *pgxpool.Pool {
 // BenchmarkReplay claims and completes held rows as the replay does.
 func BenchmarkReplay(b *testing.B) {
 	ctx := context.Background()
-	url := postgres.New(b)
+	url := testkit.Database(b)
 	s := open(b, url)
 	fill(b, sqlConn(b, url), "l", b.N, 50, benchBody)
 	leases := lease(b, s)

@@ -11,11 +11,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/webhook"
 )
 
-func TestMain(m *testing.M) { postgres.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // open returns a migrated store on the database at url and checks, when the
 // test ends, that Close leaves no goroutine behind.
@@ -142,20 +142,4 @@ func status(tb testing.TB, c *pgx.Conn, id int64) string {
 		tb.Fatalf("row %d: found %d times", id, len(got))
 	}
 	return got[0]
-}
-
-// eventually polls until ok, and fails after a minute.
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			tb.Fatalf("never happened: %s", what)
-		case <-tick.C:
-		}
-	}
 }

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 func TestClaimBounds(t *testing.T) {
-	s := open(t, postgres.New(t))
+	s := open(t, testkit.Database(t))
 	leases := lease(t, s)
 	if len(leases) != buckets {
 		t.Fatalf("a lone replica holds %d buckets", len(leases))
@@ -45,7 +45,7 @@ func TestClaimBounds(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	leases := lease(t, s)
 	for n := range 5 {
@@ -81,7 +81,7 @@ func TestSettle(t *testing.T) {
 
 // A holder that lost its lease claims nothing and fails nothing, but completes.
 func TestZombie(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	zombie, heir, db := open(t, url), open(t, url), sqlConn(t, url)
 	old := lease(t, zombie)
 	first, second := mustAppend(t, zombie, hook("lane", 1)), mustAppend(t, zombie, hook("lane", 2))
@@ -144,7 +144,7 @@ func TestZombie(t *testing.T) {
 // The operators' UPDATE in the middle of a replay with appends all around it:
 // every row once, lanes in order, none left.
 func TestReplayUnderAppendsAndOperators(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	leases := lease(t, s)
 	const lanes, rows = 6, 60
@@ -163,7 +163,7 @@ func TestReplayUnderAppendsAndOperators(t *testing.T) {
 	next := map[string]int{}
 	seen := map[int64]bool{}
 	var inHand []int64
-	eventually(t, "all rows are delivered", func() bool {
+	testkit.Eventually(t, "all rows are delivered", func() bool {
 		got := claim(t, s, leases, ClaimFilter{InHand: inHand, Limit: 40, PerLane: 10})
 		for _, r := range got {
 			if want := fmt.Sprintf("%s-%d", r.Webhook.Lane, next[r.Webhook.Lane]); r.Webhook.DeliveryID != want {
@@ -200,7 +200,7 @@ func TestReplayUnderAppendsAndOperators(t *testing.T) {
 }
 
 func TestUnreadableRows(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	big := bytes.Repeat([]byte("0123456789abcdef"), 25<<20/16)
 	for n := range 6 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/webhook"
 )
 
@@ -107,18 +108,18 @@ func TestServerCrash(t *testing.T) {
 	l, stop := crowd(t, s, 32)
 	for range 3 {
 		before, _ := l.count()
-		eventually(t, "appends go on", func() bool { n, _ := l.count(); return n > before+300 })
+		testkit.Eventually(t, "appends go on", func() bool { n, _ := l.count(); return n > before+300 })
 		if err := server.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_, refused := l.count()
-		eventually(t, "appends are refused", func() bool { _, n := l.count(); return n > refused })
+		testkit.Eventually(t, "appends are refused", func() bool { _, n := l.count(); return n > refused })
 		if err := server.Restart(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	before, _ := l.count()
-	eventually(t, "appends go on", func() bool { n, _ := l.count(); return n > before+300 })
+	testkit.Eventually(t, "appends go on", func() bool { n, _ := l.count(); return n > before+300 })
 	stop()
 	l.check(t, server.URL)
 }
@@ -126,11 +127,11 @@ func TestServerCrash(t *testing.T) {
 // A storm of terminated backends: their clients see a lost connection, some of
 // them between the commit and its answer.
 func TestTerminatedBackends(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	l, stop := crowd(t, s, 32)
 	killed := 0
-	eventually(t, "a hundred backends are terminated", func() bool {
+	testkit.Eventually(t, "a hundred backends are terminated", func() bool {
 		killed += query[int](t, db, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE datname = current_database() AND pid <> pg_backend_pid()`)[0]
 		return killed > 100
@@ -161,7 +162,7 @@ func TestUnconfirmedReplication(t *testing.T) {
 	}
 	appendNext()
 	var err error
-	eventually(t, "an append ends after its wait was cancelled", func() bool {
+	testkit.Eventually(t, "an append ends after its wait was cancelled", func() bool {
 		cancelled += query[int](t, db, `SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
 			WHERE wait_event = 'SyncRep' AND pid <> pg_backend_pid()`)[0]
 		select {
@@ -187,7 +188,7 @@ func TestUnconfirmedReplication(t *testing.T) {
 
 // After a failover the old connections lead to a server that only reads.
 func TestReadOnlyServer(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	mustAppend(t, s, hook("lane", 0))
 	name := query[string](t, db, `SELECT current_database()`)[0]
@@ -202,7 +203,7 @@ func TestReadOnlyServer(t *testing.T) {
 		_, err := s.Append(t.Context(), hook("lane", 1))
 		result <- err
 	}()
-	eventually(t, "the append meets the read-only server", func() bool {
+	testkit.Eventually(t, "the append meets the read-only server", func() bool {
 		return s.pool.Stat().TotalConns() > 0
 	})
 	exec(t, db, `SET default_transaction_read_only = off`)
@@ -217,7 +218,7 @@ func TestReadOnlyServer(t *testing.T) {
 
 // Two replicas with the same two deliveries in opposite order.
 func TestDeadlockIsRetried(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	slow := func(c *Config) { c.AppendTimeout = 10 * time.Second }
 	a, db, watch := open(t, url, slow), sqlConn(t, url), sqlConn(t, url)
 	one, two := hook("lane", 1), hook("lane", 2)
@@ -240,7 +241,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 		defer close(done)
 		a.commit(t.Context(), entries)
 	}()
-	eventually(t, "the batch waits for the other transaction", func() bool {
+	testkit.Eventually(t, "the batch waits for the other transaction", func() bool {
 		return query[int](t, watch, `SELECT count(*) FROM pg_locks WHERE NOT granted`)[0] > 0
 	})
 	// One of the two is the victim; both are content in the end.
@@ -260,7 +261,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 // A server that stops answering costs a sender no more than the time it was
 // promised, and no lock: the body is its owner's again.
 func TestAppendIsBounded(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url, func(c *Config) { c.AppendTimeout = 600 * time.Millisecond }), sqlConn(t, url)
 	exec(t, db, `BEGIN; LOCK webhook_queue IN ACCESS EXCLUSIVE MODE`)
 	var wait sync.WaitGroup
@@ -281,7 +282,7 @@ func TestAppendIsBounded(t *testing.T) {
 // A statement that takes too long while others are answered takes nobody's
 // connection away: a server that is slow would only get slower.
 func TestASlowStatementKeepsThePool(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	pids := func() []int {
 		return query[int](t, db, `SELECT pid FROM pg_stat_activity WHERE application_name = 'sluice' ORDER BY pid`)
@@ -299,7 +300,7 @@ func TestASlowStatementKeepsThePool(t *testing.T) {
 	}
 	// One that takes too long while nobody is answered does.
 	s.refresh(context.DeadlineExceeded, true, time.Now())
-	eventually(t, "the connections are other ones", func() bool {
+	testkit.Eventually(t, "the connections are other ones", func() bool {
 		mustAppend(t, s, hook("lane", 3))
 		return !slices.Contains(pids(), before[0])
 	})

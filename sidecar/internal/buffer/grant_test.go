@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // as returns the database's URL for another role.
@@ -25,7 +25,7 @@ func as(t *testing.T, address, role, password string) string {
 // them: no superuser, but one that makes roles.
 func administered(t *testing.T) (super, admin, role string) {
 	t.Helper()
-	super = postgres.New(t)
+	super = testkit.Database(t)
 	u, err := url.Parse(super)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestGrantBesideTraffic(t *testing.T) {
 }
 
 func TestARevisionIsProvenOnce(t *testing.T) {
-	s := open(t, postgres.New(t))
+	s := open(t, testkit.Database(t))
 	for _, want := range []bool{false, true, true} {
 		got, err := s.RevisionProven(t.Context(), "app--one")
 		if err != nil || got != want {

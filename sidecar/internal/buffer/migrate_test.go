@@ -5,11 +5,11 @@ import (
 	"sync"
 	"testing"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 func TestMigrateRaced(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	var stores []*Store
 	for range 5 {
 		stores = append(stores, openOnly(t, url))

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // cutter is a proxy to a server that cuts a connection when the server's nth
@@ -89,12 +89,12 @@ func (c *cutter) serve(client net.Conn, target string) {
 // Connections die after the commit and before its answer, again and again: no
 // acknowledgement is false, none is given twice, and hardly anything is refused.
 func TestLostAnswers(t *testing.T) {
-	direct := postgres.New(t)
+	direct := testkit.Database(t)
 	proxy, url := newCutter(t, direct)
 	s := open(t, url)
 	proxy.answers.Store(4)
 	l, stop := crowd(t, s, 32)
-	eventually(t, "connections are cut under load", func() bool {
+	testkit.Eventually(t, "connections are cut under load", func() bool {
 		n, _ := l.count()
 		return proxy.cut.Load() > 50 && n > 500
 	})
@@ -115,7 +115,7 @@ func TestLostAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := 0
-	eventually(t, "some rows are settled", func() bool {
+	testkit.Eventually(t, "some rows are settled", func() bool {
 		leases, _, _, err := s.RenewLeases(t.Context(), false)
 		if err != nil {
 			return false
@@ -142,7 +142,7 @@ func TestLostAnswers(t *testing.T) {
 // Every open connection goes silent, as when a primary's machine is gone: a
 // fresh one is tried while the sender still waits, and no lease is lost.
 func TestSilentServer(t *testing.T) {
-	direct := postgres.New(t)
+	direct := testkit.Database(t)
 	proxy, url := newCutter(t, direct)
 	s := open(t, url, func(c *Config) { c.AppendTimeout = 3 * time.Second })
 	leases := lease(t, s)

@@ -7,13 +7,13 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // A password that is asked for takes the place of the URL's, for every new
 // connection.
 func TestPasswordIsAskedForWithEachConnection(t *testing.T) {
-	base := postgres.New(t)
+	base := testkit.Database(t)
 	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)

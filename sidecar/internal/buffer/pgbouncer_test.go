@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"testing"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // Through PgBouncer in transaction mode with fewer server connections than the
 // store has: nothing may depend on a session.
 func TestThroughPgBouncer(t *testing.T) {
-	direct := postgres.New(t)
-	through := postgres.Pooler(t, direct, 3)
+	direct := testkit.Database(t)
+	through := testkit.Pooler(t, direct, 3)
 	one, two := openOnly(t, through), openOnly(t, through)
 	migrated := make(chan error, 2)
 	for _, s := range []*Store{one, two} {
@@ -31,7 +31,7 @@ func TestThroughPgBouncer(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := 0
-	eventually(t, "rows are replayed", func() bool {
+	testkit.Eventually(t, "rows are replayed", func() bool {
 		if _, _, err := two.Beat(t.Context(), Presence{State: "passing"}); err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // cost is what a statement may read at the most, whatever the size of the queue.
@@ -41,7 +41,7 @@ func TestPlansAtScale(t *testing.T) {
 	} else if testing.Short() {
 		t.Skip("fills a table")
 	}
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	exec(t, db, `ALTER TABLE webhook_queue SET (autovacuum_enabled = off)`) // it would come at some time
 	fill(t, db, "done", rows/4, lanes/4, []byte("{}"))

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 func renew(tb testing.TB, s *Store) ([]Lease, []int) {
@@ -21,7 +21,7 @@ func renew(tb testing.TB, s *Store) ([]Lease, []int) {
 }
 
 func TestFairShare(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	var stores []*Store
 	counts := func() []int {
 		var out []int
@@ -187,7 +187,7 @@ func TestShareByBreakerAndKey(t *testing.T) {
 // The lease of a bucket with a row that its holder can't open goes to the replica
 // that can, and is anybody's again when no such row is left.
 func TestNeedKey(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	withKey := func(c *Config) { c.Keys = [][]byte{slices.Repeat([]byte{7}, 32)} }
 	plain, sealed, db := open(t, url), open(t, url, withKey), sqlConn(t, url)
 	leases := lease(t, plain)
@@ -233,7 +233,7 @@ func TestNeedKey(t *testing.T) {
 // while another's number is drawn and not yet committed waits for it, and then
 // sees it.
 func TestJoinsAreVisibleInOrder(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	a, b := open(t, url), open(t, url)
 	for _, s := range []*Store{a, b} {
 		if err := s.Join(t.Context(), "passing"); err != nil {
@@ -245,7 +245,7 @@ func TestJoinsAreVisibleInOrder(t *testing.T) {
 	exec(t, blocker, `SELECT 1 FROM webhook_replicas WHERE id = $1 FOR UPDATE`, a.instance)
 	joined := make(chan error, 2)
 	waiting := func(n int) {
-		eventually(t, "joins wait", func() bool {
+		testkit.Eventually(t, "joins wait", func() bool {
 			return query[int](t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)[0] == n
 		})
 	}
@@ -267,7 +267,7 @@ func TestJoinsAreVisibleInOrder(t *testing.T) {
 // The gap between two heartbeats is the database's: one that was on its way for
 // long tells of it, though the replica sent it in time.
 func TestBeatTellsTheGap(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	if err := s.Join(t.Context(), "passing"); err != nil {
 		t.Fatal(err)
@@ -286,7 +286,7 @@ func TestBeatTellsTheGap(t *testing.T) {
 		}
 		gaps <- gap
 	}()
-	eventually(t, "the heartbeat waits", func() bool {
+	testkit.Eventually(t, "the heartbeat waits", func() bool {
 		return query[int](t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)[0] > 0 &&
 			time.Since(sent) > 200*time.Millisecond
 	})
@@ -297,7 +297,7 @@ func TestBeatTellsTheGap(t *testing.T) {
 }
 
 func TestPeers(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	named := func(name string, strict bool) *Store {
 		return open(t, url, func(c *Config) { c.Name, c.Strict = name, strict })
 	}
@@ -365,7 +365,7 @@ func TestPeers(t *testing.T) {
 
 // A process that restarted under the same name takes over at once.
 func TestPredecessor(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	named := func(c *Config) { c.Name = "replica-1" }
 	old, young, db := open(t, url, named), open(t, url, named), sqlConn(t, url)
 	leases := lease(t, old)
@@ -397,7 +397,7 @@ func TestPredecessor(t *testing.T) {
 }
 
 func TestLeave(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, heir, db := open(t, url), open(t, url), sqlConn(t, url)
 	leases := lease(t, s)
 	mustAppend(t, s, hook("lane", 1))
@@ -421,7 +421,7 @@ func TestLeave(t *testing.T) {
 }
 
 func TestRetain(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	exec(t, db, `INSERT INTO webhook_queue (sluice_id, source, lane, bucket, headers, body, status, queued_at, processed_at)
 		SELECT gen_random_uuid(), 's', 'l', 0, 'h', 'b',

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // aged makes rows, one an hour for n hours until now; of each ten one is failed,
@@ -24,7 +24,7 @@ func aged(t *testing.T, s *Store, url string, n int) {
 // Several replicas delete at the same time: each row once, no error, and nothing
 // of another status or age.
 func TestRetainTogether(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	aged(t, s, url, 5000)
 	replicas := []*Store{s, open(t, url), open(t, url)}
@@ -61,7 +61,7 @@ func TestRetainTogether(t *testing.T) {
 
 // A page ends early where bodies are large, and the walk goes on behind it.
 func TestRetainLargeBodies(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	aged(t, s, url, 1000)
 	exec(t, db, `UPDATE webhook_queue SET body_size = CASE id % 3 WHEN 0 THEN 100 << 20 ELSE 25 << 20 END`)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // dead makes failed rows, 600 of them alike in their key, and two active ones
@@ -36,7 +36,7 @@ func TestRetryFailed(t *testing.T) {
 		{"nobody's", FailedFilter{Source: "stripe"}, `false`, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			url := postgres.New(t)
+			url := testkit.Database(t)
 			s, db := open(t, url), sqlConn(t, url)
 			dead(t, url)
 			before := query[string](t, db, `SELECT q::text FROM webhook_queue q WHERE NOT (id <= 1200 AND `+c.rows+`) ORDER BY id`)
@@ -61,7 +61,7 @@ func TestRetryFailed(t *testing.T) {
 
 // What is pending again is delivered before what came later, lane by lane.
 func TestRetryFailedOrder(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	var want []int64
 	for n := range 6 {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // With 100,000 rows of a skipped lane, 60,000 completed ones and a few of
@@ -18,7 +18,7 @@ func TestScale(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a table")
 	}
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	exec(t, db, `INSERT INTO webhook_queue (sluice_id, source, lane, bucket, headers, body, status, processed_at)
 		SELECT gen_random_uuid(), 's', 'old', 3, 'h', 'b', 'completed', clock_timestamp() FROM generate_series(1, 60000)`)

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"testing"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 func TestEncryption(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	key := func(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 	with := func(keys ...[]byte) func(*Config) { return func(c *Config) { c.Keys = keys } }
 	plain, first, rotated := open(t, url), open(t, url, with(key(1))), open(t, url, with(key(2), key(1)))

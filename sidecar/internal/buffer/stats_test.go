@@ -3,13 +3,13 @@ package buffer
 import (
 	"testing"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // A queue of several pages is counted as one: nothing twice, nothing left out, at
 // the page's edge neither.
 func TestStatsOfManyPages(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	const rows = 2*countPage + 1
 	fill(t, db, "l", rows, 3, []byte("12345"))
@@ -33,7 +33,7 @@ func TestStatsOfManyPages(t *testing.T) {
 // What this process stores and ends is told at once, what others insert by the
 // sequence.
 func TestFlow(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, other := open(t, url), open(t, url)
 	leases := lease(t, s)
 	before, err := s.Inserted(t.Context())

@@ -10,7 +10,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // firstVersion makes the tables as the first release left them.
@@ -31,13 +31,13 @@ func firstVersion(t *testing.T, url string) {
 // A new version starts while somebody dumps the database: its ALTER TABLE must
 // wait for the dump, and no append may wait with it for long.
 func TestMigrateBehindDump(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	firstVersion(t, url)
 	old := openOnly(t, url, func(c *Config) { c.AppendTimeout = 3 * time.Second })
 	l, stop := crowd(t, old, 8)
 	appended := func(what string) {
 		before, _ := l.count()
-		eventually(t, what, func() bool { n, _ := l.count(); return n > before+100 })
+		testkit.Eventually(t, what, func() bool { n, _ := l.count(); return n > before+100 })
 	}
 	appended("appends begin")
 	dump, watch := sqlConn(t, url), sqlConn(t, url)
@@ -50,9 +50,9 @@ func TestMigrateBehindDump(t *testing.T) {
 			WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'webhook_queue'::regclass)`)[0]
 	}
 	for range 3 { // it tries again and again, and lets appends pass in between
-		eventually(t, "the migration waits for the table", waits)
+		testkit.Eventually(t, "the migration waits for the table", waits)
 		appended("appends go on beside a migration that waits")
-		eventually(t, "the migration steps back", func() bool { return !waits() })
+		testkit.Eventually(t, "the migration steps back", func() bool { return !waits() })
 	}
 	select {
 	case err := <-migrated:
@@ -107,10 +107,10 @@ const (
 func TestIndexBesideTraffic(t *testing.T) {
 	for name, through := range map[string]func(*testing.T, string) string{
 		"direct":    func(_ *testing.T, url string) string { return url },
-		"PgBouncer": func(t *testing.T, url string) string { return postgres.Pooler(t, url, 8) },
+		"PgBouncer": func(t *testing.T, url string) string { return testkit.Pooler(t, url, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			direct := postgres.New(t)
+			direct := testkit.Database(t)
 			url := through(t, direct)
 			one, two := open(t, url), open(t, url)
 			files := withIndex(t)
@@ -121,9 +121,9 @@ func TestIndexBesideTraffic(t *testing.T) {
 			for _, s := range []*Store{one, two} {
 				go func() { migrated <- s.migrate(t.Context(), files) }()
 			}
-			eventually(t, "the index is being built", func() bool { return query[bool](t, watch, testBuildingSQL)[0] })
+			testkit.Eventually(t, "the index is being built", func() bool { return query[bool](t, watch, testBuildingSQL)[0] })
 			before, _ := l.count()
-			eventually(t, "appends go on beside it", func() bool { n, _ := l.count(); return n > before+300 })
+			testkit.Eventually(t, "appends go on beside it", func() bool { n, _ := l.count(); return n > before+300 })
 			exec(t, dump, `COMMIT`)
 			for range 2 {
 				if err := <-migrated; err != nil {
@@ -145,7 +145,7 @@ func TestIndexBesideTraffic(t *testing.T) {
 // A migrator that died leaves a broken index, or one that the server goes on
 // building: the first is built anew, the second is waited for.
 func TestIndexLeftBehind(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, files := open(t, url), withIndex(t)
 	statements, _ := apartFrom(string(files.(fstest.MapFS)["migrations/0900_index.sql"].Data))
 	dump, watch := sqlConn(t, url), sqlConn(t, url)
@@ -154,7 +154,7 @@ func TestIndexLeftBehind(t *testing.T) {
 		done := make(chan error, 1)
 		exec(t, dump, `BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM webhook_queue`)
 		go func() { done <- s.alone(ctx, statements[0]) }()
-		eventually(t, "the index is being built", building)
+		testkit.Eventually(t, "the index is being built", building)
 		return done
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -163,7 +163,7 @@ func TestIndexLeftBehind(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Fatal("the build was not cut off")
 	}
-	eventually(t, "the build ends", func() bool { return !building() })
+	testkit.Eventually(t, "the build ends", func() bool { return !building() })
 	exec(t, dump, `ROLLBACK`)
 	if state, err := s.indexState(t.Context(), "webhook_queue_test"); state != "broken" || err != nil {
 		t.Fatalf("index is %s, %v", state, err)
@@ -180,7 +180,7 @@ func TestIndexLeftBehind(t *testing.T) {
 	index := query[int64](t, watch, `SELECT to_regclass('webhook_queue_test')::oid::bigint`)
 	migrated := make(chan error, 1)
 	go func() { migrated <- s.migrate(t.Context(), files) }()
-	eventually(t, "the other build is met", func() bool { return s.pool.Stat().AcquiredConns() >= 2 })
+	testkit.Eventually(t, "the other build is met", func() bool { return s.pool.Stat().AcquiredConns() >= 2 })
 	exec(t, dump, `COMMIT`)
 	if err := errors.Join(<-done, <-migrated); err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s := open(t, url)
 	for _, path := range paths {
 		sql, err := migrationFiles.ReadFile(path)
@@ -230,7 +230,7 @@ func TestApart(t *testing.T) {
 // Dead letters of the version before have keys, which may meet active rows:
 // afterwards the operators' UPDATE returns them all.
 func TestFailedKeys(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	firstVersion(t, url)
 	db := sqlConn(t, url)
 	exec(t, db, `INSERT INTO webhook_queue (sluice_id, source, lane, bucket, headers, body, status, attempts, dedupe_key)

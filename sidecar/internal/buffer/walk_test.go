@@ -5,13 +5,13 @@ import (
 	"slices"
 	"testing"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // Claims that settle nothing and keep everything in hand come to each row of many
 // lanes once, each lane's from its lowest id, in as many claims as the rows need.
 func TestClaimsWalkOverAllLanes(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	const lanes, each = 900, 3
 	fill(t, db, "lane", lanes*each, lanes, []byte("{}"))
@@ -44,7 +44,7 @@ func TestClaimsWalkOverAllLanes(t *testing.T) {
 // A row that commits late, or is made pending again, is found at its lane's next
 // turn, before those behind it that nobody has in hand.
 func TestAWalkFindsLateRows(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	fill(t, db, "lane", 1200, 600, []byte("{}"))
 	exec(t, db, `UPDATE webhook_queue SET status = 'failed' WHERE id % 7 = 0`) // they come back
@@ -80,7 +80,7 @@ func TestAWalkFindsLateRows(t *testing.T) {
 // No bucket waits for the end of another one's crowd, and a large body takes no
 // more than its turn.
 func TestEachBucketHasItsTurn(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	fill(t, db, "crowd", 3000, 3000, []byte("{}"))
 	small := "small"
@@ -111,7 +111,7 @@ func TestEachBucketHasItsTurn(t *testing.T) {
 
 // Lanes to be skipped are walked past, however many there are.
 func TestAWalkPassesSkippedLanes(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	const parked = 4000
 	fill(t, db, "parked", 2*parked, parked, []byte("{}"))
@@ -139,7 +139,7 @@ func TestAWalkPassesSkippedLanes(t *testing.T) {
 
 // Pages of lanes together are all of them, each once.
 func TestActiveLanesPages(t *testing.T) {
-	url := postgres.New(t)
+	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)
 	const lanes = 250
 	fill(t, db, "lane", 3*lanes, lanes, []byte("{}"))

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // delivery is one request that reached the app.
@@ -78,7 +80,7 @@ type app struct {
 
 // newApp returns an app that does not listen yet.
 func newApp(t testing.TB) *app {
-	a := &app{t: t, addr: freeAddr(t), behave: always(http.StatusOK)}
+	a := &app{t: t, addr: testkit.Address(t), behave: always(http.StatusOK)}
 	a.health.Store(http.StatusOK)
 	t.Cleanup(a.stop)
 	return a
@@ -214,7 +216,7 @@ func (a *app) of(id string) []delivery {
 // waitAccepted waits until the app has taken n webhooks and returns them.
 func (a *app) waitAccepted(n int) []delivery {
 	a.t.Helper()
-	if !within(patience, func() bool { return len(a.accepted()) >= n }) {
+	if !testkit.Within(testkit.Patience, func() bool { return len(a.accepted()) >= n }) {
 		a.t.Fatalf("the app has taken %d webhooks, want %d", len(a.accepted()), n)
 	}
 	return a.accepted()
@@ -224,7 +226,7 @@ func (a *app) waitAccepted(n int) []delivery {
 // answered.
 func (a *app) waitDeliveries(n int) {
 	a.t.Helper()
-	eventually(a.t, fmt.Sprintf("%d webhooks reach the app", n), func() bool { return len(a.deliveries()) >= n })
+	testkit.Eventually(a.t, fmt.Sprintf("%d webhooks reach the app", n), func() bool { return len(a.deliveries()) >= n })
 }
 
 // numbered is the body of a webhook whose order counts.
@@ -289,7 +291,7 @@ func (l *ledger) check(t testing.TB, a *app) (duplicates int) {
 		t.Errorf("neither acknowledged nor refused: %s", odd)
 	}
 	complete := func() bool { return len(l.missing(a)) == 0 }
-	if !within(patience, complete) {
+	if !testkit.Within(testkit.Patience, complete) {
 		missing := l.missing(a)
 		t.Fatalf("LOST: %d acknowledged webhooks have not reached the app: %v", len(missing), missing[:min(10, len(missing))])
 	}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 const maxBody = 25 << 20 // MAX_BODY_BYTES by default
@@ -108,7 +110,7 @@ func TestBodySizes(t *testing.T) {
 // peak returns the most memory that the process has had, in bytes.
 func (s *sidecar) peak() int64 {
 	s.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Cmd.Process.Pid))
 	if err != nil {
 		s.t.Skip("no /proc: ", err)
 	}
@@ -130,7 +132,7 @@ func TestManyLargeBodiesAtOnce(t *testing.T) {
 	}{{"app away", true, false}, {"app away, no lengths", true, true}, {"app slow", false, false}} {
 		t.Run(c.name, func(t *testing.T) {
 			db, a := newDatabase(t), runningApp(t)
-			s := launch(t, plainBinary, db.url, a)
+			s := launch(t, testkit.PlainProgram(t, program), db.url, a)
 			s.waitListening()
 			s.waitState("passing")
 			if c.away {
@@ -170,7 +172,7 @@ func TestManyLargeBodiesAtOnce(t *testing.T) {
 				t.Errorf("%d acknowledged, %d refused, %d cut off: the test proves nothing", acknowledged, refused, cut)
 			}
 			// Who comes again gets in.
-			eventually(t, "one more is acknowledged", func() bool { return s.sendBody("/hooks/many", body, c.chunked).acknowledged() })
+			testkit.Eventually(t, "one more is acknowledged", func() bool { return s.sendBody("/hooks/many", body, c.chunked).acknowledged() })
 			acknowledged++
 			a.does(always(200))
 			if c.away {
@@ -216,7 +218,7 @@ func TestRefusedSlowSender(t *testing.T) {
 // the memory at once.
 func TestLargeBodiesReplayedBesideNewOnes(t *testing.T) {
 	db, a := newDatabase(t), runningApp(t)
-	s := launch(t, plainBinary, db.url, a)
+	s := launch(t, testkit.PlainProgram(t, program), db.url, a)
 	s.waitListening()
 	s.waitState("passing")
 	a.stop()

@@ -3,6 +3,8 @@ package e2e
 import (
 	"strings"
 	"testing"
+
+	"sluice/infra/testkit"
 )
 
 // Whatever is wrong is named at once, without a trace and without a secret.
@@ -74,9 +76,9 @@ func TestTakenPort(t *testing.T) {
 	db, a := newDatabase(t), runningApp(t)
 	s := passing(t, db, a)
 	for _, name := range []string{"LISTEN_ADDR", "PROBE_ADDR", "CONTROL_ADDR"} {
-		other := launch(t, binary, db.url, a, env{name: s.addr})
-		if code := other.exitCode(); code != 1 || !strings.Contains(other.log.String(), "address already in use") {
-			t.Errorf("%s: exit code %d: %s", name, code, other.log)
+		other := launch(t, testkit.Program(t, program), db.url, a, env{name: s.addr})
+		if code := other.ExitCode(); code != 1 || !strings.Contains(other.Output.String(), "address already in use") {
+			t.Errorf("%s: exit code %d: %s", name, code, &other.Output)
 		}
 	}
 }
@@ -111,9 +113,9 @@ func TestControlToken(t *testing.T) {
 	}
 	a.stop()
 	s.mustHold("/hooks/x", `{"password":"in-the-body"}`, "Authorization", "Bearer private")
-	s.waitLines(1, "Webhook queued to PostgreSQL for drain-time replay") // the last that it has to say
+	s.WaitRecords(1, "Webhook queued to PostgreSQL for drain-time replay") // the last that it has to say
 	for _, secret := range []string{"correct-horse", "battery-staple", "it-is-secret", "in-the-body", "private"} {
-		if strings.Contains(s.log.String(), secret) {
+		if strings.Contains(s.Output.String(), secret) {
 			t.Errorf("%q is in the log", secret)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"sluice/infra/testkit"
 )
 
 // At MAX_CONNECTIONS idle connections make room, whoever keeps them open; when
@@ -23,7 +25,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			c := s.dial()
 			io.WriteString(c, begins)
 			if i == 1 || i == 2 {
-				eventually(t, "an idle connection is answered", func() bool {
+				testkit.Eventually(t, "an idle connection is answered", func() bool {
 					got := readAnswer(bufio.NewReader(c))
 					if got.status == 503 {
 						c = s.dial()
@@ -33,17 +35,17 @@ func TestConnectionsAreBounded(t *testing.T) {
 				})
 			}
 		}
-		eventually(t, fmt.Sprintf("idle connections of kind %d make room for a health check", i), func() bool {
+		testkit.Eventually(t, fmt.Sprintf("idle connections of kind %d make room for a health check", i), func() bool {
 			return s.raw("GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").status == 200
 		})
-		eventually(t, fmt.Sprintf("idle connections of kind %d make room for a webhook", i), func() bool {
+		testkit.Eventually(t, fmt.Sprintf("idle connections of kind %d make room for a webhook", i), func() bool {
 			return s.raw(strings.Replace(webhook, "\r\n", "\r\nConnection: close\r\n", 1)).status == 200
 		})
 	}
 	release := make(chan struct{})
 	a.does(func(http.ResponseWriter, *http.Request, delivery) int { <-release; return 200 })
 	var working []*bufio.Reader
-	eventually(t, "all connections are at work", func() bool {
+	testkit.Eventually(t, "all connections are at work", func() bool {
 		c := s.dial()
 		io.WriteString(c, webhook)
 		if int(a.busy.Load()) < limit {
@@ -60,10 +62,10 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Errorf("%s is %d", path, status)
 		}
 	}
-	s.waitLines(1, "Connection refused, there are as many as there may be (MAX_CONNECTIONS)")
+	s.WaitRecords(1, "Connection refused, there are as many as there may be (MAX_CONNECTIONS)")
 	if _, body := s.metrics(); !strings.Contains(body, fmt.Sprintf("sluice_connections %d\n", limit)) || strings.Contains(body, "sluice_connections_refused_total 0\n") || strings.Contains(body, "sluice_connections_evicted_total 0\n") {
 		t.Error("the metrics do not tell")
 	}
 	close(release)
-	eventually(t, "there is room again", func() bool { return s.raw(webhook).status == 200 })
+	testkit.Eventually(t, "there is room again", func() bool { return s.raw(webhook).status == 200 })
 }

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 func restart(t *testing.T, server *postgres.Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	if err := server.Restart(ctx); err != nil {
 		t.Fatal(err)
@@ -51,13 +52,13 @@ func TestDatabaseDiesWhileHolding(t *testing.T) {
 					}
 				})
 			}
-			eventually(t, "some are held", func() bool { return l.total() > 100 })
+			testkit.Eventually(t, "some are held", func() bool { return l.total() > 100 })
 			if err := end(server); err != nil {
 				t.Fatal(err)
 			}
 			// From here to the restart there is not one acknowledgement.
 			dead.Store(true)
-			eventually(t, "it is known", func() bool { return s.status().Database == "unreachable" })
+			testkit.Eventually(t, "it is known", func() bool { return s.status().Database == "unreachable" })
 			for i := range lanes {
 				if got := s.post("/hooks/x", numbered(fmt.Sprint("probe", i), i)); got.status != 503 || got.header.Get("Retry-After") == "" {
 					t.Errorf("answered %d %q, want 503 with Retry-After", got.status, got.body)
@@ -72,7 +73,7 @@ func TestDatabaseDiesWhileHolding(t *testing.T) {
 			dead.Store(false)
 			before := l.total()
 			restart(t, server)
-			eventually(t, "it holds again", func() bool { return l.total() > before+50 })
+			testkit.Eventually(t, "it holds again", func() bool { return l.total() > before+50 })
 			over.Store(true)
 			sending.Wait()
 			if l.refused == 0 {
@@ -107,7 +108,7 @@ func TestDatabaseDiesDuringReplay(t *testing.T) {
 	}
 	restart(t, server)
 	duplicates := l.check(t, a)
-	eventually(t, "nothing is left", func() bool { return db.active() == 0 })
+	testkit.Eventually(t, "nothing is left", func() bool { return db.active() == 0 })
 	t.Logf("%d duplicates", duplicates)
 }
 
@@ -123,7 +124,7 @@ func TestDatabaseAwayFromTheStart(t *testing.T) {
 	began := time.Now()
 	soon := env{"HOLD_TIMEOUT": "1500ms"}
 	s := start(t, db, up, soon)
-	eventually(t, "it passes", func() bool { return s.post("/hooks/x", "{}").status == 200 })
+	testkit.Eventually(t, "it passes", func() bool { return s.post("/hooks/x", "{}").status == 200 })
 	// What the five seconds are for: nobody knows what may be held.
 	if took := time.Since(began); took < 5*time.Second {
 		t.Errorf("passed after %v, want 5 s at the least", took)
@@ -146,10 +147,10 @@ func TestDatabaseAwayFromTheStart(t *testing.T) {
 	}
 	up.does(always(200))
 	restart(t, server)
-	eventually(t, "both can hold", func() bool { return s.probe("/startupz") == 200 && closed.post("/hooks/x", "{}").held() })
-	eventually(t, "it passes with the database", func() bool { return s.status().State == "passing" })
+	testkit.Eventually(t, "both can hold", func() bool { return s.probe("/startupz") == 200 && closed.post("/hooks/x", "{}").held() })
+	testkit.Eventually(t, "it passes with the database", func() bool { return s.status().State == "passing" })
 	s.mustPass("/hooks/x", "{}")
 	// Whatever the refused ones left behind is not held for ever.
 	away.start()
-	eventually(t, "nothing is left", func() bool { return db.active() == 0 })
+	testkit.Eventually(t, "nothing is left", func() bool { return db.active() == 0 })
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/infra/testkit"
 	"sluice/sidecar/senders"
 )
 
@@ -66,17 +67,17 @@ func TestDrainIsSigned(t *testing.T) {
 		asked := make(chan http.Header, 1)
 		a.drained = func(r *http.Request) { asked <- r.Header.Clone() }
 		s := passing(t, db, a, env{"SLUICE_SECRET": secret})
-		s.signal(syscall.SIGTERM)
+		s.Signal(syscall.SIGTERM)
 		select {
 		case h := <-asked:
 			if err := senders.VerifyDrain(h, []string{"between"}, time.Now()); (err == nil) != (secret != "") {
 				t.Errorf("secret %q: %v (%v)", secret, err, h)
 			}
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			t.Fatal("the app was not told to drain")
 		}
 		a.stop()
-		if code := s.exitCode(); code != 0 {
+		if code := s.ExitCode(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 	}

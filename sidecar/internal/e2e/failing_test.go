@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // One failure of the app closes the lane until the webhook is delivered, and
@@ -61,10 +63,10 @@ func TestManySendersInOneLane(t *testing.T) {
 	}
 	for range 6 { // the app goes and comes, under load
 		n := len(a.accepted())
-		eventually(t, "some pass", func() bool { return len(a.accepted()) > n+30 })
+		testkit.Eventually(t, "some pass", func() bool { return len(a.accepted()) > n+30 })
 		a.stop()
 		held := db.active()
-		eventually(t, "some are held", func() bool { return db.active() > held+10 })
+		testkit.Eventually(t, "some are held", func() bool { return db.active() > held+10 })
 		a.start()
 	}
 	over.Store(true)
@@ -111,7 +113,7 @@ func TestFailuresOnReplay(t *testing.T) {
 		return 200
 	})
 	a.start()
-	eventually(t, "the queue is empty", func() bool { return db.active() == 0 })
+	testkit.Eventually(t, "the queue is empty", func() bool { return db.active() == 0 })
 	var order []string
 	for _, d := range a.deliveries() {
 		if lane, n := d.number(); lane == "a" {
@@ -151,7 +153,7 @@ func TestNoAttemptsWhileUnhealthy(t *testing.T) {
 	})
 	a.health.Store(200)
 	a.waitDeliveries(1)
-	eventually(t, "the app is found away", func() bool { return s.status().State == "holding" })
+	testkit.Eventually(t, "the app is found away", func() bool { return s.status().State == "holding" })
 	a.does(always(200))
 	a.health.Store(200)
 	got := a.waitAccepted(2)
@@ -176,7 +178,7 @@ func TestAppThatOnlySays503(t *testing.T) {
 	if l.held != 40 {
 		t.Errorf("%d held, want 40", l.held)
 	}
-	eventually(t, "each lane is tried more often than REPLAY_MAX_ATTEMPTS", func() bool {
+	testkit.Eventually(t, "each lane is tried more often than REPLAY_MAX_ATTEMPTS", func() bool {
 		tries := map[string]int{}
 		for _, d := range a.deliveries() {
 			if lane, n := d.number(); n == 0 {
@@ -189,7 +191,7 @@ func TestAppThatOnlySays503(t *testing.T) {
 	if duplicates := l.check(t, a); duplicates > 0 {
 		t.Errorf("%d came twice", duplicates)
 	}
-	eventually(t, "the lanes open", func() bool { return s.status().ShutLanes == 0 })
+	testkit.Eventually(t, "the lanes open", func() bool { return s.status().ShutLanes == 0 })
 	s.mustPass("/hooks/x", numbered("lane0", 10))
 	// The app had the first of each lane before it was held.
 	for _, d := range a.deliveries() {

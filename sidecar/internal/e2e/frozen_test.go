@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"sync"
@@ -9,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"sluice/infra/postgres"
 	"sluice/infra/steady"
+	"sluice/infra/testkit"
 )
 
 // graces are what platforms allow, in seconds.
@@ -34,22 +33,10 @@ type ending struct {
 func endings(t *testing.T, server string) (all []*ending) {
 	t.Helper()
 	for _, seconds := range graces {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		url, drop, err := postgres.Fresh(ctx, server)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			if err := drop(ctx); err != nil {
-				t.Error(err)
-			}
-		})
+		url := testkit.DatabaseOn(t, server)
 		e := &ending{db: openDatabase(t, url), app: runningApp(t), grace: time.Duration(seconds) * time.Second}
 		// Without the race detector, which makes the end of a process long.
-		e.sidecar = launch(t, plainBinary, url, e.app, env{
+		e.sidecar = launch(t, testkit.PlainProgram(t, program), url, e.app, env{
 			"TERMINATION_GRACE_SECONDS": strconv.Itoa(seconds), "HOLD_TIMEOUT": "1500ms", "STARTUP_GATE": "buffer",
 			"WEBHOOK_ROUTES": "/hooks/late=generic+300ms,/hooks/stuck=generic+100s,/hooks/*=generic",
 		})
@@ -66,15 +53,15 @@ func (e *ending) end(t *testing.T, want int) (wait func() (judged bool)) {
 	t.Helper()
 	stalled := steady.Watch()
 	e.began = time.Now()
-	e.signal(syscall.SIGTERM)
+	e.Signal(syscall.SIGTERM)
 	ended := make(chan time.Duration, 1)
 	go func() {
-		<-e.exited
+		<-e.Ended
 		ended <- time.Since(e.began)
 	}()
 	return func() bool {
 		t.Helper()
-		code, took := e.exitCode(), <-ended
+		code, took := e.ExitCode(), <-ended
 		t.Logf("grace %s: ended after %s with %d", e.grace, took.Round(time.Millisecond), code)
 		if d := stalled(); d > e.grace/20 {
 			t.Logf("grace %s: the machine stalled for %s, which proves nothing", e.grace, d)
@@ -103,7 +90,7 @@ func each(all []*ending, f func(*ending)) {
 // leaves no lease behind.
 func TestCleanEndWithAnyGrace(t *testing.T) {
 	t.Parallel()
-	all := endings(t, databases)
+	all := endings(t, testkit.ServerURL(t))
 	for _, e := range all {
 		e.mustPass("/hooks/x", "{}")
 		wait := e.end(t, 0)
@@ -137,7 +124,7 @@ func TestEndWithFrozenPostgres(t *testing.T) {
 				e.app.start()
 			}
 			for _, e := range all {
-				eventually(t, "the app has it", func() bool { return e.app.busy.Load() == 1 })
+				testkit.Eventually(t, "the app has it", func() bool { return e.app.busy.Load() == 1 })
 			}
 			freeze()
 			close(frozen)
@@ -167,7 +154,7 @@ func TestEndWithFrozenPostgres(t *testing.T) {
 						t.Errorf("grace %s: acknowledged what nobody has", e.grace)
 					}
 				}()
-				eventually(t, "it is in flight", func() bool { return e.status().InFlight == 1 })
+				testkit.Eventually(t, "it is in flight", func() bool { return e.status().InFlight == 1 })
 			}
 			freeze()
 		}, unknown},
@@ -194,7 +181,7 @@ func TestEndWithFrozenPostgres(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, e := range all {
-				eventually(t, "the server answers", func() bool { return e.db.active() >= 0 })
+				testkit.Eventually(t, "the server answers", func() bool { return e.db.active() >= 0 })
 				if n := e.db.active(); n != c.left && c.left != unknown {
 					t.Errorf("grace %s: %d rows are left, want %d", e.grace, n, c.left)
 				}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/net/websocket"
+
+	"sluice/infra/testkit"
 )
 
 // general returns a sidecar before an app that serves what is no webhook.
@@ -94,7 +96,7 @@ func TestStreaming(t *testing.T) {
 	resp.Body.Close()
 	select {
 	case <-gone:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Error("the app is not told that the client has gone")
 	}
 	// Both ways at once, piece by piece, as HTTP/2 can.
@@ -123,7 +125,7 @@ func overH2C(t *testing.T) *http.Client {
 	p.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &p}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: testkit.Patience}
 }
 
 func TestWebSocket(t *testing.T) {
@@ -136,7 +138,7 @@ func TestWebSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ws.Close()
-	ws.SetDeadline(time.Now().Add(patience))
+	ws.SetDeadline(time.Now().Add(testkit.Patience))
 	for _, size := range []int{1, 125, 126, 70000, 2 << 20} {
 		message := noise(3, size)
 		go websocket.Message.Send(ws, message)

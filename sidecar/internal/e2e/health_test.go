@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // The sidecar's own health answers, in each state, and /drain for nobody.
@@ -23,7 +25,7 @@ func TestPublicHealth(t *testing.T) {
 		t.Helper()
 		for _, path := range []string{"/healthz", "/health"} {
 			var got answer
-			if !within(patience, func() bool {
+			if !testkit.Within(testkit.Patience, func() bool {
 				got = s.get(path)
 				return got.status == status && strings.TrimSpace(got.body) == want && got.header.Get("Content-Type") == "application/json"
 			}) {
@@ -71,8 +73,8 @@ func TestPublicHealth(t *testing.T) {
 	}
 	expect(503, `{"status":"unhealthy","db":"unreachable","app":"unhealthy","state":"holding","held":1}`)
 	const away = "Health check failed: PostgreSQL unreachable"
-	s.waitLines(1, away)
-	throughout(t, 2500*time.Millisecond, "that is told once, not at every look", func() bool { return len(s.log.lines(away)) == 1 })
+	s.WaitRecords(1, away)
+	throughout(t, 2500*time.Millisecond, "that is told once, not at every look", func() bool { return len(s.Output.Records(away)) == 1 })
 	if got := s.probe("/livez"); got != 200 {
 		t.Errorf("/livez: %d", got)
 	}
@@ -89,7 +91,7 @@ func TestForeignProtocols(t *testing.T) {
 		}
 		io.WriteString(c, hello)
 		c.(*net.TCPConn).CloseWrite()
-		c.SetDeadline(time.Now().Add(patience))
+		c.SetDeadline(time.Now().Add(testkit.Patience))
 		if _, err := io.Copy(io.Discard, c); err != nil && !strings.Contains(err.Error(), "reset") {
 			t.Errorf("%q: %v", hello, err)
 		}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // An app that answers after the sender's budget: the sender is acknowledged
@@ -55,7 +57,7 @@ func TestLateAnswer(t *testing.T) {
 			// The runbook's UPDATE does not make it come twice.
 			db.exec(t, `UPDATE webhook_queue SET status = 'pending' WHERE status = 'processing'`)
 			close(release)
-			eventually(t, "the lane is empty", func() bool { return db.active() == 0 && db.count("completed") == 3 })
+			testkit.Eventually(t, "the lane is empty", func() bool { return db.active() == 0 && db.count("completed") == 3 })
 			var order, attempts []string
 			for _, d := range a.deliveries() {
 				lane, n := d.number()
@@ -75,7 +77,7 @@ func TestLateAnswer(t *testing.T) {
 			if fmt.Sprint(order) != "[0 1 2]" || fmt.Sprint(attempts) != fmt.Sprint(c.attempts) {
 				t.Errorf("delivered %v, attempts of the first %v, want [0 1 2] and %v", order, attempts, c.attempts)
 			}
-			eventually(t, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
+			testkit.Eventually(t, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
 			s.mustPass("/hooks/x", numbered("a", 3))
 		})
 	}
@@ -98,7 +100,7 @@ func TestDeathWhileAwaiting(t *testing.T) {
 	})
 	first := s.mustHold("/hooks/late", numbered("a", 0))
 	s.mustHold("/hooks/x", numbered("a", 1))
-	s.kill()
+	s.Kill()
 	started(t, db, a, name)
 	got := a.waitAccepted(2)
 	if _, n := got[0].number(); n != 0 || got[0].attempt != "2" || got[0].id != first.header.Get("Sluice-Id") {
@@ -134,7 +136,7 @@ func TestLateAnswerWithoutDatabase(t *testing.T) {
 	close(release)
 	a.waitAccepted(1)
 	restart(t, server)
-	eventually(t, "it is recorded", func() bool { return db.count("completed") >= 1 && db.active() == 0 })
+	testkit.Eventually(t, "it is recorded", func() bool { return db.count("completed") >= 1 && db.active() == 0 })
 	if n := len(a.of(first.header.Get("Sluice-Id"))); n != 1 {
 		t.Errorf("delivered %d times", n)
 	}
@@ -162,7 +164,7 @@ func TestCopyOfAwaitedWebhook(t *testing.T) {
 		t.Errorf("the copy was told %s, the first %s", b, a)
 	}
 	free()
-	eventually(t, "one row is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
+	testkit.Eventually(t, "one row is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
 	if got := a.deliveries(); len(got) != 1 {
 		t.Errorf("delivered %d times", len(got))
 	}
@@ -197,12 +199,12 @@ func TestLateAfterInterimAnswer(t *testing.T) {
 			}
 			raw.before.Store(&before)
 			s.mustHold("/hooks/late", "{}")
-			eventually(t, "its answer is awaited", func() bool {
+			testkit.Eventually(t, "its answer is awaited", func() bool {
 				return db.number(`SELECT count(*) FROM webhook_queue WHERE awaited_by IS NOT NULL AND status IN ('pending', 'processing')`) == 1
 			})
 			throughout(t, time.Second, "it is not sent again", func() bool { return deliveries.Load() == 1 })
 			free()
-			eventually(t, "it is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
+			testkit.Eventually(t, "it is completed", func() bool { return db.count("completed") == 1 && db.active() == 0 })
 			if n := deliveries.Load(); n != 1 {
 				t.Errorf("delivered %d times", n)
 			}
@@ -211,7 +213,7 @@ func TestLateAfterInterimAnswer(t *testing.T) {
 			raw.listen(t)
 			raw.next(t)
 			raw.next(t)
-			eventually(t, "what is replayed is completed", func() bool { return db.count("completed") == 2 && db.active() == 0 })
+			testkit.Eventually(t, "what is replayed is completed", func() bool { return db.count("completed") == 2 && db.active() == 0 })
 		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // The insert of an awaited webhook commits and its answer is lost: its sender gets
@@ -31,10 +33,10 @@ func TestLostAnswerOfAnAwaitedWebhook(t *testing.T) {
 	if n := db.number(`SELECT count(*) FROM webhook_queue`); n != 1 {
 		t.Fatalf("%d rows are stored: the test proves nothing", n)
 	}
-	eventually(t, "webhooks can be held again", func() bool { return s.probe("/readyz") == 200 })
+	testkit.Eventually(t, "webhooks can be held again", func() bool { return s.probe("/readyz") == 200 })
 	s.mustHoldOrPass("/hooks/x", numbered("a", 1)) // the lane may be open by now
 	checkDelivered(t, a, "a", 0, 1)
-	eventually(t, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
+	testkit.Eventually(t, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
 }
 
 // ORDER=strict: the row commits, but the replica may not acknowledge it any more,
@@ -64,12 +66,12 @@ func TestStrictRefusalOfAnAwaitedWebhook(t *testing.T) {
 	if got.status != 503 || stored != 1 {
 		t.Fatalf("status %d, %d rows: the test proves nothing", got.status, stored)
 	}
-	eventually(t, "webhooks can be held again", func() bool { return s.probe("/readyz") == 200 })
+	testkit.Eventually(t, "webhooks can be held again", func() bool { return s.probe("/readyz") == 200 })
 	checkDelivered(t, a, "a", 0)
-	eventually(t, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
+	testkit.Eventually(t, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
 	// Not at once: it looks at the queue first, for what another one may have left.
 	n := 0
-	eventually(t, "webhooks pass again", func() bool {
+	testkit.Eventually(t, "webhooks pass again", func() bool {
 		n++
 		got := s.post("/hooks/x", numbered("a", n))
 		return got.acknowledged() && !got.held()
@@ -96,7 +98,7 @@ func lateOnce(a *app) (arrived <-chan struct{}, release func()) {
 func checkDelivered(t *testing.T, a *app, lane string, want ...int) {
 	t.Helper()
 	var got []int
-	if !within(patience, func() bool {
+	if !testkit.Within(testkit.Patience, func() bool {
 		got = nil
 		for _, d := range a.accepted() {
 			if l, n := d.number(); l == lane {
@@ -124,7 +126,7 @@ func TestTwoPathsOfOneDelivery(t *testing.T) {
 		s.mustHold(path, "{}", "Idempotency-Key", "same")
 	}
 	a.start()
-	eventually(t, "nothing is left", func() bool { return db.active() == 0 })
+	testkit.Eventually(t, "nothing is left", func() bool { return db.active() == 0 })
 	var got []string
 	for _, d := range a.accepted() {
 		got = append(got, d.uri)
@@ -152,19 +154,19 @@ func TestKeyRollout(t *testing.T) {
 	}
 	hold(0, 20)
 	a.start()
-	eventually(t, "what the new revision held is delivered", func() bool { return db.count("completed") == 20 })
+	testkit.Eventually(t, "what the new revision held is delivered", func() bool { return db.count("completed") == 20 })
 	hold(20, 40)
-	s.kill()
+	s.Kill()
 	a.start()
-	eventually(t, "the old revision says that it lacks a key", func() bool { return len(older.status().LockedKeys) == 1 })
-	older.waitLines(1, "Held webhook is sealed with a key that no living replica has, its lane waits; add the key to BUFFER_KEY")
+	testkit.Eventually(t, "the old revision says that it lacks a key", func() bool { return len(older.status().LockedKeys) == 1 })
+	older.WaitRecords(1, "Held webhook is sealed with a key that no living replica has, its lane waits; add the key to BUFFER_KEY")
 	if failed, active := db.count("failed"), db.active(); failed != 0 || active != 20 {
 		t.Errorf("after the rollback %d rows have failed and %d wait, want 0 and 20", failed, active)
 	}
 	// Lanes without such rows go on.
 	older.mustHoldOrPass("/hooks/x", numbered("other", 0))
 	passing := started(t, db, a, newer)
-	eventually(t, "they are delivered by a replica that has the key", func() bool { return db.count("completed") >= 40 && db.active() == 0 })
+	testkit.Eventually(t, "they are delivered by a replica that has the key", func() bool { return db.count("completed") >= 40 && db.active() == 0 })
 	if failed := db.count("failed"); failed != 0 {
 		t.Errorf("%d rows have failed", failed)
 	}
@@ -203,11 +205,11 @@ func TestFailingLanesStarveNobody(t *testing.T) {
 	})
 	a.start()
 	checkDelivered(t, a, "good", 0)
-	eventually(t, "the good large one is delivered", func() bool {
+	testkit.Eventually(t, "the good large one is delivered", func() bool {
 		return slices.ContainsFunc(a.accepted(), func(d delivery) bool { return d.uri == "/hooks/good" })
 	})
 	// A new webhook of another lane comes through as well.
-	eventually(t, "a new lane's webhook is taken at once", func() bool { return !s.post("/hooks/x", numbered("new", 0)).held() })
+	testkit.Eventually(t, "a new lane's webhook is taken at once", func() bool { return !s.post("/hooks/x", numbered("new", 0)).held() })
 }
 
 // What a replica has only read into memory has not been tried, however often it
@@ -238,7 +240,7 @@ func TestCrashesAreNoAttempts(t *testing.T) {
 	sent := map[string]int{}
 	for range 4 {
 		sent[<-arrived]++
-		s.kill()
+		s.Kill()
 		s = start(t, db, a, mine)
 	}
 	for _, row := range db.texts(t, `SELECT lane || ' ' || attempts FROM webhook_queue`) {
@@ -250,7 +252,7 @@ func TestCrashesAreNoAttempts(t *testing.T) {
 		}
 	}
 	close(release)
-	eventually(t, "all are delivered", func() bool { return db.count("completed") == lanes })
+	testkit.Eventually(t, "all are delivered", func() bool { return db.count("completed") == lanes })
 }
 
 // A webhook that takes the sidecar down with it at each try is given up in the
@@ -278,7 +280,7 @@ func TestWebhookThatKills(t *testing.T) {
 		select {
 		case <-kills:
 			deaths++
-			s.kill()
+			s.Kill()
 			s = start(t, db, a, mine)
 		case <-time.After(20 * time.Millisecond):
 			delivered = len(a.accepted()) > 0
@@ -288,7 +290,7 @@ func TestWebhookThatKills(t *testing.T) {
 	if deaths < 3 || deaths > 5 {
 		t.Errorf("it killed %d times, want 3 or a few more", deaths)
 	}
-	eventually(t, "the one that kills is recorded as failed", func() bool { return db.count("failed") == 1 })
+	testkit.Eventually(t, "the one that kills is recorded as failed", func() bool { return db.count("failed") == 1 })
 	if got := db.texts(t, `SELECT attempts || ' ' || last_error FROM webhook_queue WHERE status = 'failed'`); len(got) != 1 || !strings.HasPrefix(got[0], "3 gave up after 3 attempts") {
 		t.Errorf("failed rows %q", got)
 	}
@@ -307,7 +309,7 @@ func TestBreaker(t *testing.T) {
 			l := hold(t, s, lanes, 200/lanes)
 			a.does(always(404))
 			a.start()
-			eventually(t, "the breaker opens", func() bool { return s.status().BreakerOpenSecs > 0 })
+			testkit.Eventually(t, "the breaker opens", func() bool { return s.status().BreakerOpenSecs > 0 })
 			n := len(a.deliveries())
 			a.waitDeliveries(n + 2) // canaries go on
 			if status := s.status(); status.BreakerStatus != 404 {
@@ -320,7 +322,7 @@ func TestBreaker(t *testing.T) {
 			if duplicates := l.check(t, a); duplicates > 0 {
 				t.Errorf("%d came twice", duplicates)
 			}
-			eventually(t, "the breaker is closed", func() bool { return s.status().BreakerOpenSecs == 0 })
+			testkit.Eventually(t, "the breaker is closed", func() bool { return s.status().BreakerOpenSecs == 0 })
 			if failed := db.count("failed"); failed != 0 {
 				t.Errorf("%d rows have failed", failed)
 			}
@@ -338,7 +340,7 @@ func TestBreakerHandsLeasesOver(t *testing.T) {
 	l := hold(t, broken, 16, 10)
 	bad.does(always(404))
 	bad.start()
-	eventually(t, "the breaker opens", func() bool { return broken.status().BreakerOpenSecs > 0 })
+	testkit.Eventually(t, "the breaker opens", func() bool { return broken.status().BreakerOpenSecs > 0 })
 	started(t, db, good)
 	l.check(t, good)
 	if failed := db.count("failed"); failed != 0 {
@@ -364,7 +366,7 @@ func TestBreakerLeavesBadWebhooksToDie(t *testing.T) {
 	})
 	a.start()
 	checkDelivered(t, a, "a", 2, 5, 8)
-	eventually(t, "the others are dead letters", func() bool {
+	testkit.Eventually(t, "the others are dead letters", func() bool {
 		return db.number(`SELECT count(*) FROM webhook_queue WHERE status = 'failed' AND NOT suspect`) == 6
 	})
 	a.does(always(410))
@@ -373,7 +375,7 @@ func TestBreakerLeavesBadWebhooksToDie(t *testing.T) {
 		s.mustHold("/hooks/x", numbered(fmt.Sprint("b", n), 0))
 	}
 	a.start()
-	eventually(t, "the breaker opens", func() bool { return s.status().BreakerOpenSecs > 0 })
+	testkit.Eventually(t, "the breaker opens", func() bool { return s.status().BreakerOpenSecs > 0 })
 	req, err := http.NewRequest(http.MethodPost, "http://"+s.control+"/v1/breaker/override", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -381,7 +383,7 @@ func TestBreakerLeavesBadWebhooksToDie(t *testing.T) {
 	if got := do(req); got.status != 204 {
 		t.Fatalf("override: %d", got.status)
 	}
-	eventually(t, "they are marked dead letters", func() bool {
+	testkit.Eventually(t, "they are marked dead letters", func() bool {
 		return db.number(`SELECT count(*) FROM webhook_queue WHERE status = 'failed' AND suspect`) == 6
 	})
 }

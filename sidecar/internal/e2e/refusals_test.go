@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 const refusedMessage = "Webhook refused at the door"
@@ -56,7 +58,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	command := "command=%2Fdeploy"
 	s.post("/webhooks/commands", command, append(slackSigned("right", command), "Content-Type", "application/x-www-form-urlencoded")...)
 	s.mustHold("/hooks/x", strings.Repeat("x", 2000))
-	eventually(t, "the queue is full", func() bool { return s.post("/hooks/x", "x").status == 503 })
+	testkit.Eventually(t, "the queue is full", func() bool { return s.post("/hooks/x", "x").status == 503 })
 
 	for _, want := range []struct {
 		route, source, reason string
@@ -76,7 +78,7 @@ func TestRefusalsAreTold(t *testing.T) {
 			t.Errorf("no metric %s", metric)
 		}
 		told := 0
-		for _, line := range s.log.lines(refusedMessage) {
+		for _, line := range s.Output.Records(refusedMessage) {
 			if line["path"] == want.route && line["reason"] == want.reason && line["source"] == want.source && line["level"] == "WARN" {
 				told++
 			}
@@ -89,7 +91,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "7 at /webhooks/github (github): signature_wrong") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
-	if strings.Contains(s.log.String(), wrong) || strings.Contains(s.log.String(), sign("wrong", "{}")) {
+	if strings.Contains(s.Output.String(), wrong) || strings.Contains(s.Output.String(), sign("wrong", "{}")) {
 		t.Error("a signature is in the log")
 	}
 }
@@ -124,7 +126,7 @@ func TestWebhookBesideEveryRoute(t *testing.T) {
 	s.get("/api/page", "X-GitHub-Event", "push")
 	s.post("/hooks/x", "{}", "X-GitHub-Event", "push")
 	const message = "Webhook came to a path that is no route and is not protected"
-	lines := s.waitLines(2, message)
+	lines := s.WaitRecords(2, message)
 	add := "WEBHOOK_ROUTES=" + configured + ",/api/github/webhooks=github"
 	if len(lines) != 2 || lines[0]["add"] != add || lines[0]["path"] != "/api/github/webhooks" || lines[0]["level"] != "WARN" || lines[1]["sender"] != "slack" {
 		t.Errorf("logged %v", lines)
@@ -152,7 +154,7 @@ func TestWebhookBesideEveryRoute(t *testing.T) {
 	if st := s.status(); len(st.Unrouted) > 21 || st.Unrouted[len(st.Unrouted)-1].Path != "" || st.Unrouted[len(st.Unrouted)-1].Count != 51-18 {
 		t.Errorf("status has %d paths: %+v", len(st.Unrouted), st.Unrouted[len(st.Unrouted)-1])
 	}
-	if n := len(s.log.lines(message)); n > 21 {
+	if n := len(s.Output.Records(message)); n > 21 {
 		t.Errorf("%d lines", n)
 	}
 }

@@ -1,6 +1,10 @@
 package e2e
 
-import "testing"
+import (
+	"testing"
+
+	"sluice/infra/testkit"
+)
 
 // A replacement replica of a revision that has been healthy before is let in as
 // soon as it can hold: its app may take minutes, and until then nobody but its
@@ -16,11 +20,11 @@ func TestAReplacementNeedNotWaitForItsApp(t *testing.T) {
 		t.Errorf("a new revision: /startupz is %d before its app was healthy", got)
 	}
 	away.start()
-	eventually(t, "the revision is healthy and remembered", func() bool {
+	testkit.Eventually(t, "the revision is healthy and remembered", func() bool {
 		return first.probe("/startupz") == 200 && db.number(`SELECT count(*) FROM webhook_revisions WHERE name = 'app--one'`) == 1
 	})
 	replacement := start(t, db, newApp(t), gate)
-	eventually(t, "the replacement is let in", func() bool { return replacement.probe("/startupz") == 200 })
+	testkit.Eventually(t, "the replacement is let in", func() bool { return replacement.probe("/startupz") == 200 })
 	replacement.mustHold("/hooks/x", "{}")
 
 	next := start(t, db, newApp(t), env{"STARTUP_GATE": "app", "CONTAINER_APP_REVISION": "app--two"})

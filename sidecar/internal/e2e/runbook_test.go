@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/infra/testkit"
 )
 
 // hold posts numbered webhooks on lanes side by side, all of which must be held.
@@ -82,7 +84,7 @@ func TestRunbookStatementsDuringReplay(t *testing.T) {
 		}
 	})
 	duplicates := l.check(t, a)
-	eventually(t, "all are completed", func() bool { return db.count("completed") == lanes*each })
+	testkit.Eventually(t, "all are completed", func() bool { return db.count("completed") == lanes*each })
 	cancel()
 	operators.Wait()
 	if duplicates > 0 {
@@ -132,7 +134,7 @@ func TestBadRows(t *testing.T) {
 		}
 	}
 	a.start()
-	eventually(t, "the queue is empty", func() bool { return db.active() == 0 })
+	testkit.Eventually(t, "the queue is empty", func() bool { return db.active() == 0 })
 	for i, h := range harm {
 		got := db.texts(t, `SELECT status || ': ' || COALESCE(last_error, '') FROM webhook_queue WHERE delivery_id = $1`, fmt.Sprint("bad", i))
 		if len(got) != 1 || !strings.HasPrefix(got[0], "failed: ") || !strings.Contains(got[0], h.reason) {
@@ -154,8 +156,8 @@ func TestBadRows(t *testing.T) {
 	}
 	s.waitState("passing")
 	s.mustPass("/hooks/x", numbered("bad", 1000))
-	if n := len(s.waitLines(len(harm), "Webhook given up, kept as failed for the operator")); n != len(harm) {
+	if n := len(s.WaitRecords(len(harm), "Webhook given up, kept as failed for the operator")); n != len(harm) {
 		t.Errorf("%d failed rows were logged, want %d", n, len(harm))
 	}
-	eventually(t, "status counts the failed", func() bool { return s.status().Failed == int64(len(harm)) })
+	testkit.Eventually(t, "status counts the failed", func() bool { return s.status().Failed == int64(len(harm)) })
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/infra/testkit"
 	"sluice/sidecar/senders"
 )
 
@@ -61,7 +62,7 @@ func TestSignatures(t *testing.T) {
 		if got := d.header.Get("Sluice-Signature"); got == "" || got != stamp.Sign("between", []byte(body)) {
 			t.Errorf("delivery %d: Sluice-Signature is %q", i, got)
 		}
-		if at, err := time.Parse(time.RFC3339, d.header.Get("Sluice-Received-At")); err != nil || time.Since(at) > 2*patience {
+		if at, err := time.Parse(time.RFC3339, d.header.Get("Sluice-Received-At")); err != nil || time.Since(at) > 2*testkit.Patience {
 			t.Errorf("delivery %d: Sluice-Received-At is %q", i, d.header.Get("Sluice-Received-At"))
 		}
 	}
@@ -133,7 +134,7 @@ func TestSyncRoutes(t *testing.T) {
 	}
 	close(release)
 	a.does(always(200))
-	eventually(t, "the events are delivered", func() bool { return db.active() == 0 })
+	testkit.Eventually(t, "the events are delivered", func() bool { return db.active() == 0 })
 	if n := db.number(`SELECT count(*) FROM webhook_queue`); n != 2 {
 		t.Errorf("%d rows, want the two events", n)
 	}
@@ -165,7 +166,7 @@ func TestCopies(t *testing.T) {
 	s.mustHold("/webhooks/github", "{}", "X-GitHub-Delivery", "d-1")
 	a.start()
 	a.waitAccepted(6)
-	eventually(t, "nothing is left", func() bool { return db.active() == 0 })
+	testkit.Eventually(t, "nothing is left", func() bool { return db.active() == 0 })
 	if n := len(a.accepted()); n != 6 {
 		t.Errorf("%d delivered, want 6", n)
 	}

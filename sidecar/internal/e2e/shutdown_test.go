@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // The whole of a shutdown: held from the first moment, the app told, open until
@@ -28,9 +30,9 @@ func TestShutdownInOrder(t *testing.T) {
 	})
 	slow := make(chan answer, 1)
 	go func() { slow <- s.post("/hooks/slow", "{}") }()
-	eventually(t, "a request is in flight", func() bool { return s.status().InFlight == 1 })
+	testkit.Eventually(t, "a request is in flight", func() bool { return s.status().InFlight == 1 })
 
-	s.signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	s.waitState("draining")
 	s.mustHold("/hooks/x", numbered("a", 0))
 	if got := s.get("/other"); got.status != 200 {
@@ -44,19 +46,19 @@ func TestShutdownInOrder(t *testing.T) {
 	if got := s.get("/healthz"); got.status != 200 || !strings.Contains(got.body, `"state":"draining"`) {
 		t.Errorf("/healthz answered %d %s", got.status, got.body)
 	}
-	eventually(t, "the app is told", func() bool { return a.drains.Load() == 1 })
+	testkit.Eventually(t, "the app is told", func() bool { return a.drains.Load() == 1 })
 	close(release)
 	if got := <-slow; got.status != 200 || got.held() {
 		t.Errorf("the request in flight got %d held=%v", got.status, got.held())
 	}
-	s.signal(syscall.SIGTERM) // a second one changes nothing
+	s.Signal(syscall.SIGTERM) // a second one changes nothing
 	// The app still listens: the sidecar stays.
-	throughout(t, 6*time.Second, "the sidecar lives as long as the app", s.running)
+	throughout(t, 6*time.Second, "the sidecar lives as long as the app", s.Running)
 	a.stop()
 	gone := time.Now()
 	s.mustHold("/hooks/x", numbered("a", 1))
-	s.signal(syscall.SIGINT)
-	if code := s.exitCode(); code != 0 {
+	s.Signal(syscall.SIGINT)
+	if code := s.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	// The end by the grace period would be an exit code of 1.
@@ -71,11 +73,11 @@ func TestShutdownInOrder(t *testing.T) {
 		"Shutdown signal received, starting graceful drain", "Graceful drain completed successfully",
 		"Webhook queued to PostgreSQL for drain-time replay",
 	} {
-		if len(s.log.lines(message)) == 0 {
+		if len(s.Output.Records(message)) == 0 {
 			t.Errorf("no line %q", message)
 		}
 	}
-	begun := s.log.lines("Shutdown signal received, starting graceful drain")
+	begun := s.Output.Records("Shutdown signal received, starting graceful drain")
 	if len(begun) != 1 || begun[0]["activeRequests"] != 1.0 || begun[0]["activeJobs"] == nil || begun[0]["activeTotal"] != 1.0 {
 		t.Errorf("drain lines: %v", begun)
 	}
@@ -88,11 +90,11 @@ func TestShutdownInOrder(t *testing.T) {
 	next := passing(t, db, a)
 	got := a.waitAccepted(3)
 	t.Logf("first replay %v after the start of the next", got[1].at.Sub(began))
-	complete := next.waitLines(1, "Startup webhook queue replay complete")
+	complete := next.WaitRecords(1, "Startup webhook queue replay complete")
 	if len(complete) != 1 || complete[0]["queuedWebhooksProcessed"] != 2.0 {
 		t.Errorf("replay line: %v", complete)
 	}
-	next.waitLines(1, "Dequeued pending webhooks for replay")
+	next.WaitRecords(1, "Dequeued pending webhooks for replay")
 }
 
 // An app that does not end is cut off at the deadline: what it had is kept and
@@ -109,17 +111,17 @@ func TestShutdownDeadline(t *testing.T) {
 	go func() { stuck <- s.post("/hooks/stuck", numbered("a", 0)) }()
 	go s.get("/stuck")
 	s.mustHold("/hooks/late", numbered("b", 0))
-	eventually(t, "three are in flight", func() bool { return s.status().InFlight == 3 })
+	testkit.Eventually(t, "three are in flight", func() bool { return s.status().InFlight == 3 })
 	began := time.Now()
-	s.signal(syscall.SIGTERM)
-	if code := s.exitCode(); code != 1 {
+	s.Signal(syscall.SIGTERM)
+	if code := s.ExitCode(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
 	// SIGKILL would come after 15 s, which is the promise itself.
 	if took := time.Since(began); took < 10*time.Second || took > 15*time.Second {
 		t.Errorf("ended after %v, want between 10 and 15 s", took)
 	}
-	if len(s.log.lines("Grace period is over, cutting off what still runs")) != 1 {
+	if len(s.Output.Records("Grace period is over, cutting off what still runs")) != 1 {
 		t.Error("no line about what was cut off")
 	}
 	if got := <-stuck; !got.held() {
@@ -148,11 +150,11 @@ func TestShutdownGivesLeasesBack(t *testing.T) {
 	})
 	a.start()
 	a.waitAccepted(30)
-	s.signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	s.waitState("draining")
 	// Leases go back once nothing is under way, or the next one would wait for
 	// their end.
-	eventually(t, "leases are given back while it drains", func() bool {
+	testkit.Eventually(t, "leases are given back while it drains", func() bool {
 		return db.number(`SELECT count(*) FROM webhook_leases WHERE holder IS NOT NULL`) == 0
 	})
 	a.does(always(200))
@@ -163,14 +165,14 @@ func TestShutdownGivesLeasesBack(t *testing.T) {
 	}
 	started(t, db, a)
 	a.waitAccepted(n + 1)
-	if !s.running() {
+	if !s.Running() {
 		t.Error("the next one did not replay beside the one that drains")
 	}
 	if duplicates := l.check(t, a); duplicates > 0 {
 		t.Errorf("%d came twice", duplicates)
 	}
 	a.stop()
-	if code := s.exitCode(); code != 0 {
+	if code := s.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }
@@ -180,14 +182,14 @@ func TestShutdownAtOnce(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), newApp(t)
 	s := start(t, db, a)
-	s.signal(syscall.SIGTERM)
-	if code := s.exitCode(); code != 0 {
+	s.Signal(syscall.SIGTERM)
+	if code := s.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	// Nor does it need a database to end, nor end with less than it can.
 	away := start(t, &database{url: "postgres://postgres@127.0.0.1:1/postgres?sslmode=disable"}, a)
-	away.signal(syscall.SIGTERM)
-	if code := away.exitCode(); code != 0 {
+	away.Signal(syscall.SIGTERM)
+	if code := away.ExitCode(); code != 0 {
 		t.Errorf("without a database: exit code %d, want 0", code)
 	}
 }
@@ -209,7 +211,7 @@ func TestShutdownOfKeptConnections(t *testing.T) {
 	}
 	idle := s.dial()
 	a.stop()
-	s.signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	acknowledged := 1
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
 		if got := send(); !got.held() {
@@ -217,7 +219,7 @@ func TestShutdownOfKeptConnections(t *testing.T) {
 		}
 		acknowledged++
 	}
-	if code := s.exitCode(); code != 0 {
+	if code := s.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
@@ -246,8 +248,8 @@ func TestKilledDuringReplay(t *testing.T) {
 			})
 			a.start()
 			a.waitAccepted(30)
-			s.kill()
-			eventually(t, "what it had posted is answered", func() bool { return a.busy.Load() == 0 })
+			s.Kill()
+			testkit.Eventually(t, "what it had posted is answered", func() bool { return a.busy.Load() == 0 })
 			n := len(a.accepted())
 			if name == "same name" {
 				// Leases without an end: to wait for it would be to wait for ever.
@@ -272,7 +274,7 @@ func TestKilledDuringReplay(t *testing.T) {
 // Signals go to the process alone: the binary must not need a shell or a parent.
 func TestVersionAndProbe(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command(binary, "version").CombinedOutput()
+	out, err := exec.Command(testkit.Program(t, program), "version").CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) == "" {
 		t.Errorf("version: %q %v", out, err)
 	}
@@ -284,7 +286,7 @@ func TestVersionAndProbe(t *testing.T) {
 	if out, code := runOnce(t, nil, "status", "--addr", s.control); code != 0 || !strings.Contains(out, "passing") {
 		t.Errorf("status: %d %q", code, out)
 	}
-	s.kill()
+	s.Kill()
 	if _, code := runOnce(t, nil, "probe", "--url", "http://"+s.probes+"/readyz"); code == 0 {
 		t.Error("probe of a dead sidecar succeeded")
 	}

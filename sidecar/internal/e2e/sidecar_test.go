@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,23 +8,21 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // sidecar is a running process of the binary under test.
 type sidecar struct {
+	*testkit.Process
 	t       testing.TB
-	cmd     *exec.Cmd
 	url     string // of the public listener
 	addr    string // the same without http://
 	probes  string
 	control string
 	env     map[string]string
-	log     *output
-	exited  chan struct{}
 }
 
 // wireVar names the environment variable that sets WIRE for every sidecar under
@@ -39,7 +35,7 @@ type env map[string]string
 // start runs a sidecar before the app and waits until it listens.
 func start(t testing.TB, db *database, a *app, more ...env) *sidecar {
 	t.Helper()
-	s := launch(t, binary, db.url, a, more...)
+	s := launch(t, testkit.Program(t, program), db.url, a, more...)
 	s.waitListening()
 	return s
 }
@@ -48,7 +44,7 @@ func start(t testing.TB, db *database, a *app, more ...env) *sidecar {
 func started(t testing.TB, db *database, a *app, more ...env) *sidecar {
 	t.Helper()
 	s := start(t, db, a, append([]env{{"STARTUP_GATE": "buffer"}}, more...)...)
-	eventually(t, "the sidecar can hold", func() bool { return s.probe("/startupz") == 200 })
+	testkit.Eventually(t, "the sidecar can hold", func() bool { return s.probe("/startupz") == 200 })
 	return s
 }
 
@@ -61,10 +57,10 @@ func passing(t testing.TB, db *database, a *app, more ...env) *sidecar {
 }
 
 // launch starts the process and returns at once.
-func launch(t testing.TB, program, databaseURL string, a *app, more ...env) *sidecar {
+func launch(t testing.TB, binary, databaseURL string, a *app, more ...env) *sidecar {
 	t.Helper()
-	s := &sidecar{t: t, log: &output{}, exited: make(chan struct{})}
-	s.addr, s.probes, s.control = freeAddr(t), freeAddr(t), freeAddr(t)
+	s := &sidecar{t: t}
+	s.addr, s.probes, s.control = testkit.Address(t), testkit.Address(t), testkit.Address(t)
 	s.url = "http://" + s.addr
 	s.env = env{
 		"DATABASE_URL": databaseURL, "APP_URL": "http://" + a.addr, "LISTEN_ADDR": s.addr,
@@ -86,27 +82,9 @@ func launch(t testing.TB, program, databaseURL string, a *app, more ...env) *sid
 			s.env[name] = value
 		}
 	}
-	s.cmd = exec.Command(program, "serve")
-	s.cmd.Env = environ(s.env)
-	s.cmd.Stderr, s.cmd.Stdout = s.log, s.log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		s.cmd.Wait()
-		close(s.exited)
-	}()
-	t.Cleanup(func() {
-		s.kill()
-		for _, bad := range []string{"DATA RACE", "panic: ", "goroutine 1 ["} {
-			if strings.Contains(s.log.String(), bad) {
-				t.Errorf("the sidecar's output has %q", bad)
-			}
-		}
-		if t.Failed() {
-			t.Logf("sidecar %s:\n%s", s.addr, s.log.tail(80))
-		}
-	})
+	cmd := exec.Command(binary, "serve")
+	cmd.Env = environ(s.env)
+	s.Process = testkit.Start(t, cmd)
 	return s
 }
 
@@ -120,11 +98,9 @@ func environ(e env) []string {
 
 func (s *sidecar) waitListening() {
 	s.t.Helper()
-	eventually(s.t, "the sidecar listens", func() bool {
-		select {
-		case <-s.exited:
-			s.t.Fatalf("the sidecar ended: %v\n%s", s.cmd.ProcessState, s.log)
-		default:
+	testkit.Eventually(s.t, "the sidecar listens", func() bool {
+		if !s.Running() {
+			s.t.Fatalf("the sidecar ended: %v", s.Cmd.ProcessState)
 		}
 		return s.probe("/livez") == 200
 	})
@@ -190,107 +166,21 @@ func (s *sidecar) status() (st status) {
 func (s *sidecar) waitState(state string) {
 	s.t.Helper()
 	var last string
-	if !within(patience, func() bool { last = s.status().State; return last == state }) {
+	if !testkit.Within(testkit.Patience, func() bool { last = s.status().State; return last == state }) {
 		s.t.Fatalf("state is %q, want %q", last, state)
 	}
-}
-
-func (s *sidecar) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// kill ends the process as kill -9 does and waits for it.
-func (s *sidecar) kill() {
-	select {
-	case <-s.exited:
-		return
-	default:
-	}
-	s.cmd.Process.Kill()
-	<-s.exited
-}
-
-// exitCode waits for the process to end by itself.
-func (s *sidecar) exitCode() int {
-	s.t.Helper()
-	select {
-	case <-s.exited:
-		return s.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
-		s.t.Fatalf("the sidecar still runs after %v", patience)
-		return -1
-	}
-}
-
-func (s *sidecar) running() bool {
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
-	}
-}
-
-// output gathers what a process prints.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
-func (o *output) tail(lines int) string {
-	all := strings.Split(strings.TrimSpace(o.String()), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// waitLines waits until there are n log records with that message and returns
-// those that there are. A line is written after what it tells of can be seen in
-// other ways, so that each test that looks for one has to wait for it.
-func (s *sidecar) waitLines(n int, message string) (found []map[string]any) {
-	s.t.Helper()
-	if !within(patience, func() bool { found = s.log.lines(message); return len(found) >= n }) {
-		s.t.Fatalf("%d lines %q, want %d", len(found), message, n)
-	}
-	return found
-}
-
-// lines returns the log records with that message.
-func (o *output) lines(message string) (found []map[string]any) {
-	sc := bufio.NewScanner(strings.NewReader(o.String()))
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		var record map[string]any
-		if json.Unmarshal(sc.Bytes(), &record) == nil && record["msg"] == message {
-			found = append(found, record)
-		}
-	}
-	return found
 }
 
 // runOnce runs the binary to its end and returns what it printed and its code.
 func runOnce(t testing.TB, e env, args ...string) (out string, code int) {
 	t.Helper()
-	var o output
-	c := exec.Command(binary, args...)
+	var o testkit.Output
+	c := exec.Command(testkit.Program(t, program), args...)
 	c.Env, c.Stdout, c.Stderr = environ(e), &o, &o
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(patience, func() { c.Process.Kill() })
+	kill := time.AfterFunc(testkit.Patience, func() { c.Process.Kill() })
 	defer kill.Stop()
 	var exit *exec.ExitError
 	if err := c.Wait(); err != nil && !errors.As(err, &exit) {
@@ -302,7 +192,7 @@ func runOnce(t testing.TB, e env, args ...string) (out string, code int) {
 // client never keeps a connection to a process that may be killed, and never
 // follows a redirect.
 var client = &http.Client{
-	Timeout:       patience,
+	Timeout:       testkit.Patience,
 	Transport:     &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }

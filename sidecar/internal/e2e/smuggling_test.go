@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // Requests that two parsers might read differently end the connection with an
@@ -77,7 +79,7 @@ func (s *sidecar) halfClosed(t *testing.T, request string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testkit.Patience))
 	io.WriteString(c, request)
 	c.(*net.TCPConn).CloseWrite()
 	return c

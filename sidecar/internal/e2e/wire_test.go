@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // rawApp is an app that keeps a request's head exactly as it arrives.
@@ -54,7 +56,7 @@ func (r *rawApp) listen(t testing.TB) {
 
 func (r *rawApp) serve(c net.Conn) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testkit.Patience))
 	br := bufio.NewReader(c)
 	var head strings.Builder
 	length := 0
@@ -90,7 +92,7 @@ func (r *rawApp) next(t testing.TB) rawRequest {
 	select {
 	case got := <-r.seen:
 		return got
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("nothing has reached the app")
 		return rawRequest{}
 	}
@@ -104,7 +106,7 @@ func (s *sidecar) dial() net.Conn {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testkit.Patience))
 	return c
 }
 
@@ -316,7 +318,7 @@ func TestPipelined(t *testing.T) {
 	}
 	a.start()
 	a.waitAccepted(n)
-	eventually(t, "the queue is empty", func() bool { return db.active() == 0 })
+	testkit.Eventually(t, "the queue is empty", func() bool { return db.active() == 0 })
 	next := 0
 	for _, d := range a.accepted() {
 		// The app may have one twice: its answer was lost when the app was stopped.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice/infra/steady"
+	"sluice/infra/testkit"
 )
 
 func TestCrashedAppIsRestartedWithBackoff(t *testing.T) {
@@ -36,8 +37,8 @@ func TestCrashedAppIsRestartedWithBackoff(t *testing.T) {
 func TestStopDuringBackoffGivesLastStatus(t *testing.T) {
 	w := startWrapper(t, "crash", "BACKOFF=1h")
 	w.awaitLog("App ended, restarting")
-	w.signal(syscall.SIGTERM)
-	if code := w.wait(); code != 3 {
+	w.Signal(syscall.SIGTERM)
+	if code := w.ExitCode(); code != 3 {
 		t.Errorf("exit status %d, want the app's last one, 3", code)
 	}
 	if n := len(w.notes("starts")); n != 1 {
@@ -52,7 +53,7 @@ func TestLongRunStartsBackoffAnew(t *testing.T) {
 		w.kill(syscall.SIGKILL)
 	}
 	w.await("pids", 6) // after the line about the fifth end
-	if log := w.output(); strings.Contains(log, "delay=40ms") {
+	if log := w.Output.String(); strings.Contains(log, "delay=40ms") {
 		t.Errorf("backoff grew for an app that counts as stable:\n%s", log)
 	}
 }
@@ -60,20 +61,20 @@ func TestLongRunStartsBackoffAnew(t *testing.T) {
 func TestSignalsAreForwardedOnce(t *testing.T) {
 	w := startWrapper(t, "serve")
 	w.await("starts", 1)
-	w.signal(syscall.SIGHUP)
+	w.Signal(syscall.SIGHUP)
 	w.await("signals", 1)
-	w.signal(syscall.SIGHUP)
+	w.Signal(syscall.SIGHUP)
 	w.await("signals", 2)
 	for range 3 {
-		w.signal(syscall.SIGTERM)
+		w.Signal(syscall.SIGTERM)
 	}
 	w.await("signals", 3)
 	// One more of another kind is handed on beside the repeated SIGTERMs, which
 	// must not be.
-	w.signal(syscall.SIGUSR1)
+	w.Signal(syscall.SIGUSR1)
 	w.await("signals", 4)
 	w.note("release")
-	if code := w.wait(); code != 7 {
+	if code := w.ExitCode(); code != 7 {
 		t.Errorf("exit status %d, want the app's, 7", code)
 	}
 	if got := strings.Join(w.notes("signals"), " "); got != "hangup hangup terminated user defined signal 1" {
@@ -92,8 +93,8 @@ func TestSignalDeathGivesStatus(t *testing.T) {
 		w.await("starts", 1)
 		stalled := steady.Watch()
 		told := time.Now()
-		w.signal(syscall.SIGTERM)
-		if code := w.wait(); code != 128+9 {
+		w.Signal(syscall.SIGTERM)
+		if code := w.ExitCode(); code != 128+9 {
 			t.Errorf("exit status %d, want 137 of an app killed after its time", code)
 		}
 		took := time.Since(told)
@@ -110,8 +111,8 @@ func TestSignalDeathGivesStatus(t *testing.T) {
 func TestCleanEndWithAShortGrace(t *testing.T) {
 	w := startWrapper(t, "end-on-term", "GRACE=1s")
 	w.await("starts", 1)
-	w.signal(syscall.SIGTERM)
-	if code := w.wait(); code != 0 {
+	w.Signal(syscall.SIGTERM)
+	if code := w.ExitCode(); code != 0 {
 		t.Errorf("exit status %d, want 0", code)
 	}
 }
@@ -131,8 +132,8 @@ func TestGraceIsDivided(t *testing.T) {
 func TestCleanEndWaitsForTheOrderToStop(t *testing.T) {
 	w := startWrapper(t, "end", "SETTLE_DELAY=1h")
 	w.awaitLog("App ended, restarting")
-	w.signal(syscall.SIGTERM)
-	if code := w.wait(); code != 0 {
+	w.Signal(syscall.SIGTERM)
+	if code := w.ExitCode(); code != 0 {
 		t.Errorf("exit status %d, want 0", code)
 	}
 	if n := len(w.notes("starts")); n != 1 {
@@ -158,9 +159,9 @@ func TestNothingOfACrashedAppLivesOn(t *testing.T) {
 			t.Errorf("process %s of the crashed app still runs", pid)
 		}
 	}
-	w.signal(syscall.SIGTERM)
+	w.Signal(syscall.SIGTERM)
 	w.note("release")
-	w.wait()
+	w.ExitCode()
 	for _, pid := range w.notes("family") {
 		if alive(t, pid) {
 			t.Errorf("process %s of the stopped app still runs", pid)
@@ -172,7 +173,7 @@ func TestOrphansAreReaped(t *testing.T) {
 	needsLinux(t)
 	w := startWrapper(t, "orphans")
 	w.await("orphans", 10)
-	eventually(t, "no zombie is left", func() bool { return zombies(t, w.cmd.Process.Pid) == 0 })
+	testkit.Eventually(t, "no zombie is left", func() bool { return zombies(t, w.cmd.Process.Pid) == 0 })
 }
 
 // As PID 1 of a namespace, which is what a container is, the kernel drops
@@ -188,13 +189,13 @@ func TestAsFirstProcessOfANamespace(t *testing.T) {
 	w.start()
 	w.await("orphans", 10)
 	first := childOf(t, w.cmd.Process.Pid)
-	eventually(t, "no zombie is left", func() bool { return zombies(t, first) == 0 })
+	testkit.Eventually(t, "no zombie is left", func() bool { return zombies(t, first) == 0 })
 	if err := syscall.Kill(first, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	w.await("signals", 1)
 	w.note("release")
-	if code := w.wait(); code != 7 {
+	if code := w.ExitCode(); code != 7 {
 		t.Errorf("exit status %d, want the app's, 7", code)
 	}
 }
@@ -204,9 +205,9 @@ func TestAppDiesWithItsWrapper(t *testing.T) {
 	w := startWrapper(t, "serve")
 	w.await("pids", 1)
 	pid := w.notes("pids")[0]
-	w.signal(syscall.SIGKILL)
-	w.wait()
-	eventually(t, "the app is gone", func() bool { return !alive(t, pid) })
+	w.Signal(syscall.SIGKILL)
+	w.ExitCode()
+	testkit.Eventually(t, "the app is gone", func() bool { return !alive(t, pid) })
 }
 
 func TestTwentyKillsDoNotEndTheWrapper(t *testing.T) {
@@ -216,9 +217,9 @@ func TestTwentyKillsDoNotEndTheWrapper(t *testing.T) {
 		w.kill(syscall.SIGKILL)
 	}
 	w.await("pids", 21)
-	w.signal(syscall.SIGTERM)
+	w.Signal(syscall.SIGTERM)
 	w.note("release")
-	if code := w.wait(); code != 7 {
+	if code := w.ExitCode(); code != 7 {
 		t.Errorf("exit status %d, want the app's, 7", code)
 	}
 }
@@ -250,7 +251,7 @@ func TestContextStopsTheApp(t *testing.T) {
 	w := startWrapper(t, "end-on-term", "RUN_FOR=1")
 	w.await("starts", 1)
 	w.note("cancel")
-	if code := w.wait(); code != 0 {
+	if code := w.ExitCode(); code != 0 {
 		t.Errorf("exit status %d, want 0", code)
 	}
 }

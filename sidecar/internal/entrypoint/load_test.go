@@ -15,8 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sluice/infra/ports"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // receive is the app of the load test: it writes down each webhook before it
@@ -47,11 +46,10 @@ func receive(addr string) {
 // there in the end.
 func TestTwentyKillsUnderLoadLoseNothing(t *testing.T) {
 	needsLinux(t)
-	addrs := freeAddrs(t, 4)
-	ingress, app := addrs[0], addrs[3]
+	ingress, probes, app := testkit.Address(t), testkit.Address(t), testkit.Address(t)
 	// A slow machine is no outage, so the limits are long.
-	startSidecar(t, "http://"+addrs[1]+"/readyz", append(os.Environ(), "DATABASE_URL="+startDatabase(t), "LISTEN_ADDR="+ingress,
-		"PROBE_ADDR="+addrs[1], "CONTROL_ADDR="+addrs[2], "APP_URL=http://"+app, "LOG_FORMAT=json",
+	startSidecar(t, "http://"+probes+"/readyz", append(os.Environ(), "DATABASE_URL="+testkit.Database(t), "LISTEN_ADDR="+ingress,
+		"PROBE_ADDR="+probes, "CONTROL_ADDR="+testkit.Address(t), "APP_URL=http://"+app, "LOG_FORMAT=json",
 		"HOLD_TIMEOUT=30s", "APP_PROBE_TIMEOUT=30s"))
 	w := startWrapper(t, "receive", "APP_ADDR="+app)
 
@@ -67,7 +65,7 @@ func TestTwentyKillsUnderLoadLoseNothing(t *testing.T) {
 	t.Logf("%d webhooks acknowledged", len(acknowledged))
 
 	select {
-	case <-w.ended:
+	case <-w.Ended:
 		t.Fatal("the wrapper has ended")
 	default:
 	}
@@ -80,7 +78,7 @@ func delivered(t *testing.T, w *wrapper, missing []string) {
 	t.Helper()
 	for len(missing) > 0 {
 		before := len(missing)
-		eventually(t, fmt.Sprintf("%d acknowledged webhooks are at the app", before), func() bool {
+		testkit.Eventually(t, fmt.Sprintf("%d acknowledged webhooks are at the app", before), func() bool {
 			there := map[string]bool{}
 			for _, id := range w.notes("received") {
 				there[id] = true
@@ -138,49 +136,13 @@ func post(ctx context.Context, url, id string) bool {
 	return resp.StatusCode/100 == 2
 }
 
-func startDatabase(t *testing.T) string {
-	t.Helper()
-	if url := os.Getenv(postgres.TestURLVar); url != "" {
-		fresh, drop, err := postgres.Fresh(t.Context(), url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = drop(context.Background()) }) // a database more on a throwaway server
-		return fresh
-	}
-	server, err := postgres.Start(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server.URL
-}
-
 // startSidecar builds and runs the real one, and waits until it can hold.
 func startSidecar(t *testing.T, ready string, env []string) {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "sidecar")
-	if out, err := exec.Command("go", "build", "-o", binary, "sluice/sidecar/cmd/sidecar").CombinedOutput(); err != nil {
-		t.Fatalf("build sidecar: %v\n%s", err, out)
-	}
-	var log logBuffer
-	cmd := exec.Command(binary, "serve")
-	cmd.Env, cmd.Stderr = env, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // killed on purpose
-		if t.Failed() {
-			t.Logf("sidecar's log:\n%s", log.String())
-		}
-	})
-	eventually(t, "the sidecar can hold", func() bool {
+	cmd := exec.Command(testkit.PlainProgram(t, "sluice/sidecar/cmd/sidecar"), "serve")
+	cmd.Env = env
+	testkit.Start(t, cmd)
+	testkit.Eventually(t, "the sidecar can hold", func() bool {
 		resp, err := http.Get(ready)
 		if err != nil {
 			return false
@@ -188,17 +150,4 @@ func startSidecar(t *testing.T, ready string, env []string) {
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-}
-
-func freeAddrs(t *testing.T, n int) []string {
-	t.Helper()
-	var addrs []string
-	for range n {
-		port, err := ports.Free()
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", port))
-	}
-	return addrs
 }

@@ -12,10 +12,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/infra/testkit"
 )
 
 // The test binary plays three parts: the test, the wrapper, and the app. They
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 	case "app":
 		os.Exit(playApp(os.Args[1]))
 	}
-	os.Exit(m.Run())
+	testkit.Main(m)
 }
 
 func playWrapper() int {
@@ -131,11 +132,10 @@ func awaitFile(name string) {
 
 // wrapper is the test's handle on the wrapper's process.
 type wrapper struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	dir   string
-	log   logBuffer
-	ended chan struct{}
+	*testkit.Process
+	t   *testing.T
+	cmd *exec.Cmd
+	dir string
 }
 
 func startWrapper(t *testing.T, part string, env ...string) *wrapper {
@@ -147,47 +147,16 @@ func startWrapper(t *testing.T, part string, env ...string) *wrapper {
 
 func newWrapper(t *testing.T, part string, env ...string) *wrapper {
 	t.Helper()
-	w := &wrapper{t: t, dir: t.TempDir(), ended: make(chan struct{})}
+	w := &wrapper{t: t, dir: t.TempDir()}
 	w.cmd = exec.Command(os.Args[0], part)
 	// The race detector would make each part linger a second at its end.
 	w.cmd.Env = append(os.Environ(), append(env, "PART=wrapper", "NOTES="+w.dir, "GORACE=atexit_sleep_ms=0")...)
-	w.cmd.Stderr = &w.log
 	return w
 }
 
 func (w *wrapper) start() {
 	w.t.Helper()
-	if err := w.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	go func() {
-		_ = w.cmd.Wait() // the status is read from ProcessState
-		close(w.ended)
-	}()
-	w.t.Cleanup(func() {
-		_ = w.cmd.Process.Kill()
-		<-w.ended
-		if w.t.Failed() {
-			w.t.Logf("wrapper's log:\n%s", w.output())
-		}
-	})
-}
-
-func (w *wrapper) wait() int {
-	w.t.Helper()
-	select {
-	case <-w.ended:
-	case <-time.After(patience):
-		w.t.Fatal("the wrapper does not end")
-	}
-	return w.cmd.ProcessState.ExitCode()
-}
-
-func (w *wrapper) signal(sig syscall.Signal) {
-	w.t.Helper()
-	if err := w.cmd.Process.Signal(sig); err != nil {
-		w.t.Fatal(err)
-	}
+	w.Process = testkit.Start(w.t, w.cmd)
 }
 
 // kill sends sig to the app itself, past the wrapper.
@@ -213,31 +182,12 @@ func (w *wrapper) notes(name string) []string {
 
 func (w *wrapper) await(name string, lines int) {
 	w.t.Helper()
-	eventually(w.t, fmt.Sprintf("%d lines of %s", lines, name), func() bool { return len(w.notes(name)) >= lines })
+	testkit.Eventually(w.t, fmt.Sprintf("%d lines of %s", lines, name), func() bool { return len(w.notes(name)) >= lines })
 }
 
 func (w *wrapper) awaitLog(message string) {
 	w.t.Helper()
-	eventually(w.t, message, func() bool { return strings.Contains(w.output(), message) })
-}
-
-func (w *wrapper) output() string { return w.log.String() }
-
-// patience is how long anything may take to come about, on a slow machine too.
-const patience = 90 * time.Second
-
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
+	testkit.Eventually(w.t, message, func() bool { return strings.Contains(w.Output.String(), message) })
 }
 
 // zombies counts the dead and unreaped children of pid.
@@ -277,21 +227,4 @@ func processes(t *testing.T, parent int, dead bool) []int {
 		}
 	}
 	return pids
-}
-
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

@@ -22,11 +22,6 @@ const (
 
 var stateNames = [...]string{"starting", "replaying", "passing", "holding", "paused", "draining", "stopped"}
 
-// States lists every state.
-func States() []State {
-	return []State{Starting, Replaying, Passing, Holding, Paused, Draining, Stopped}
-}
-
 // String returns the state's name as in the contract.
 func (s State) String() string {
 	if s < 0 || int(s) >= len(stateNames) {
@@ -52,11 +47,6 @@ const (
 )
 
 var eventNames = [...]string{"app_up", "app_down", "backlog_empty", "pause", "resume", "terminate", "drained"}
-
-// Events lists every event.
-func Events() []Event {
-	return []Event{AppUp, AppDown, BacklogEmpty, Pause, Resume, Terminate, Drained}
-}
 
 // String returns the event's name as in the design.
 func (e Event) String() string {

@@ -2,6 +2,11 @@ package lifecycle
 
 import "testing"
 
+var (
+	states = []State{Starting, Replaying, Passing, Holding, Paused, Draining, Stopped}
+	events = []Event{AppUp, AppDown, BacklogEmpty, Pause, Resume, Terminate, Drained}
+)
+
 // want is the table of the design, written out cell by cell and apart from the
 // one under test: rows are states, columns events, "." leaves the state.
 var want = map[State][7]string{
@@ -16,11 +21,11 @@ var want = map[State][7]string{
 }
 
 func TestNextFollowsTheWholeTable(t *testing.T) {
-	if len(want) != len(States()) {
-		t.Fatalf("table has %d states, want %d", len(want), len(States()))
+	if len(want) != len(states) {
+		t.Fatalf("table has %d states, want %d", len(want), len(states))
 	}
-	for _, s := range States() {
-		for i, e := range Events() {
+	for _, s := range states {
+		for i, e := range events {
 			exp := want[s][i]
 			if exp == "." {
 				exp = s.String()
@@ -33,7 +38,7 @@ func TestNextFollowsTheWholeTable(t *testing.T) {
 }
 
 func TestStoppedIsTheOnlyEndAndReachableFromEverywhere(t *testing.T) {
-	for _, s := range States() {
+	for _, s := range states {
 		if got := Next(Next(s, Terminate), Drained); got != Stopped {
 			t.Errorf("%v, terminate, drained = %v, want stopped", s, got)
 		}

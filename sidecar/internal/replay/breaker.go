@@ -84,7 +84,7 @@ func (b *breaker) refused(h *inHand, kind int, now time.Time) (r ruling, decided
 	case b.limit == 0:
 		return doomed, nil
 	case !b.opened.IsZero():
-		if b.countsLocked(now) {
+		if b.countsNow(now) {
 			return doomed, nil
 		}
 		return again, nil
@@ -104,6 +104,17 @@ func (b *breaker) refused(h *inHand, kind int, now time.Time) (r ruling, decided
 		b.suspects = append(b.suspects, h)
 	}
 	return suspect, decided
+}
+
+// counts reports whether a refusal counts at present.
+func (b *breaker) counts(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.countsNow(now)
+}
+
+func (b *breaker) countsNow(now time.Time) bool {
+	return b.opened.IsZero() || b.counting || now.Sub(b.opened) >= b.limit
 }
 
 // expired returns suspects for which no evidence came in time.
@@ -143,18 +154,6 @@ func (b *breaker) count() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.counting = true
-}
-
-// counts reports whether the breaker is open and what the app refuses counts all
-// the same: for BREAKER_LIMIT it did not, or an operator says so.
-func (b *breaker) counts(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return !b.opened.IsZero() && b.countsLocked(now)
-}
-
-func (b *breaker) countsLocked(now time.Time) bool {
-	return b.counting || now.Sub(b.opened) >= b.limit
 }
 
 // hurry lets the next canary go at once: the app may be another one now.

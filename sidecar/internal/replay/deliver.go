@@ -83,7 +83,7 @@ func (r *Replay) accepted(l *lane) {
 		r.fail(h, h.attempt, h.reason, false)
 	}
 	if wasOpen {
-		r.Metrics.BreakerOpen.Set(0)
+		r.showBreaker()
 		r.Log.Info("Breaker closed, the app accepts webhooks again")
 		r.BreakerChanged()
 		poke(r.renew)
@@ -93,11 +93,8 @@ func (r *Replay) accepted(l *lane) {
 // refused decides about a webhook that the app has refused for good, or whose
 // attempts are spent.
 func (r *Replay) refused(l *lane, h *inHand, result upstream.Result, canary bool) step {
-	if canary && result.Status == 0 && result.Attempt < r.Config.Policy.MaxAttempts && r.breaker.counts(time.Now()) {
-		// A canary is one try, which counts now and has not spent the others.
-		h.row.Attempt = result.Attempt + 1
-		r.mark(h, buffer.Tried, result.Attempt, result.Reason, false)
-		return retry
+	if canary && result.Status == 0 && result.Attempt < r.Config.Policy.MaxAttempts {
+		return r.unspent(h, result)
 	}
 	h.attempt, h.reason = result.Attempt, result.Reason
 	ruled, decided := r.breaker.refused(h, result.Status, time.Now())
@@ -124,6 +121,18 @@ func (r *Replay) refused(l *lane, h *inHand, result upstream.Result, canary bool
 	return retry
 }
 
+// unspent keeps a canary whose only try failed in a way that another may not:
+// unless the breaker lets refusals count by now, as if it had not been made.
+func (r *Replay) unspent(h *inHand, result upstream.Result) step {
+	if r.breaker.counts(time.Now()) && result.Attempt >= h.row.Attempt {
+		h.row.Attempt = result.Attempt + 1
+		r.mark(h, buffer.Tried, result.Attempt, result.Reason, false)
+	}
+	r.Log.Warn("Webhook refused while the breaker is open, it stays", "queue_id", h.row.QueueID,
+		"source", h.row.Webhook.Source, "delivery_id", h.row.Webhook.DeliveryID, "reason", result.Reason)
+	return retry
+}
+
 // Answered notes what the app has answered to a live webhook: that it accepts
 // webhooks, or does not. Refusals count of verified ones alone: else anybody could
 // open the breaker with requests that no app would take.
@@ -144,8 +153,20 @@ func (r *Replay) Answered(status int, verified bool) {
 	}
 }
 
+// showBreaker sets the gauge to what the breaker is now: whoever has changed it
+// may have been overtaken.
+func (r *Replay) showBreaker() {
+	r.showing.Lock()
+	defer r.showing.Unlock()
+	open := 0.0
+	if since, _ := r.breaker.isOpen(); !since.IsZero() {
+		open = 1
+	}
+	r.Metrics.BreakerOpen.Set(open)
+}
+
 func (r *Replay) tellOpen(reason string) {
-	r.Metrics.BreakerOpen.Set(1)
+	r.showBreaker()
 	r.Log.Error("Breaker opened: the app refuses every webhook, held ones stay where they are", "reason", reason, "limit", r.Config.BreakerLimit.String())
 	r.BreakerChanged()
 	poke(r.renew)

@@ -78,11 +78,23 @@ func (r *Replay) setLeases(held []buffer.Lease, asleep time.Duration) {
 		}
 		r.leases[l.Bucket] = l
 	}
+	r.forgetStaleSuspects()
 	for b := range r.leaving {
 		if _, ok := r.leases[b]; !ok {
 			delete(r.leaving, b)
 		}
 	}
+}
+
+// forgetStaleSuspects forgets suspects that were claimed under a lease which this
+// replica has lost, or lost and taken again: their outcome would not be recorded,
+// and until they are claimed anew nothing behind them may go out. The caller holds
+// the lock.
+func (r *Replay) forgetStaleSuspects() {
+	r.forget(r.breaker.take(func(h *inHand) bool {
+		l, held := r.leases[h.row.Bucket]
+		return (!held || l.Epoch != h.row.Epoch) && r.lanes[h.row.Webhook.Lane] == nil
+	}))
 }
 
 // handOver releases those of the buckets of which nothing is in hand, and lets

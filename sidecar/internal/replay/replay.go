@@ -79,6 +79,7 @@ type Replay struct {
 	turns   *semaphore.Weighted // lanes that post
 	large   *semaphore.Weighted // bytes of bodies loaded apart from their row
 	breaker *breaker
+	showing sync.Mutex // held while the breaker's gauge is set
 
 	delivered atomic.Int64
 	kick      chan struct{} // something may be claimable

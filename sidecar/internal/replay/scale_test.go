@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
@@ -27,7 +27,7 @@ import (
 	"sluice/sidecar/internal/webhook"
 )
 
-func TestMain(m *testing.M) { postgres.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // taker is an app that takes every webhook at once.
 type taker struct {
@@ -96,7 +96,7 @@ func benchReplay(b *testing.B, rows, lanes int) {
 // held returns a queue with a backlog.
 func held(tb testing.TB, rows, lanes int) (*buffer.Store, *pgx.Conn) {
 	tb.Helper()
-	url := postgres.New(tb)
+	url := testkit.Database(tb)
 	s, err := buffer.Open(tb.Context(), buffer.Config{URL: url, Instance: uuid.NewString(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		tb.Fatal(err)

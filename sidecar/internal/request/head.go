@@ -64,12 +64,6 @@ func (h Head) Get(name string) string {
 	return string(v)
 }
 
-// Has reports whether the field is there, be it empty.
-func (h Head) Has(name string) bool {
-	_, ok := h.first(name)
-	return ok
-}
-
 func (h Head) first(name string) ([]byte, bool) {
 	_, rest := cutLine(h)
 	for len(rest) > 0 {

@@ -19,7 +19,7 @@ func TestHeadKeepsNamesValuesAndOrder(t *testing.T) {
 	if got := h.Values("x-b"); !slices.Equal(got, []string{"1", "2"}) {
 		t.Errorf("values %q, want both in order", got)
 	}
-	if h.Get("X-A") != "caf\xe9" || !h.Has("empty") || h.Has("none") {
+	if h.Get("X-A") != "caf\xe9" || !has(h, "empty") || has(h, "none") {
 		t.Error("a value or a name was lost")
 	}
 	var names []string
@@ -87,4 +87,9 @@ func FuzzHead(f *testing.F) {
 			t.Errorf("Set broke a good head: %v, %q", err, set)
 		}
 	})
+}
+
+func has(h Head, name string) bool {
+	_, ok := h.first(name)
+	return ok
 }

@@ -49,6 +49,7 @@ func newPlan(seed uint64) plan {
 		p.poison = 0.01
 	}
 	p.breaker = []time.Duration{0, 10 * time.Second, time.Hour}[d.below(3)]
+	p.faults.sluggish, p.faults.sluggishRate = op(d.below(int(opCount))), d.rate(0.5)
 	return p
 }
 
@@ -65,7 +66,7 @@ func (p plan) String() string {
 		rate float64
 	}{
 		{"lost requests", p.faults.lostRequest}, {"lost answers", p.faults.lostAnswer}, {"slow statements", p.faults.slow},
-		{"slow commits", p.faults.slowCommit}, {"kills", p.kill}, {"pauses", p.pause}, {"partitions", p.partition},
+		{"slow commits", p.faults.slowCommit}, {fmt.Sprint("slow ", p.faults.sluggish), p.faults.sluggishRate}, {"kills", p.kill}, {"pauses", p.pause}, {"partitions", p.partition},
 		{"deploys", p.deploy}, {"dying apps", p.appDies}, {"moody apps", p.mood}, {"database away", p.away},
 		{"database crashes", p.crash}, {"clock jumps", p.jump}, {"operators", p.operator}, {"poison", p.poison},
 	} {

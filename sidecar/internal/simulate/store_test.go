@@ -19,7 +19,11 @@ type faults struct {
 	slow                    float64 // takes up to slowest, on either side of its effect
 	slowCommit              float64 // takes up to slowestCommit between an insert and its commit
 	slowest, slowestCommit  time.Duration
+	sluggish                op      // the one kind of statement
+	sluggishRate            float64 // that takes up to slowestKind, on either side of its effect
 }
+
+const slowestKind = 4900 * time.Millisecond // just less than any statement may take
 
 // store is the buffer.Store of one replica: what that does on the client's
 // side, its limits of time and its tries again, over the simulated database.
@@ -63,6 +67,10 @@ const (
 	opCount
 )
 
+func (o op) String() string {
+	return [opCount]string{"appends", "claims", "settles", "looks", "leases", "heartbeats", "awaited rows", "counts"}[o]
+}
+
 func newStore(db *database, c buffer.Config, name string, seed uint64, h *host, f func() faults) *store {
 	s := &store{db: db, config: c, instance: c.Instance, name: name, seed: seed, host: h, faults: f, opened: time.Now()}
 	for _, key := range c.Keys {
@@ -90,6 +98,9 @@ func (s *store) way(o op, lost float64) way {
 	w := way{lag: d.between(100*time.Microsecond, 2*time.Millisecond), lost: d.chance(lost), hang: d.chance(0.5)}
 	if d.chance(f.slow) {
 		w.lag += d.between(0, f.slowest)
+	}
+	if o == f.sluggish && d.chance(f.sluggishRate) {
+		w.lag += d.between(0, slowestKind)
 	}
 	return w
 }

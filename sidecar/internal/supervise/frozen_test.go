@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"sluice/infra/postgres"
 	"sluice/infra/steady"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/settings"
@@ -65,7 +65,7 @@ func TestSilentServerAtEveryStep(t *testing.T) {
 // migrated returns a database in which replicas can join at once.
 func migrated(t *testing.T) (database string) {
 	t.Helper()
-	database = postgres.New(t)
+	database = testkit.Database(t)
 	s, err := buffer.Open(t.Context(), buffer.Config{URL: database, Instance: uuid.NewString()})
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func endSilently(t *testing.T, cfg *config.Config, database, step string) {
 	cable, through := newCable(t, database)
 	cfg.DatabaseURL = settings.NewSecret(through)
 	cfg.ReplicaName = t.Name()
-	log, signals := &lines{}, make(chan os.Signal, 1)
+	log, signals := &testkit.Output{}, make(chan os.Signal, 1)
 	silence := func() { cable.up.close(); cable.down.close() }
 	r, err := New(cfg, Options{Terminate: signals, Log: slog.New(trigger{
 		slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}),
@@ -119,10 +119,10 @@ func endSilently(t *testing.T, cfg *config.Config, database, step string) {
 	if code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	if n := log.count("Leases could not be given back, they lapse by themselves"); n != 1 && step != "store" {
+	if n := log.Count("Leases could not be given back, they lapse by themselves"); n != 1 && step != "store" {
 		t.Errorf("%d lines about leases", n)
 	}
 	if t.Failed() {
-		t.Log(&log.out)
+		t.Log(log)
 	}
 }

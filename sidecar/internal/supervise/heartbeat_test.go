@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 )
 
 // cable is a proxy to a server that can hold up what goes either way.
@@ -118,7 +118,7 @@ func (w *cable) serve(client net.Conn, to string) {
 // take the replica for gone while each of its heartbeats set out in time: at no
 // moment may one acknowledge while another believes that it is alone.
 func TestDelayedHeartbeat(t *testing.T) {
-	database := postgres.New(t)
+	database := testkit.Database(t)
 	cable, through := newCable(t, database)
 	await := func(what string, ok func() bool) {
 		t.Helper()

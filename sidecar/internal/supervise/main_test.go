@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"log/slog"
@@ -9,13 +8,11 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"sluice/infra/leaks"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/health"
@@ -30,7 +27,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", strconv.Itoa(max(24, runtime.GOMAXPROCS(0)))); err != nil {
 		panic(err)
 	}
-	postgres.Main(m, func() error { return leaks.Find() })
+	testkit.Main(m, func() error { return leaks.Find() })
 }
 
 // patience is how long anything may take to come about, on a slow machine too.
@@ -38,7 +35,7 @@ const patience = time.Minute
 
 // replica returns one whose rooms are made, but not opened, in front of an app
 // at that address. It has no database; whole replicas are tested in e2e.
-func replica(t *testing.T, app string, order gate.Order) (*Replica, *lines) {
+func replica(t *testing.T, app string, order gate.Order) (*Replica, *testkit.Output) {
 	t.Helper()
 	cfg := &config.Config{
 		AppURL: app, AppHealthPath: "/healthz", AppProbeTimeout: patience, MaxBodyBytes: 1000, MaxInflightBytes: 10_000,
@@ -47,7 +44,7 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *lines) {
 	if order == gate.Strict {
 		cfg.Order = "strict"
 	}
-	log := &lines{}
+	log := &testkit.Output{}
 	r := &Replica{
 		cfg: cfg, log: slog.New(slog.NewTextHandler(log, nil)), metrics: metrics.New(), began: time.Now(),
 		beatNow: make(chan struct{}, 1), transitions: make(chan transition, 64), faults: make(chan error, 3),
@@ -78,24 +75,6 @@ func answering(t *testing.T, h http.HandlerFunc) string {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s.URL
-}
-
-// lines is a log.
-type lines struct {
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(p)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.out.String(), text)
 }
 
 // well is an app that is.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
 )
@@ -92,7 +92,7 @@ func member(t *testing.T, database string) (r *Replica, leave func()) {
 // Alone a replica may acknowledge; beside another one everything is queued, and
 // again nothing is when that has left.
 func TestMembership(t *testing.T) {
-	database := postgres.New(t)
+	database := testkit.Database(t)
 	await := func(what string, ok func() bool) {
 		t.Helper()
 		for end := time.Now().Add(patience); !ok(); <-time.After(10 * time.Millisecond) {

@@ -65,7 +65,7 @@ func TestMissingSecretsAreNamedOnce(t *testing.T) {
 	r, log := replica(t, nobody, gate.PerLane)
 	r.cfg.Routes = parsed
 	r.warnMissingSecrets()
-	if all, github := log.count("No secret"), log.count("GITHUB_WEBHOOK_SECRET"); all != 1 || github != 1 {
+	if all, github := log.Count("No secret"), log.Count("GITHUB_WEBHOOK_SECRET"); all != 1 || github != 1 {
 		t.Errorf("%d warnings, %d of them about GitHub, want one", all, github)
 	}
 }

@@ -138,10 +138,10 @@ func TestAStepHasALimit(t *testing.T) {
 			"heeds": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 			"fails": func(context.Context) error { return errors.New("no") },
 		} {
-			if r.step(name, time.Now().Add(3*time.Second), "It failed", f) || log.count("It failed") != 1 || log.count("step="+name) != 1 {
-				t.Errorf("%s: %s", name, &log.out)
+			if r.step(name, time.Now().Add(3*time.Second), "It failed", f) || log.Count("It failed") != 1 || log.Count("step="+name) != 1 {
+				t.Errorf("%s: %s", name, log)
 			}
-			log.out.Reset()
+			log.Reset()
 		}
 		if took := time.Since(began); took > 6*time.Second {
 			t.Errorf("took %s", took)
@@ -149,12 +149,12 @@ func TestAStepHasALimit(t *testing.T) {
 		if !r.step("slow", time.Now().Add(3*time.Second), "It failed", func(context.Context) error {
 			<-time.After(slowStep + 1)
 			return nil
-		}) || log.count("Shutdown step was slow") != 1 || log.count("step=slow") != 1 {
-			t.Errorf("slow: %s", &log.out)
+		}) || log.Count("Shutdown step was slow") != 1 || log.Count("step=slow") != 1 {
+			t.Errorf("slow: %s", log)
 		}
-		log.out.Reset()
-		if !r.step("quick", time.Now().Add(3*time.Second), "It failed", func(context.Context) error { return nil }) || log.out.Len() > 0 {
-			t.Errorf("quick: %s", &log.out)
+		log.Reset()
+		if !r.step("quick", time.Now().Add(3*time.Second), "It failed", func(context.Context) error { return nil }) || len(log.String()) > 0 {
+			t.Errorf("quick: %s", log)
 		}
 	})
 }
@@ -205,8 +205,8 @@ func TestTellAppHasALimit(t *testing.T) {
 	}), gate.PerLane)
 	defer close(release)
 	r.tellApp(time.Now().Add(patience))
-	if got := <-told; got != "POST /drain" || log.count("could not be told to drain") != 1 {
-		t.Errorf("the app got %q, the log %d lines", got, log.count("told"))
+	if got := <-told; got != "POST /drain" || log.Count("could not be told to drain") != 1 {
+		t.Errorf("the app got %q, the log %d lines", got, log.Count("told"))
 	}
 }
 
@@ -236,7 +236,7 @@ func TestEndLoopsCutsOffDeliveries(t *testing.T) {
 		if err := r.endLoops(ctx, func() {}); errors.Is(err, errCutOff) != under {
 			t.Errorf("a delivery under way: %v, ended with %v", under, err)
 		}
-		if named := log.count("slow to end\" parts=[work]") == 1; named != under {
+		if named := log.Count("slow to end\" parts=[work]") == 1; named != under {
 			t.Errorf("a delivery under way: %v, named in the log: %v", under, named)
 		}
 	}

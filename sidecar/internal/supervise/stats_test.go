@@ -30,7 +30,7 @@ func TestStatsTellAMinute(t *testing.T) {
 		RefusedBySource                           map[string]int64 `json:"refused_by_source"`
 		RejectedBySource                          map[string]int64 `json:"rejected_by_source"`
 	}
-	if err := json.Unmarshal(log.out.Bytes(), &line); err != nil {
+	if err := json.Unmarshal([]byte(log.String()), &line); err != nil {
 		t.Fatal(err)
 	}
 	if line.Msg != "Stats" || line.State != "starting" || line.Forwarded != 3 || line.Stored != 3 || line.Replayed != 7 ||

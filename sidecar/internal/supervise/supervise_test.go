@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/infra/testkit"
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
@@ -31,15 +32,15 @@ func TestATakenPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &lines{}
+	log := &testkit.Output{}
 	r, err := New(cfg, Options{Log: slog.New(slog.NewTextHandler(log, nil)), Terminate: make(chan os.Signal)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := r.Run(); code != 1 || log.count("Sidecar can't start") != 1 || log.count("CONTROL_ADDR") > 0 {
+	if code := r.Run(); code != 1 || log.Count("Sidecar can't start") != 1 || log.Count("CONTROL_ADDR") > 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if log.count(taken.Addr().String()) == 0 {
+	if log.Count(taken.Addr().String()) == 0 {
 		t.Error("the log does not name the address")
 	}
 	select {
@@ -63,11 +64,11 @@ func TestTransitionsAreTold(t *testing.T) {
 	r.transitionLoop(over)
 	for _, line := range []string{"from=starting state=replaying", "from=replaying state=passing", "from=passing state=holding",
 		`msg="Startup webhook queue replay complete" queuedWebhooksProcessed=0`} {
-		if log.count(line) != 1 {
-			t.Errorf("%d lines %q", log.count(line), line)
+		if log.Count(line) != 1 {
+			t.Errorf("%d lines %q", log.Count(line), line)
 		}
 	}
-	if n := log.count("State changed"); n != 3 {
+	if n := log.Count("State changed"); n != 3 {
 		t.Errorf("%d changes told, want 3", n)
 	}
 }
@@ -82,7 +83,7 @@ func TestTransitionsDoNotWait(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	r.transitionLoop(over)
-	if n := log.count("State changed"); n != cap(r.transitions) {
+	if n := log.Count("State changed"); n != cap(r.transitions) {
 		t.Errorf("%d lines, want the %d that there is room for", n, cap(r.transitions))
 	}
 	if got := strings.TrimSpace(r.gate.State().String()); got != "holding" {

@@ -35,7 +35,7 @@ func (paths) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w
 type echo struct{}
 
 func (echo) Serve(_ context.Context, head request.Head, b *Body) Reply {
-	if head.Has("X-Fault") {
+	if head.Get("X-Fault") != "" {
 		panic("fault in Serve")
 	}
 	return Reply{Status: 200, Body: bytes.Clone(b.Bytes())}

@@ -64,9 +64,9 @@ func (s *stand) forged() {
 // held: the app is away, the webhook comes to it by replay, once.
 func (s *stand) held() {
 	s.t.Helper()
-	s.app.end(syscall.SIGKILL)
+	s.app.Kill()
 	if a := s.post(s.vendor.sign(s.vendor.secret, "held", time.Now())); a.status != s.vendor.holds || !a.held {
-		s.t.Fatalf("held: %+v\n%s", a, s.sidecar.output())
+		s.t.Fatalf("held: %+v\n%s", a, s.sidecar.Output.String())
 	}
 	s.forged()
 	// The sender repeats what it thinks is lost, signed at another time.
@@ -94,7 +94,7 @@ func (s *stand) hourOld() {
 // row then is what an hour ago would have left, times and signature alike.
 func (s *stand) holdForAnHour(id string) {
 	s.t.Helper()
-	s.app.end(syscall.SIGKILL)
+	s.app.Kill()
 	now := time.Now()
 	signed := s.vendor.sign(s.vendor.secret, id, now)
 	if a := s.post(signed); !a.held {
@@ -140,8 +140,9 @@ func (s *stand) nothingElse() {
 // is signed afresh, so hourOld proves something.
 func (s *stand) hourOldWithoutResign() {
 	s.t.Helper()
-	s.app.end(syscall.SIGKILL) // or the sidecar would wait for it to drain
-	s.sidecar.end(syscall.SIGTERM)
+	s.app.Kill() // or the sidecar would wait for it to drain
+	s.sidecar.Signal(syscall.SIGTERM)
+	s.sidecar.ExitCode()
 	s.startSidecar(s.vendor.variable+"="+s.vendor.secret, "STARTUP_GATE=buffer")
 	s.holdForAnHour("too-old")
 	s.startApp()
@@ -159,7 +160,8 @@ func unverified(t *testing.T, binary string) {
 	if a := s.post(s.vendor.sign("wrong secret", "forged", time.Now())); !a.held {
 		t.Fatalf("%+v", a)
 	}
-	s.sidecar.end(syscall.SIGTERM)
+	s.sidecar.Signal(syscall.SIGTERM)
+	s.sidecar.ExitCode()
 	s.startSidecar("STARTUP_GATE=buffer", "RESIGN=true", s.vendor.variable+"="+s.vendor.secret)
 	s.startApp()
 	s.eventually("the SDK turns the forgery down", func() bool { return s.rows("failed") == 1 })
@@ -184,7 +186,7 @@ func slackQuestions(t *testing.T, binary string) {
 	if a := s.post(challenge()); a.status != 200 || !strings.Contains(a.body, "3eZbrw1aBm2r") {
 		t.Errorf("challenge: %+v", a)
 	}
-	s.app.end(syscall.SIGKILL)
+	s.app.Kill()
 	if a := s.post(signSlackCommand(s.vendor.secret, "asked-in-vain", time.Now())); a.status != 200 || !strings.Contains(a.body, "ephemeral") {
 		t.Errorf("command, app away: %+v", a)
 	}

@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,22 +16,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/infra/ports"
-	"sluice/infra/postgres"
+	"sluice/infra/testkit"
 	_ "sluice/sidecar/internal/supervise" // what is built and run, so that a cached result ends with it
 )
 
-func TestMain(m *testing.M) { postgres.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const (
 	limit   = 90 * time.Second // for anything to come about
-	nap     = 20 * time.Millisecond
 	install = 10 * time.Minute
 )
 
@@ -47,9 +43,7 @@ func programs(t *testing.T) (sidecar string) {
 	ctx, cancel := context.WithTimeout(t.Context(), install)
 	defer cancel()
 	installApps(ctx, t)
-	sidecar = filepath.Join(t.TempDir(), "sidecar")
-	run(ctx, t, "", "go", "build", "-o", sidecar, "sluice/sidecar/cmd/sidecar")
-	return sidecar
+	return testkit.PlainProgram(t, "sluice/sidecar/cmd/sidecar")
 }
 
 // installApps runs npm ci unless node_modules is that of the lock file already.
@@ -88,16 +82,16 @@ type stand struct {
 	ledger             string
 	appAt, publicAt    string
 	probeAt, controlAt string
-	app, sidecar       *process
+	app, sidecar       *testkit.Process
 	expected           []string // ids that the SDK must accept, each once
 	connection         *pgx.Conn
 }
 
 func newStand(t *testing.T, binary string, v vendor) *stand {
 	t.Helper()
-	s := &stand{t: t, vendor: v, binary: binary, database: postgres.New(t), ledger: filepath.Join(t.TempDir(), "ledger")}
+	s := &stand{t: t, vendor: v, binary: binary, database: testkit.Database(t), ledger: filepath.Join(t.TempDir(), "ledger")}
 	for _, address := range []*string{&s.appAt, &s.publicAt, &s.probeAt, &s.controlAt} {
-		*address = free(t)
+		*address = testkit.Address(t)
 	}
 	connection, err := pgx.Connect(t.Context(), s.database)
 	if err != nil {
@@ -110,16 +104,6 @@ func newStand(t *testing.T, binary string, v vendor) *stand {
 		connection.Close(ctx)
 	})
 	return s
-}
-
-// free returns an address that is nobody else's.
-func free(t *testing.T) string {
-	t.Helper()
-	port, err := ports.Free()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func (s *stand) startSidecar(more ...string) {
@@ -180,16 +164,8 @@ func (s *stand) state() string {
 
 func (s *stand) eventually(what string, check func() bool) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(nap)
-	defer tick.Stop()
-	for !check() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			s.t.Fatalf("after %v not yet: %s\nledger:\n%s\nsidecar:\n%s\napp:\n%s", limit, what, s.read(), s.sidecar.output(), s.app.output())
-		}
+	if !testkit.Within(limit, check) {
+		s.t.Fatalf("after %v not yet: %s\nledger:\n%s", limit, what, s.read())
 	}
 }
 
@@ -273,50 +249,10 @@ func (s *stand) rows(status string) (n int) {
 	return n
 }
 
-type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	log  string
-	done chan struct{}
-}
-
-func start(t *testing.T, dir string, env []string, command ...string) *process {
+func start(t *testing.T, dir string, env []string, command ...string) *testkit.Process {
 	t.Helper()
-	log, err := os.CreateTemp(t.TempDir(), filepath.Base(command[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
 	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	cmd.Dir = dir
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, cmd: cmd, log: log.Name(), done: make(chan struct{})}
-	go func() { cmd.Wait(); close(p.done) }()
-	t.Cleanup(func() { p.end(syscall.SIGKILL) })
-	return p
-}
-
-// end signals the process and waits until it is gone.
-func (p *process) end(signal syscall.Signal) {
-	p.t.Helper()
-	p.cmd.Process.Signal(signal) // gone already is fine
-	select {
-	case <-p.done:
-	case <-time.After(limit):
-		p.t.Errorf("%s does not end", p.cmd.Path)
-	}
-}
-
-func (p *process) output() string {
-	if p == nil {
-		return "(not started)"
-	}
-	text, err := os.ReadFile(p.log)
-	if err != nil {
-		return fmt.Sprint(err)
-	}
-	return string(text)
+	return testkit.Start(t, cmd)
 }

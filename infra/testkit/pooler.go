@@ -1,20 +1,16 @@
-package postgres
+package testkit
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"sluice/infra/ports"
 )
 
 // poolerConfig has fewer server connections than anybody's pool of clients, so
@@ -23,7 +19,7 @@ const poolerConfig = `[databases]
 * = host=%s port=%s user=%s
 [pgbouncer]
 listen_addr = 127.0.0.1
-listen_port = %d
+listen_port = %s
 unix_socket_dir =
 auth_type = any
 pool_mode = transaction
@@ -43,7 +39,8 @@ func Pooler(tb testing.TB, direct string, servers int) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	port, err := ports.Free()
+	address := Address(tb)
+	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -54,8 +51,6 @@ func Pooler(tb testing.TB, direct string, servers int) string {
 		tb.Fatal(err)
 	}
 	cmd := exec.Command(bin, "-q", ini)
-	var said bytes.Buffer
-	cmd.Stderr = &said
 	if os.Geteuid() == 0 { // it refuses to run as root
 		const nobody = 65534
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -65,25 +60,17 @@ func Pooler(tb testing.TB, direct string, servers int) string {
 			}
 		}
 	}
-	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if tb.Failed() {
-			tb.Logf("pgbouncer: %.2000s", said.String())
+	p := Start(tb, cmd)
+	u.Host = address
+	Eventually(tb, "pgbouncer listens", func() bool {
+		if !p.Running() {
+			tb.Fatalf("pgbouncer has ended: %v", cmd.ProcessState)
 		}
-	})
-	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	for until := time.Now().Add(testLimit); ; <-time.After(readyPoll) {
-		c, err := net.DialTimeout("tcp", u.Host, time.Second)
+		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
 			_ = c.Close()
-			return u.String()
 		}
-		if time.Now().After(until) {
-			tb.Fatalf("pgbouncer does not listen: %v", err)
-		}
-	}
+		return err == nil
+	})
+	return u.String()
 }

@@ -1,5 +1,0 @@
-//go:build !race
-
-package azure
-
-const raceEnabled = false

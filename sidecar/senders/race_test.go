@@ -1,5 +1,0 @@
-//go:build race
-
-package senders
-
-const raceEnabled = true
