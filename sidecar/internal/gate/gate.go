@@ -54,7 +54,7 @@ type Gate struct {
 	rest     *list.List       // the others, the one that was asked about longest ago in front
 	awaited  map[*leaf]bool   // those that a request waits for
 	forced   int              // those that are opened by force
-	reached  time.Time        // when replay last came to a lane that it had not come to before
+	turn     time.Time        // when replay last came to any lane
 	inFlight int              // forwards under way
 	holds    int              // appends under way
 	looked   bool             // every lane with a backlog has a leaf; until then the others are shut, too
@@ -75,7 +75,7 @@ type leaf struct {
 	cut     bool          // and there may be more
 	perRow  time.Duration // how long one delivery takes, as replay last saw it
 	forced  bool          // opened by the catch-up limit
-	reached bool          // replay has come to it, here or at another replica
+	turn    time.Time     // when replay last worked on it, here or, by what is seen, at another replica
 	low     int           // the smallest exact backlog since the leaf closed, -1 before the first
 	lowAt   time.Time     // when it was seen
 	moved   chan struct{} // closed when the leaf opens; nil while nobody waits for that

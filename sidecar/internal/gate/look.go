@@ -87,9 +87,12 @@ func (g *Gate) Apply(k Look, backlog map[string]int, limit int, now time.Time) (
 			continue
 		}
 		if n == 0 && l.holds == 0 && l.seq == seq {
-			g.reach(l, now)
+			g.turn = later(g.turn, now)
 			g.remove(l)
 			continue
+		}
+		if n < l.backlog && !l.cut {
+			g.worked(l, now)
 		}
 		l.backlog, l.cut = n, n >= limit
 		if l.seq != seq {
@@ -116,23 +119,20 @@ func (g *Gate) CatchesUp() bool { return g.cfg.Order == PerLane && g.cfg.Catchup
 
 // catchUp notes the leaf's progress and opens it by force when there has been
 // none for too long. Only exact counts are progress: a count cut off at a limit
-// looks the same however much was delivered. A lane that replay has not come to yet
-// waits for its turn, as long as replay comes to further lanes: where there are a
+// looks the same however much was delivered. A lane that replay has not worked on
+// since waits for its turn, as long as replay comes to others: where there are a
 // hundred thousand that takes a while.
 func (g *Gate) catchUp(l *leaf, now time.Time) bool {
 	if l.cut || l.forced || g.cfg.Order != PerLane {
 		return false
 	}
 	if l.low < 0 || l.backlog < l.low {
-		if l.low >= 0 {
-			g.reach(l, now)
-		}
 		l.low, l.lowAt = l.backlog, now
 		return false
 	}
 	since := l.lowAt
-	if !l.reached && g.reached.After(since) {
-		since = g.reached
+	if !l.turn.After(since) {
+		since = later(since, g.turn)
 	}
 	if g.cfg.CatchupLimit <= 0 || now.Sub(since) < g.cfg.CatchupLimit {
 		return false
@@ -141,20 +141,22 @@ func (g *Gate) catchUp(l *leaf, now time.Time) bool {
 	return true
 }
 
-// Reached says that replay has begun to deliver a lane.
+// Reached says that replay works on a lane.
 func (g *Gate) Reached(lane string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if l := g.leaves[lane]; l != nil {
-		g.reach(l, time.Now())
+		g.worked(l, time.Now())
 	}
 }
 
-func (g *Gate) reach(l *leaf, now time.Time) {
-	if !l.reached {
-		l.reached, g.reached = true, now
-		l.lowAt = now
+func (g *Gate) worked(l *leaf, now time.Time) { l.turn, g.turn = now, later(g.turn, now) }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
 	}
+	return a
 }
 
 // Pace notes how long one delivery of the lane takes, so that Enter knows when
