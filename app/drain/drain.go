@@ -1,15 +1,16 @@
-// Package drain lets a Go program stop without dropping work.
+// Package drain lets a Go program stop without dropping work; its API stays
+// compatible from release to release.
 //
-// It counts the requests and jobs under way, begins to drain on SIGTERM or on
-// POST /drain, refuses new work from that moment on, waits for what is under
-// way, extends the wait once, cuts off what is still left, runs the program's
-// stop functions in order and says with which code to exit: 0 when everything
+// It counts the requests and jobs under way. SIGTERM or POST /drain begins the
+// drain: from then on new work is refused. It waits for the work under way,
+// extends the wait once, and cuts off what is still left. Then it runs the
+// program's stop functions in order and returns the exit code: 0 when everything
 // finished, 1 when work was abandoned.
 //
 // It knows no queue, no database and no server: it must never start, cancel or
-// store a job by itself. The program does that, told by [Drain.Cut] and by the
-// functions given to [Drain.OnBegin] and [Drain.OnStop]. It never calls
-// os.Exit.
+// store a job by itself. The program does that when [Drain.Cut] ends, and in the
+// functions that it gives to [Drain.OnBegin] and [Drain.OnStop]. The program's
+// main calls it; it never calls os.Exit itself.
 package drain
 
 import (
@@ -21,10 +22,11 @@ import (
 	"time"
 )
 
-// errNotDone is what a stop function fails with that does not return in time.
+// errNotDone is the error of a stop function that does not return in time.
 var errNotDone = errors.New("not done in time")
 
-// ErrCut is the cause of [Drain.Cut]'s context when the extended window ran out.
+// ErrCut is the cause with which [Drain.Cut]'s context ends when the extended
+// window ran out.
 var ErrCut = errors.New("drain window ran out")
 
 // Config sets the limits of a drain. The zero value of each field means its
@@ -34,23 +36,23 @@ type Config struct {
 	// When it runs out the window is extended once, to twice Grace.
 	Grace time.Duration
 	// Termination is how long the platform waits between SIGTERM and SIGKILL:
-	// 330 s. The extended window ends 15 s before it, or at half of one below
-	// 30 s, so that what is cut off can still be put back in its queue.
+	// 330 s. The extended window ends 15 s before the SIGKILL, or at half of a
+	// Termination below 30 s, so that jobs cut off can still go back to their
+	// queue.
 	Termination time.Duration
 	// Verify, when set, decides whether a POST /drain may begin the drain: an
-	// error is logged and answered with 401. With the secret that the program
-	// shares with Sluice's sidecar this is senders.VerifyDrain. SIGTERM asks
-	// nobody.
+	// error is logged and answered with 401. A program that shares a secret with
+	// Sluice's sidecar uses senders.VerifyDrain here. SIGTERM is not verified.
 	Verify func(*http.Request) error
 	// Logger receives the messages that operators search for; slog.Default().
 	Logger *slog.Logger
 }
 
-// reserve is kept free between the end of the extended window and the
-// platform's SIGKILL, half of a short time between the two. Cutting takes up to
-// cutShare of it, then the stop functions what is left but endShare, which is for
-// the end itself. They never take more than stopLimit. The last leaveShare is
-// for what they do once their context has ended.
+// reserve is the time between the end of the extended window and the platform's
+// SIGKILL; when Termination is short, it is half of Termination. Cutting work off
+// takes up to cutShare of it. The stop functions take the rest, stopLimit at
+// most, except endShare, which is left for the process to exit. Their context
+// ends leaveShare before their time is up, so that they can still clean up.
 const (
 	reserve    = 15 * time.Second
 	stopLimit  = 4 * time.Second
@@ -72,14 +74,14 @@ type Drain struct {
 	grace, extended time.Duration
 	reserve         time.Duration
 	termination     time.Duration
-	verify          func(*http.Request) error // nil: whoever asks may
+	verify          func(*http.Request) error // nil: every request may begin the drain
 	log             *slog.Logger
-	cut             context.Context //nolint:containedctx // what Cut returns, of no call
+	cut             context.Context //nolint:containedctx // Cut returns it; it belongs to no call
 	cancelCut       context.CancelCauseFunc
 	begun           chan struct{} // closed when the drain has begun
 	changed         chan struct{} // cap 1: a count fell to zero while draining
 
-	mu       sync.Mutex // guards what follows; draining and the counts change under one lock
+	mu       sync.Mutex // guards the fields below; draining and the counts change under one lock
 	draining bool
 	requests int
 	jobs     int
@@ -103,7 +105,7 @@ func New(c Config) *Drain {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	// With a short grace the reserve must not eat all of it.
+	// A short Termination must not be all reserve.
 	reserve := min(reserve, c.Termination/2)
 	ceiling := c.Termination - reserve
 	grace := min(c.Grace, ceiling)
@@ -154,7 +156,7 @@ func (d *Drain) leave(counter *int) {
 	}
 }
 
-// Counts returns what is under way.
+// Counts returns how much work is under way.
 func (d *Drain) Counts() Counts {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,8 +164,8 @@ func (d *Drain) Counts() Counts {
 }
 
 // OnBegin adds a function that runs when the drain begins, in the order added
-// and before Begin returns. It must return at once: it says "stop fetching",
-// it does not wait.
+// and before Begin returns. It must return at once, for example after telling a
+// queue to stop fetching.
 func (d *Drain) OnBegin(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -172,15 +174,16 @@ func (d *Drain) OnBegin(f func()) {
 
 // OnStop adds a function that runs after the last work has ended or was cut
 // off, in the order added: listener first, database last. Its context ends
-// before the platform's SIGKILL; one that does not return then is left behind.
+// before the platform's SIGKILL; a function that does not return then is no
+// longer waited for.
 func (d *Drain) OnStop(name string, f func(context.Context) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.onStop = append(d.onStop, stopFunc{name, f})
 }
 
-// Begin starts the drain and says whether this call did; later calls change
-// nothing. reason is logged ("SIGTERM", "POST /drain").
+// Begin starts the drain and returns true; later calls change nothing and return
+// false. reason is logged ("SIGTERM", "POST /drain").
 func (d *Drain) Begin(reason string) bool {
 	d.mu.Lock()
 	if d.draining {
@@ -197,12 +200,12 @@ func (d *Drain) Begin(reason string) bool {
 	}
 	d.log.Info("Shutdown signal received, starting graceful drain",
 		append(counts.attrs(), "reason", reason, "grace_ms", d.grace.Milliseconds())...)
-	close(d.begun) // last, so that Wait goes on from here
+	close(d.begun) // last: Wait goes on after this
 	return true
 }
 
-// Cut is the context under which jobs run: it ends, with the cause [ErrCut],
-// when the extended window ran out and what still runs must go back to its
+// Cut is the context under which jobs run. It ends with the cause [ErrCut] when
+// the extended window ran out; jobs that still run must then go back to their
 // queue.
 func (d *Drain) Cut() context.Context { return d.cut }
 

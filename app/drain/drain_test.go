@@ -24,13 +24,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The first signal.Notify of a process starts a goroutine of the runtime's,
+	// The first signal.Notify of a process starts a goroutine in the runtime,
 	// which must not belong to a synctest bubble.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGUSR1)
 	leaks.Main(m)
 }
 
-// logged is a logger and the messages it got.
+// logged collects what its logger writes.
 type logged struct{ testkit.Output }
 
 func (l *logged) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
@@ -139,7 +139,7 @@ func TestBeginOnce(t *testing.T) {
 	}
 }
 
-// No job may slip in between the last look at the counter and the end of Wait.
+// No job may start between the last check of the counter and the end of Wait.
 func TestNoJobAfterIdle(t *testing.T) {
 	for range 200 {
 		d := drain.New(drain.Config{Logger: (&logged{}).logger()})
@@ -158,7 +158,7 @@ func TestNoJobAfterIdle(t *testing.T) {
 				}
 			})
 		}
-		d.OnStop("look", func(context.Context) error {
+		d.OnStop("count", func(context.Context) error {
 			if n := running.Load(); n != 0 {
 				t.Errorf("%d jobs run after the wait", n)
 			}
@@ -239,8 +239,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// Who is not the sidecar does not begin a drain; SIGTERM and the count ask
-// nobody.
+// Only a verified POST begins a drain; GET needs no signature.
 func TestVerifiedHTTP(t *testing.T) {
 	log := &logged{}
 	d := drain.New(drain.Config{Logger: log.logger(), Verify: func(r *http.Request) error {

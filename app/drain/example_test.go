@@ -11,9 +11,9 @@ import (
 	"sluice/app/drain"
 )
 
-// A program with a web server and jobs of its own. SIGTERM or POST /drain
-// begins the end: new requests get 503, new jobs stay in their queue, what is
-// under way finishes, then server and queue are closed in that order.
+// A program with a web server and jobs of its own. SIGTERM or POST /drain begins
+// the drain: new requests get 503, new jobs stay in their queue, work under way
+// finishes, then server and queue are closed in that order.
 func Example() {
 	d := drain.New(drain.Config{Logger: slog.New(slog.DiscardHandler)})
 

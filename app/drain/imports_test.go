@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Any Go app imports this package, so it brings nothing with it.
+// Any Go app may import this package, so it has no dependencies.
 func TestImportsOnlyTheStandardLibrary(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "sluice/app/drain").Output()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 )
 
 // Wait blocks until the drain begins (SIGTERM, an interrupt, POST /drain,
-// [Drain.Begin], or ctx's end), sees it through and returns the exit code: 0
-// when all work finished, 1 when some was abandoned or a stop function failed.
+// [Drain.Begin], or ctx's end), completes it and returns the exit code: 0 when
+// all work finished, 1 when some was abandoned or a stop function failed.
 // A second signal changes nothing. Call it once, from main's goroutine.
 func (d *Drain) Wait(ctx context.Context) int {
 	signals := make(chan os.Signal, 1)
@@ -24,7 +24,7 @@ func (d *Drain) Wait(ctx context.Context) int {
 		d.Begin("stopped: " + context.Cause(ctx).Error())
 	case <-d.begun:
 	}
-	<-d.begun // another call may have been first and still be at it
+	<-d.begun // another call of Begin may have been first and not have returned yet
 
 	began := time.Now()
 	code := 0
@@ -37,8 +37,8 @@ func (d *Drain) Wait(ctx context.Context) int {
 	return code
 }
 
-// waitIdle waits for the work under way, first for the window, then for the
-// extension. It returns false when it had to cut work off.
+// waitIdle waits for the work under way until the window ends, then until the
+// extension ends. It returns false when it had to cut work off.
 func (d *Drain) waitIdle(began time.Time) bool {
 	if d.idleWithin(d.grace) {
 		d.log.Info("Graceful drain completed successfully",
@@ -81,7 +81,7 @@ func (d *Drain) idleWithin(limit time.Duration) bool {
 	}
 }
 
-// share is a part of what is kept free before the SIGKILL.
+// share returns a part of the reserve.
 func (d *Drain) share(part float64) time.Duration { return time.Duration(part * float64(d.reserve)) }
 
 // stop runs the stop functions in order, all of them even when one fails.
@@ -108,8 +108,8 @@ func (d *Drain) stop(began time.Time) bool {
 	return clean
 }
 
-// within runs the function, told of the time by ctx, and waits for it until over
-// ends. The program ends soon after, whatever it is still at.
+// within runs the function with ctx and waits for it until over ends. A function
+// that still runs then is left running: the program ends soon after.
 func (s stopFunc) within(ctx, over context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- s.run(ctx) }()

@@ -1,3 +1,4 @@
-// Package examples holds the apps of docs/bring-your-own-app.md, one directory
-// each, and the test that runs them behind the sidecar.
+// Package examples holds the apps of docs/bring-your-own-app.md, each in a
+// directory of its own, and the test that runs them behind the sidecar. Nothing
+// imports it.
 package examples

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 var secrets = sender.Secrets{GitHub: "g", Slack: "s"}
 
-// app is one of the examples: its file and what runs it.
+// app is one of the examples: its file and its command.
 type app struct {
 	name, file string
 	command    func(t *testing.T, file string) []string
@@ -57,7 +57,7 @@ func interpreted(with string) func(*testing.T, string) []string {
 	}
 }
 
-// The page shows each app as it is run here.
+// The page shows exactly the code that is tested here.
 func TestPageShowsTheApps(t *testing.T) {
 	page, err := os.ReadFile("../../docs/bring-your-own-app.md")
 	if err != nil {
@@ -74,8 +74,8 @@ func TestPageShowsTheApps(t *testing.T) {
 	}
 }
 
-// Behind the sidecar each app takes every acknowledged webhook, through a
-// deploy and through crashes.
+// Behind the sidecar each app gets every acknowledged webhook, also during a deploy
+// and crashes.
 func TestNothingIsLost(t *testing.T) {
 	sidecar := testkit.PlainProgram(t, "sluice/sidecar/cmd/sidecar")
 	for _, a := range apps {
@@ -93,34 +93,33 @@ func TestNothingIsLost(t *testing.T) {
 }
 
 const (
-	webhooks = 240 // at the least
+	webhooks = 240 // at least
 	rate     = 60
 	grace    = 120 * time.Second
 )
 
-// stage is one run.
+// stage is one run of one app in one scenario.
 type stage struct {
 	t                              *testing.T
 	sidecar, dir, ledger, database string
 	command                        []string
 	log                            timeline.Log
-	door                           *door.Door
+	balancer                       *door.Door
 	first                          *replica.Replica
 }
 
 func (s *stage) run(play func(*stage)) {
 	var err error
-	if s.door, err = door.Open(door.Options{ProbeEvery: 50 * time.Millisecond}, &s.log); err != nil {
+	if s.balancer, err = door.Open(door.Options{ProbeEvery: 50 * time.Millisecond}, &s.log); err != nil {
 		s.t.Fatal(err)
 	}
-	defer func() { _ = s.door.Close() }()
+	defer func() { _ = s.balancer.Close() }()
 	s.first = s.start("rev1")
 	fleet := sender.New(sender.Options{
-		URL: s.door.URL(), Rate: rate, Count: 1000 * webhooks, PerLane: 2, Lanes: 1, Bytes: 1024, Retry: true, MaxTries: 20, Secrets: secrets,
+		URL: s.balancer.URL(), Rate: rate, Count: 1000 * webhooks, PerLane: 2, Lanes: 1, Bytes: 1024, Retry: true, MaxTries: 20, Secrets: secrets,
 	})
 	defer fleet.Close()
-	// They send for as long as it takes until some were held, however slow the
-	// machine.
+	// The senders go on until some webhooks were held, however slow the machine is.
 	ctx, enough := context.WithCancel(s.t.Context())
 	defer enough()
 	var sending sync.WaitGroup
@@ -167,7 +166,7 @@ func (s *stage) run(play func(*stage)) {
 func deploy(s *stage) {
 	s.delivered(webhooks / 4)
 	s.start("rev2")
-	exit := s.first.Terminate(s.t.Context(), replica.Order{}, grace, func(time.Time) { s.door.Leave(s.t.Context(), s.first.Name, 500*time.Millisecond) })
+	exit := s.first.Terminate(s.t.Context(), replica.Order{}, grace, func(time.Time) { s.balancer.Leave(s.t.Context(), s.first.Name, 500*time.Millisecond) })
 	if exit.App != 0 || exit.AppCut {
 		s.t.Errorf("the app ended with %d, cut off: %t", exit.App, exit.AppCut)
 	}
@@ -180,7 +179,7 @@ func crash(s *stage) {
 	}
 }
 
-// delivered waits until the app has written down so many webhooks.
+// delivered waits until the app has recorded so many webhooks.
 func (s *stage) delivered(n int) {
 	s.t.Helper()
 	s.eventually("delivery", func() bool { return len(s.taken()) >= n })
@@ -192,7 +191,7 @@ func (s *stage) start(revision string) *replica.Replica {
 	env := []string{
 		"DATABASE_URL=" + s.database, "GITHUB_WEBHOOK_SECRET=" + secrets.GitHub, "SLACK_SIGNING_SECRET=" + secrets.Slack,
 		"SLUICE_SECRET=between-the-two", "TERMINATION_GRACE_SECONDS=120", "LOG_FORMAT=json", "LEDGER=" + s.ledger,
-		"HOLD_TIMEOUT=30s", "APP_PROBE_TIMEOUT=30s", // a slow machine is no outage
+		"HOLD_TIMEOUT=30s", "APP_PROBE_TIMEOUT=30s", // a slow machine must not look like an outage
 
 	}
 	nothing := func(replica.Ports, time.Time) {}
@@ -214,7 +213,7 @@ func (s *stage) start(revision string) *replica.Replica {
 	}
 	s.t.Cleanup(r.Close)
 	select {
-	case <-s.door.Add(r.Name, replica.Addr(r.Ports.Ingress), replica.Addr(r.Ports.Probe)):
+	case <-s.balancer.Add(r.Name, replica.Addr(r.Ports.Ingress), replica.Addr(r.Ports.Probe)):
 	case <-time.After(testkit.Patience):
 		s.showLogs()
 		s.t.Fatalf("%s does not become ready", revision)
@@ -233,7 +232,7 @@ func (s *stage) queueEmpty() bool {
 	return err == nil && waiting == 0
 }
 
-// taken is what the app has written down, by the hash of the bodies.
+// taken returns the webhooks that the app has recorded, by the hash of their body.
 func (s *stage) taken() map[uint64]bool {
 	s.t.Helper()
 	file, err := os.Open(s.ledger)
@@ -267,7 +266,7 @@ func (s *stage) showLogs() {
 	}
 }
 
-// eventually fails the test and goes on, so that what was started is ended.
+// eventually fails the test but lets it go on, so that the processes are stopped.
 func (s *stage) eventually(what string, ok func() bool) {
 	s.t.Helper()
 	if !testkit.Within(testkit.Patience, ok) {

@@ -137,7 +137,7 @@ func TestAdoptThatFailsSaysHowToGoBack(t *testing.T) {
 	c.Faults.NextHealth = "Unhealthy"
 	s := newStage(t, c)
 	out, code := s.run("adopt", adoptArgs()...)
-	wants(t, out, code, 1, "does not serve", "SLUICE_APP=sluice scripts/rollback --resource-group sluice sluice--0000001")
+	wants(t, out, code, 1, "does not serve", "SLUICE_APP=sluice scripts/rollback --resource-group sluice --subscription "+subscription+" sluice--0000001")
 	if !slices.Contains(s.changes(), "rest") || strings.Contains(out, "Adopted") {
 		t.Errorf("did %q", s.changes())
 	}

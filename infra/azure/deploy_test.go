@@ -155,7 +155,7 @@ func TestDeployWhereTheRegistryDoesNotBuild(t *testing.T) {
 	c.Faults.TasksRefused = true
 	s := newStage(t, c)
 	out, code := s.run("deploy", "--yes", "--tag", "abc")
-	wants(t, out, code, 1, "TasksOperationsNotAllowed", "scripts/deploy --local-build", "it goes on where it stopped")
+	wants(t, out, code, 1, "TasksOperationsNotAllowed", "scripts/deploy --resource-group sluice --subscription "+subscription+" --parameters bicep/main.bicepparam --local-build", "it goes on where it stopped")
 
 	out, code = s.run("deploy", "--yes", "--tag", "abc", "--local-build")
 	wants(t, out, code, 0, "Building sluice/app:abc here, with docker", "Deployed abc as sluice--0000001")

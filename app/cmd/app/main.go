@@ -1,4 +1,4 @@
-// Command app receives webhooks and runs the jobs that its hooks ask for.
+// Command app receives webhooks and runs the jobs that its hooks define.
 package main
 
 import (

@@ -46,10 +46,10 @@ func main() {
 	go func() { _ = server.Serve(listener) }()
 	d.OnStop("http", server.Shutdown)
 
-	os.Exit(d.Wait(context.Background())) // SIGTERM or POST /drain ends it
+	os.Exit(d.Wait(context.Background())) // waits for SIGTERM or POST /drain, then for the work under way
 }
 
-// fromSidecar tells the sidecar's POST /drain from anybody else's.
+// fromSidecar verifies that POST /drain comes from the sidecar.
 func fromSidecar(r *http.Request) error {
 	if secret := os.Getenv("SLUICE_SECRET"); secret != "" {
 		return senders.VerifyDrain(r.Header, []string{secret}, time.Now())
@@ -71,15 +71,15 @@ func webhook(book *ledger) http.Handler {
 				return
 			}
 		}
-		// Before the answer: from then on the webhook is this app's alone.
+		// Store before the answer: after it the sidecar no longer has the webhook.
 		if err := book.once(r.Header.Get("Sluice-Id"), body); err != nil {
 			http.Error(w, "try again", http.StatusServiceUnavailable)
 		}
 	})
 }
 
-// ledger stands for the app's database: a line per webhook, on the disk before
-// once returns, and never two for one Sluice-Id.
+// ledger stands for the app's database. It has one line for each Sluice-Id, which
+// is on disk before once returns.
 type ledger struct {
 	mu   sync.Mutex
 	file *os.File

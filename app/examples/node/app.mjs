@@ -6,8 +6,8 @@ import { createServer } from 'node:http'
 
 const { PORT, LEDGER, SLUICE_SECRET } = process.env
 
-// The ledger stands for the app's database: a line per webhook, on the disk
-// before once returns, and never two for one Sluice-Id.
+// The ledger stands for the app's database. It has one line for each Sluice-Id,
+// which is on disk before once returns.
 const file = openSync(LEDGER, 'a+')
 const seen = new Set()
 for (const line of readFileSync(LEDGER, 'utf8').split('\n')) {
@@ -45,14 +45,14 @@ const server = createServer(async (req, res) => {
     return answer(200, { draining, activeRequests: active, activeJobs: 0 })
   }
   if (req.method !== 'POST' || !/^\/(web)?hooks\//.test(req.url)) return answer(404)
-  if (draining) return answer(503) // the sidecar keeps it
+  if (draining) return answer(503) // the sidecar holds it
   active++
   try {
     const parts = []
     for await (const part of req) parts.push(part)
     const body = Buffer.concat(parts)
     if (!fromSidecar(req.headers, body)) return answer(401)
-    once(req.headers['sluice-id'], body) // before the answer: then it is this app's alone
+    once(req.headers['sluice-id'], body) // before the answer: after it the sidecar no longer has it
     answer(200)
   } catch {
     answer(503)

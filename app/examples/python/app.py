@@ -14,8 +14,8 @@ SECRET = os.environ.get("SLUICE_SECRET", "").encode()
 
 
 class Ledger:
-    """Stands for the app's database: a line per webhook, on the disk before
-    once returns, and never two for one Sluice-Id."""
+    """Stands for the app's database. It has one line for each Sluice-Id, which
+    is on disk before once returns."""
 
     def __init__(self, name):
         self.lock, self.seen = threading.Lock(), set()
@@ -39,7 +39,7 @@ class Ledger:
 
 
 class Work:
-    """Counts the requests under way; once draining begins it takes no more."""
+    """Counts the requests under way; after the drain has begun it refuses new ones."""
 
     def __init__(self):
         self.changed, self.active, self.draining = threading.Condition(), 0, False
@@ -104,11 +104,11 @@ class Handler(BaseHTTPRequestHandler):
         if not self.path.startswith(("/webhooks/", "/hooks/")):
             return self.answer(404)
         if not work.begin():
-            return self.answer(503)  # the sidecar keeps it
+            return self.answer(503)  # the sidecar holds it
         try:
             if not from_sidecar(self.headers, body):
                 return self.answer(401)
-            ledger.once(self.headers["Sluice-Id"], body)  # before the answer: then it is this app's alone
+            ledger.once(self.headers["Sluice-Id"], body)  # before the answer: after it the sidecar no longer has it
             self.answer(200)
         except OSError:
             self.answer(503)
@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    daemon_threads = True  # an idle connection does not hold the exit
+    daemon_threads = True  # an idle connection does not delay the exit
 
 
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=work.drain).start())

@@ -1,8 +1,8 @@
-// Package actions does what a hook says: it runs a command, sends a request,
-// writes to GitHub or Slack. It owns the processes it starts, and leaves none
-// behind, and the outgoing connections. It must never decide whether an action
-// runs, retry a job or store its outcome: the jobs package, its only caller
-// besides `app hooks test`, does.
+// Package actions runs a hook's action: a command, an HTTP request, a write to
+// GitHub or Slack. It owns the processes it starts, and leaves none behind, and
+// the outgoing connections. It must never decide whether an action runs, retry a
+// job or store its outcome: that is up to the jobs package, which calls it. The
+// cli calls it to describe actions in `app hooks test`.
 package actions
 
 import (
@@ -21,8 +21,8 @@ import (
 // ErrTimeout is in the error of a run that took longer than its timeout.
 var ErrTimeout = errors.New("timed out")
 
-// RetryLater is in the error of a run that the other side asked to repeat
-// later, as rate limits do. It is no failure of the job.
+// RetryLater is in the error of a run when the server asked to try again later, as
+// for a rate limit. The job has not failed.
 type RetryLater struct {
 	After time.Duration
 	Host  string
@@ -41,17 +41,17 @@ type Call struct {
 	Logger  *slog.Logger
 }
 
-// Outcome is what is kept of a run.
+// Outcome is what is stored about a run.
 type Outcome struct {
 	Action     string `json:"action"`
 	ExitCode   *int   `json:"exit_code,omitempty"` // of a command
 	Status     int    `json:"status,omitempty"`    // of an HTTP answer
 	DurationMS int64  `json:"duration_ms"`
-	Output     string `json:"output,omitempty"` // the tail of what came back, valid UTF-8
+	Output     string `json:"output,omitempty"` // the last part of the output or of the answer's body, valid UTF-8
 	Truncated  bool   `json:"truncated,omitempty"`
 }
 
-// Config is what the actions need to reach others.
+// Config is the access data and the limits of the actions.
 type Config struct {
 	GitHub  GitHub
 	Slack   Slack
@@ -59,7 +59,7 @@ type Config struct {
 	Logger  *slog.Logger
 }
 
-// Set is every kind of action, ready to run. It may be shared.
+// Set runs every kind of action. It is safe for concurrent use.
 type Set struct {
 	client *retryablehttp.Client
 	limits *hostLimits
@@ -67,7 +67,7 @@ type Set struct {
 	slack  Slack
 }
 
-// New checks the credentials and makes the clients. It connects to nobody.
+// New checks the credentials and makes the clients. It does not connect.
 func New(c Config) (*Set, error) {
 	s := &Set{client: newClient(), limits: newHostLimits(c.PerHost), slack: c.Slack}
 	var err error
@@ -77,7 +77,8 @@ func New(c Config) (*Set, error) {
 	return s, nil
 }
 
-// Missing says which setting a hook's action lacks, nil when it can run.
+// Missing returns an error that names the setting that a hook's action lacks, or
+// nil when it can run.
 func (s *Set) Missing(h *hooks.Hook) error {
 	switch a := h.Action; {
 	case (a.GitHubComment != nil || a.GitHubStatus != nil) && !s.github.configured():
@@ -90,8 +91,8 @@ func (s *Set) Missing(h *hooks.Hook) error {
 	return nil
 }
 
-// Run carries out the hook's action once. It returns when nothing of it is
-// left, at the latest some seconds after ctx's end or the hook's timeout.
+// Run runs the hook's action once. It returns when everything that it started has
+// ended, at the latest some seconds after ctx's end or the hook's timeout.
 func (s *Set) Run(ctx context.Context, h *hooks.Hook, c Call) (Outcome, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, fmt.Errorf("%w after %s", ErrTimeout, h.Timeout))
 	defer cancel()
@@ -118,7 +119,7 @@ func (s *Set) run(ctx context.Context, h *hooks.Hook, c Call) (Outcome, error) {
 	case a.SlackMessage != nil:
 		return s.postSlack(ctx, a.SlackMessage, c)
 	}
-	return Outcome{}, nil // log: that the job ran is logged
+	return Outcome{}, nil // log: the worker's own log lines are enough
 }
 
 // renderer renders templates for one event and remembers the first error.
@@ -135,7 +136,7 @@ func (r *renderer) text(t hooks.Template) string {
 	return s
 }
 
-// answer is an HTTP answer that has been read; its zero value is none.
+// answer is an HTTP answer that has been read; the zero value means no answer.
 type answer struct {
 	status int
 	body   []byte // at most answerBytes

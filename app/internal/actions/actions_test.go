@@ -112,8 +112,8 @@ func TestExecOutputIsBoundedAndLogged(t *testing.T) {
 	}
 }
 
-// A command that ignores SIGTERM and has children that do, too, is gone with
-// all of them when its time is up; so is what a command leaves behind.
+// When a command that ignores SIGTERM times out, it and its children, which ignore
+// it too, are killed; so are children that a command leaves behind.
 func TestExecLeavesNothing(t *testing.T) {
 	const children = `for i in 1 2; do sh -c 'trap "" TERM; echo $$ >> "$0"; while :; do sleep 1; done' "$PIDS" & done; `
 	tests := []struct {
@@ -155,9 +155,9 @@ func TestExecLeavesNothing(t *testing.T) {
 	}
 }
 
-// A child that left the process group and holds the output does not hold the
-// job.
-func TestExecNotHeldByStrangers(t *testing.T) {
+// A child that left the process group and has the output open does not delay the
+// job's end.
+func TestExecNotDelayedByStrangers(t *testing.T) {
 	if _, err := exec.LookPath("setsid"); err != nil {
 		t.Skip("no setsid here")
 	}
@@ -172,7 +172,7 @@ func TestExecNotHeldByStrangers(t *testing.T) {
 	}
 	pid := strings.TrimSpace(string(b))
 	if !runs(pid) {
-		t.Error("the stranger has ended: the test proves nothing")
+		t.Error("the stranger has ended, so the test shows nothing")
 	}
 	if err := exec.Command("kill", pid).Run(); err != nil {
 		t.Error(err)
@@ -180,8 +180,8 @@ func TestExecNotHeldByStrangers(t *testing.T) {
 	ends(t, pid)
 }
 
-// ends waits for the end of a process. One that was killed may still need a
-// moment of the processor; one that was not would run on.
+// ends waits for the end of a process. A killed process may take a moment to end;
+// one that was not killed would run on.
 func ends(t *testing.T, pid string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); runs(pid); <-time.After(20 * time.Millisecond) {
@@ -192,7 +192,7 @@ func ends(t *testing.T, pid string) {
 	}
 }
 
-// runs says whether a process runs; one that only waits to be reaped does not.
+// runs reports whether a process runs; a zombie does not.
 func runs(pid string) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
 	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")

@@ -14,21 +14,21 @@ import (
 	"sluice/app/internal/tracing"
 )
 
-// killDelay is how long a process group has between SIGTERM and SIGKILL. It
-// lies inside the 8 s that a drain leaves for cutting work off.
+// killDelay is how long a process group has between SIGTERM and SIGKILL. It must be
+// shorter than the 6.5 s that a drain waits for work that it has cut off.
 const killDelay = 5 * time.Second
 
-// Bounds of what is put into a command's environment of its payload.
+// Limits of the payload's fields in a command's environment.
 const (
 	fieldsDepth = 3
 	fieldsCount = 200
 	fieldsSize  = 1 << 10
-	fieldsBody  = 256 << 10 // larger payloads are not parsed for it
+	fieldsBody  = 256 << 10 // larger payloads are not parsed for this
 )
 
-// runExec runs the command with the payload as the hook wants it. It returns
-// when the command and every process of its group are gone. When ctx ends the
-// group gets SIGTERM, and five seconds later SIGKILL.
+// runExec runs the command and gives it the payload as the hook says. It returns
+// when the command and every process of its group have ended. When ctx ends, the
+// group gets SIGTERM, and SIGKILL after killDelay.
 func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, error) {
 	argv, env, err := commandLine(hook, e, c)
 	if err != nil {
@@ -42,7 +42,7 @@ func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, 
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // the operator's own command
 	cmd.Dir = e.Dir
 	cmd.SysProcAttr = processAttributes()
-	cmd.WaitDelay = killDelay // SIGKILL to the command itself; endGroup sees to the rest
+	cmd.WaitDelay = killDelay // SIGKILL to the command itself; endGroup kills the rest
 	var cancelled time.Time
 	cmd.Cancel = func() error {
 		cancelled = time.Now()
@@ -80,8 +80,8 @@ func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, 
 	return o, nil
 }
 
-// commandLine is what is run, and what the command learns about the webhook on
-// top of the app's own environment: SLUICE_*, the payload's plain fields as
+// commandLine returns the command and the variables that it gets in addition to
+// the app's own environment: SLUICE_*, the payload's plain fields as
 // SLUICE_PAYLOAD_*, and the hook's own variables.
 func commandLine(hook string, e *hooks.Exec, c Call) (argv, env []string, err error) {
 	r := renderer{event: c.Event}
@@ -111,8 +111,8 @@ func commandLine(hook string, e *hooks.Exec, c Call) (argv, env []string, err er
 	return argv, env, r.err
 }
 
-// payloadFor returns what goes to standard input, and the name of the file
-// that holds the payload when the hook wants one.
+// payloadFor returns the command's standard input, and the name of the file with
+// the payload when the hook asks for one.
 func payloadFor(e *hooks.Exec, c Call) (stdin io.Reader, file string, err error) {
 	switch e.Payload {
 	case "none":
@@ -135,8 +135,8 @@ func payloadFor(e *hooks.Exec, c Call) (stdin io.Reader, file string, err error)
 	return c.Payload, "", nil
 }
 
-// Describe says what the hook would do for the event: a command's arguments,
-// or one line.
+// Describe returns what the hook would do for the event: a command's arguments, or
+// a short description.
 func Describe(h *hooks.Hook, e *hooks.Event) ([]string, error) {
 	r := renderer{event: e}
 	switch a := h.Action; {

@@ -17,7 +17,7 @@ import (
 	"sluice/app/internal/hooks"
 )
 
-// GitHub is how the app acts on GitHub: with a token, or as a GitHub App.
+// GitHub is the app's access to GitHub: a token, or a GitHub App.
 type GitHub struct {
 	URL          string // https://api.github.com
 	Token        string
@@ -34,7 +34,7 @@ type githubClient struct {
 	app  *appTokens // nil without a GitHub App
 }
 
-// GitHub's API version that the requests below are written for.
+// githubVersion is the version of GitHub's API that the requests below use.
 const githubVersion = "2022-11-28"
 
 func newGitHub(c GitHub, send sendFunc) (*githubClient, error) {
@@ -50,15 +50,16 @@ func newGitHub(c GitHub, send sendFunc) (*githubClient, error) {
 
 func (g *githubClient) configured() bool { return g.c.Token != "" || g.app != nil }
 
-// What goes into a path must not be able to leave it.
+// Values from a payload must not change the path that they are put into.
 var (
 	repositoryForm = regexp.MustCompile(`^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$`)
 	numberForm     = regexp.MustCompile(`^[0-9]+$`)
 	shaForm        = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
 )
 
-// comment writes the comment, once: it carries a mark that a later attempt
-// looks for, in case an earlier one was cut off after GitHub had stored it.
+// comment writes the comment only once: the comment contains a mark. A later
+// attempt looks for the mark, because an earlier one may have been cut off after
+// GitHub had stored the comment.
 func (g *githubClient) comment(ctx context.Context, a *hooks.GitHubComment, c Call) (Outcome, error) {
 	r := renderer{event: c.Event}
 	repository, issue, text := r.text(a.Repository), r.text(a.Issue), r.text(a.Body)
@@ -66,9 +67,9 @@ func (g *githubClient) comment(ctx context.Context, a *hooks.GitHubComment, c Ca
 	case r.err != nil:
 		return Outcome{}, r.err
 	case !repositoryForm.MatchString(repository) || strings.Contains(repository, ".."):
-		return Outcome{}, errors.New("repository is not of the form owner/name")
+		return Outcome{}, errors.New("repository must be owner/name")
 	case !numberForm.MatchString(issue):
-		return Outcome{}, errors.New("issue is not a number")
+		return Outcome{}, errors.New("issue must be a number")
 	}
 	path := "/repos/" + repository + "/issues/" + issue + "/comments"
 	mark := "<!-- sluice:" + c.Event.ID + " -->"
@@ -86,7 +87,7 @@ func (g *githubClient) comment(ctx context.Context, a *hooks.GitHubComment, c Ca
 	return written.outcome(), err
 }
 
-// status sets the commit's status; setting it twice does no harm.
+// status sets the commit's status; setting it twice is harmless.
 func (g *githubClient) status(ctx context.Context, a *hooks.GitHubStatus, c Call) (Outcome, error) {
 	r := renderer{event: c.Event}
 	repository, sha, state := r.text(a.Repository), r.text(a.SHA), r.text(a.State)
@@ -100,9 +101,9 @@ func (g *githubClient) status(ctx context.Context, a *hooks.GitHubStatus, c Call
 	case r.err != nil:
 		return Outcome{}, r.err
 	case !repositoryForm.MatchString(repository) || strings.Contains(repository, ".."):
-		return Outcome{}, errors.New("repository is not of the form owner/name")
+		return Outcome{}, errors.New("repository must be owner/name")
 	case !shaForm.MatchString(sha):
-		return Outcome{}, errors.New("sha is not a commit's full hash")
+		return Outcome{}, errors.New("sha must be a commit's full hash")
 	}
 	written, err := g.call(ctx, c, http.MethodPost, "/repos/"+repository+"/statuses/"+sha, content)
 	return written.outcome(), err
@@ -123,7 +124,7 @@ func (g *githubClient) call(ctx context.Context, c Call, method, path string, co
 	return githubRequest(ctx, g.send, method, g.c.URL+path, token, content)
 }
 
-// installation is the configured one, else the one the payload came from.
+// installation returns the configured installation, else the payload's.
 func (g *githubClient) installation(e *hooks.Event) (string, error) {
 	if g.c.Installation != "" {
 		return g.c.Installation, nil
@@ -133,7 +134,7 @@ func (g *githubClient) installation(e *hooks.Event) (string, error) {
 	installation, _ := object["installation"].(map[string]any)
 	id, ok := installation["id"].(int)
 	if !ok {
-		return "", errors.New("the payload names no installation; set GITHUB_APP_INSTALLATION_ID")
+		return "", errors.New("the payload has no installation; set GITHUB_APP_INSTALLATION_ID")
 	}
 	return fmt.Sprint(id), nil
 }
@@ -161,7 +162,7 @@ func githubRequest(ctx context.Context, send sendFunc, method, target, token str
 	return send(req)
 }
 
-// jsonText is s as it stands inside a JSON string.
+// jsonText returns s as it is written inside a JSON string.
 func jsonText(s string) string {
 	b, _ := json.Marshal(s) //nolint:errchkjson // a string always encodes
 	return string(b[1 : len(b)-1])

@@ -19,8 +19,8 @@ import (
 	"sluice/app/internal/tracing"
 )
 
-// Within one attempt a request is repeated at once after a short hiccup; a
-// longer wait is the job's business.
+// Within one attempt a request is retried after a short wait; for longer waits the
+// job is retried.
 const (
 	quickRetries = 2
 	quickWaitMin = 200 * time.Millisecond
@@ -30,18 +30,18 @@ const (
 
 func newClient() *retryablehttp.Client {
 	c := retryablehttp.NewClient()
-	c.Logger = nil // the outcome is logged by who runs the job
+	c.Logger = nil // the worker logs the outcome
 	c.RetryMax, c.RetryWaitMin, c.RetryWaitMax = quickRetries, quickWaitMin, quickWaitMax
 	c.CheckRetry = retryQuickly
 	c.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	// A redirect would turn a POST into a GET or carry the payload to a host
-	// that the hook does not name: it is an answer like any other.
+	// that the hook does not name. So it is not followed.
 	c.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c
 }
 
-// retryQuickly repeats what may pass in a moment, but not what the other side
-// asks to repeat much later.
+// retryQuickly retries failures that may be over in a moment, unless the server
+// asks to wait longer than quickWaitMax.
 func retryQuickly(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -56,7 +56,7 @@ func retryQuickly(ctx context.Context, resp *http.Response, err error) (bool, er
 	return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError, nil
 }
 
-// retryAfter reads how long the other side asks to wait: Retry-After, or
+// retryAfter returns how long the server asks to wait: Retry-After, or the reset of
 // GitHub's rate limit when it is used up.
 func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
 	switch resp.StatusCode {
@@ -80,8 +80,8 @@ func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-// send carries out the request under its host's limit and returns the answer
-// with at most answerBytes of its body. An answer outside 2xx is an error.
+// send sends the request within its host's limit and returns the answer with at
+// most answerBytes of its body. An answer outside 2xx is an error.
 func (s *Set) send(req *retryablehttp.Request) (answer, error) {
 	release, err := s.limits.acquire(req.Context(), req.URL.Host)
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *Set) send(req *retryablehttp.Request) (answer, error) {
 	return a, fmt.Errorf("%s answered %s", req.URL.Host, resp.Status)
 }
 
-// runHTTP sends what the hook says, or forwards the webhook as it came.
+// runHTTP sends the hook's request, or forwards the webhook as it was received.
 func (s *Set) runHTTP(ctx context.Context, h *hooks.HTTP, c Call) (Outcome, error) {
 	r := renderer{event: c.Event}
 	var body any
@@ -135,7 +135,7 @@ func (s *Set) runHTTP(ctx context.Context, h *hooks.HTTP, c Call) (Outcome, erro
 		forwardFields(req.Header, c.Event.Header)
 		req.ContentLength = c.Size
 	}
-	// The receiver can tell a repetition by the id, as the app itself does.
+	// The receiver can recognise a repeated request by the id, as the app does.
 	req.Header.Set("Sluice-Id", c.Event.ID)
 	req.Header.Set("Sluice-Attempt", strconv.Itoa(c.Attempt))
 	if parent := tracing.Parent(ctx); parent != "" {
@@ -151,8 +151,8 @@ func (s *Set) runHTTP(ctx context.Context, h *hooks.HTTP, c Call) (Outcome, erro
 	return a.outcome(), err
 }
 
-// forwardFields copies the sender's header fields, but not those of the
-// connection they came over, of proxies, or of Sluice.
+// forwardFields copies the sender's header fields, except those of the connection,
+// of proxies, and of Sluice.
 func forwardFields(to http.Header, from map[string][]string) {
 	for name, values := range from {
 		switch name = http.CanonicalHeaderKey(name); name {
@@ -167,8 +167,8 @@ func forwardFields(to http.Header, from map[string][]string) {
 	}
 }
 
-// hostLimits bounds how many requests are under way to one host. Hosts share a
-// fixed number of slots, since a template may name any number of them.
+// hostLimits limits the requests under way to one host. Hosts share a fixed number
+// of slots, because a template can name any number of hosts.
 type hostLimits struct{ slots [256]chan struct{} }
 
 func newHostLimits(n int) *hostLimits {

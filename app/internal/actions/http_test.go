@@ -22,13 +22,14 @@ import (
 	"sluice/app/internal/actions"
 )
 
-// taken is a request that a fake service got.
+// taken is a request that the fake service received.
 type taken struct {
 	Method, Path, Body string
 	Header             http.Header
 }
 
-// service answers with next and keeps what it was sent.
+// service starts a fake service that answers with next. got returns the requests
+// that it was sent.
 func service(t *testing.T, next func(n int, w http.ResponseWriter, r taken)) (url string, got func() []taken) {
 	t.Helper()
 	var mu sync.Mutex
@@ -159,7 +160,7 @@ func TestGitHubApp(t *testing.T) {
 	url, got := service(t, func(_ int, w http.ResponseWriter, r taken) {
 		switch {
 		case strings.HasSuffix(r.Path, "/access_tokens"):
-			checkClaim(t, &key.PublicKey, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+			checkJWT(t, &key.PublicKey, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 			w.WriteHeader(http.StatusCreated)
 			_, _ = fmt.Fprintf(w, `{"token":"tok","expires_at":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339))
 		case r.Header.Get("Authorization") != "Bearer tok":
@@ -201,15 +202,15 @@ func TestGitHubApp(t *testing.T) {
 	}
 	bad := hook(t, `github_comment: {repository: "../{{payload.x}}", issue: "5", body: x}`)
 	if _, err := s.Run(t.Context(), bad, call(payload, nil)); err == nil {
-		t.Error("a repository outside its path was taken")
+		t.Error("a repository that leaves its path was accepted")
 	}
 }
 
-func checkClaim(t *testing.T, key *rsa.PublicKey, claim string) {
+func checkJWT(t *testing.T, key *rsa.PublicKey, jwt string) {
 	t.Helper()
-	parts := strings.Split(claim, ".")
+	parts := strings.Split(jwt, ".")
 	if len(parts) != 3 {
-		t.Errorf("claim %q", claim)
+		t.Errorf("JSON Web Token %q", jwt)
 		return
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
@@ -243,6 +244,6 @@ func TestSlack(t *testing.T) {
 		t.Errorf("a refusal is %v", err)
 	}
 	if err := set(t, actions.Config{}).Missing(h); err == nil {
-		t.Error("a hook without its token is not missed")
+		t.Error("a hook's missing token is not reported")
 	}
 }

@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-// pipes carries the payload to a command and its output back. os/exec could do
-// it, but would wait for whoever holds the other ends, and a child that the
-// command left behind may hold them for ever.
+// pipes copies the payload to a command and its output back. os/exec could do
+// that, but would wait until all processes have closed the pipes, and a child that
+// the command left behind may keep them open for ever.
 type pipes struct {
 	childIn, childOut *os.File // the command's ends
 	in, out           *os.File // ours
 	tail              tail
 	lines             lineLog
-	payload           io.Reader // nil: nothing to read
+	payload           io.Reader // nil: empty standard input
 	copying           sync.WaitGroup
 }
 
-// drainLimit bounds the wait for output that is still in the pipe when the
-// process group is gone.
-const drainLimit = time.Second
+// outputLimit limits the wait for output that is still in the pipe when the
+// process group has ended.
+const outputLimit = time.Second
 
 func connect(cmd *exec.Cmd, payload io.Reader, log *slog.Logger) (*pipes, error) {
 	p := &pipes{payload: payload, lines: lineLog{log: log}}
@@ -40,14 +40,14 @@ func connect(cmd *exec.Cmd, payload io.Reader, log *slog.Logger) (*pipes, error)
 	return p, nil
 }
 
-// started lets go of the command's ends and begins to copy.
+// started closes the command's ends and begins to copy.
 func (p *pipes) started() {
 	p.close(p.childIn, p.childOut)
 	p.copying.Add(2)
 	go func() {
 		defer p.copying.Done()
 		defer p.close(p.in)
-		// A command need not read its payload: a broken pipe is no fault.
+		// A command need not read its payload: a broken pipe is no error.
 		if p.payload != nil {
 			_, _ = io.Copy(p.in, p.payload)
 		}
@@ -58,11 +58,11 @@ func (p *pipes) started() {
 	}()
 }
 
-// finish is called when the process group is gone. It returns the tail of the
+// finish is called when the process group has ended. It returns the tail of the
 // output.
 func (p *pipes) finish() (text string, truncated bool) {
-	_ = p.in.Close()                                      // ends a copy nobody reads
-	_ = p.out.SetReadDeadline(time.Now().Add(drainLimit)) // ends one held open from outside the group
+	_ = p.in.Close()                                       // ends a copy that nobody reads
+	_ = p.out.SetReadDeadline(time.Now().Add(outputLimit)) // ends a copy when a process outside the group has the pipe open
 	p.copying.Wait()
 	p.close(p.out)
 	p.lines.flush()

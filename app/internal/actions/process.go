@@ -11,9 +11,9 @@ func terminateGroup(pgid int) error {
 	return syscall.Kill(-pgid, syscall.SIGTERM)
 }
 
-// endGroup leaves nothing of the group alive. After a cancellation what is
-// left has until killDelay after it to end by itself; after a normal end the
-// job is over when its command is, so what is left is killed at once.
+// endGroup kills what is left of the group. After a cancellation the processes
+// first have until killDelay after it to end by themselves. After a normal end of
+// the command the job is over, so they are killed at once.
 func endGroup(pgid int, cancelled time.Time) {
 	if !cancelled.IsZero() {
 		poll := time.NewTicker(10 * time.Millisecond)

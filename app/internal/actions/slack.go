@@ -10,15 +10,16 @@ import (
 	"sluice/app/internal/hooks"
 )
 
-// Slack is how the app posts: as a bot to channels, or to one incoming webhook.
+// Slack is the app's access to Slack: a bot that posts to channels, or one incoming
+// webhook.
 type Slack struct {
 	URL        string // https://slack.com/api
 	Token      string
 	WebhookURL string
 }
 
-// postSlack posts the message. Slack knows no idempotency key: an attempt that
-// was cut off after Slack had stored the message posts it again.
+// postSlack posts the message. Slack has no idempotency key: when an attempt was
+// cut off after Slack had stored the message, the next one posts it again.
 func (s *Set) postSlack(ctx context.Context, m *hooks.SlackMessage, c Call) (Outcome, error) {
 	r := renderer{event: c.Event}
 	content := map[string]string{"text": r.text(m.Text)}
@@ -50,7 +51,7 @@ func (s *Set) postSlack(ctx context.Context, m *hooks.SlackMessage, c Call) (Out
 	if err != nil || token == "" {
 		return a.outcome(), err
 	}
-	// Slack's API says 200 to what it refuses.
+	// Slack's API answers 200 even when it refuses a message.
 	var said struct {
 		OK    bool   `json:"ok"`
 		Error string `json:"error"`

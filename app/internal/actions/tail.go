@@ -1,13 +1,11 @@
 package actions
 
 import (
-	"bytes"
-	"log/slog"
 	"strings"
 	"sync"
 )
 
-// tailBytes bounds the output kept with a job.
+// tailBytes is how much output is stored with a job.
 const tailBytes = 16 << 10
 
 // tail keeps the last tailBytes written to it.
@@ -39,35 +37,4 @@ func (t *tail) text() (s string, truncated bool) {
 	defer t.mu.Unlock()
 	s = strings.ReplaceAll(strings.ToValidUTF8(string(t.buf), "\uFFFD"), "\x00", "\uFFFD")
 	return s, t.total > int64(len(t.buf))
-}
-
-// lineBytes bounds a line of output in the log; what is longer is cut.
-const lineBytes = 4 << 10
-
-// lineLog writes each line of a command's output to the log as it comes.
-type lineLog struct {
-	log  *slog.Logger
-	line []byte
-}
-
-func (l *lineLog) Write(p []byte) (int, error) {
-	for part := range bytes.Lines(p) {
-		text, ended := bytes.CutSuffix(part, []byte{'\n'})
-		if room := lineBytes - len(l.line); len(text) > room {
-			text = text[:room]
-		}
-		l.line = append(l.line, text...)
-		if ended {
-			l.flush()
-		}
-	}
-	return len(p), nil
-}
-
-func (l *lineLog) flush() {
-	if len(l.line) == 0 {
-		return
-	}
-	l.log.Info("Job output", "line", strings.ToValidUTF8(string(l.line), "\uFFFD"))
-	l.line = l.line[:0]
 }

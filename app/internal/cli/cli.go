@@ -1,6 +1,6 @@
-// Package cli is the app's command line: it reads the configuration, builds
-// the logger and calls the package that does the work. It must hold no logic
-// of its own.
+// Package cli is the app's command line: it reads the configuration, makes the
+// logger and calls the package that does the work. It must have no other logic.
+// main calls it.
 package cli
 
 import (
@@ -24,13 +24,13 @@ const (
 	exitUsage  = 2
 )
 
-// failed marks an error that is not the command line's or the configuration's
-// fault.
+// failed marks an error that has another cause than the command line or the
+// configuration.
 type failed struct{ error }
 
 func (f failed) Unwrap() error { return f.error }
 
-// Run carries out the command line and returns the exit code.
+// Run runs the command line and returns the exit code.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	code := 0
 	root := &cobra.Command{

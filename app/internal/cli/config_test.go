@@ -18,9 +18,9 @@ func TestConfigCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("DATABASE_URL", "postgres://u:hunter2@h/db")
-	t.Setenv("GITHUB_TOKEN", "") // a CI has one
+	t.Setenv("GITHUB_TOKEN", "") // CI systems set one
 	t.Setenv("GITHUB_TOKEN_FILE", file)
-	t.Setenv("LOG_FORMAT", "tint") // the sidecar's word for it, too
+	t.Setenv("LOG_FORMAT", "tint") // the sidecar takes the same value
 	var out, errs bytes.Buffer
 	if code := cli.Run(t.Context(), []string{"config", "--output", "json"}, &out, &errs); code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs.String())

@@ -19,7 +19,7 @@ import (
 )
 
 func hooksCommand(stdout io.Writer) *cobra.Command {
-	c := &cobra.Command{Use: "hooks", Short: "Check and try the hooks file", Args: cobra.NoArgs, RunE: needVerb}
+	c := &cobra.Command{Use: "hooks", Short: "Check and try the hooks file", Args: cobra.NoArgs, RunE: needSubcommand}
 	c.AddCommand(
 		&cobra.Command{
 			Use: "check FILE", Short: "Check a hooks file; every problem is named with its line", Args: cobra.ExactArgs(1),
@@ -44,7 +44,7 @@ func hooksCommand(stdout io.Writer) *cobra.Command {
 	return c
 }
 
-// trial is the question of `app hooks test`.
+// trial has the flags of `app hooks test`.
 type trial struct {
 	file, event, source, name, output string
 	headers                           []string
@@ -73,7 +73,7 @@ or one JSON object {"source", "event", "delivery_id", "headers", "payload"}.`,
 	return c
 }
 
-// verdict is what would become of one matching hook.
+// verdict says what one matching hook would do.
 type verdict struct {
 	Hook   string   `json:"hook"`
 	Action string   `json:"action"`
@@ -109,7 +109,7 @@ func (t *trial) run(stdout io.Writer) error {
 	return errors.Join(problems...)
 }
 
-// read takes the event from the file.
+// read reads the event from the file.
 func (t *trial) read() (*hooks.Event, error) {
 	text, err := os.ReadFile(t.event)
 	if err != nil {
@@ -135,7 +135,7 @@ func (t *trial) read() (*hooks.Event, error) {
 	for _, field := range t.headers {
 		name, value, ok := strings.Cut(field, ":")
 		if !ok {
-			return nil, fmt.Errorf("header %q is not of the form Name: value", field)
+			return nil, fmt.Errorf("--header must be \"Name: value\", is %q", field)
 		}
 		http.Header(e.Header).Set(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
@@ -161,7 +161,7 @@ func (t *trial) print(w io.Writer, verdicts []verdict) error {
 	return table.Flush()
 }
 
-// quoted shows arguments so that their borders can be seen.
+// quoted joins arguments and quotes those with special characters.
 func quoted(args []string) string {
 	shown := make([]string, len(args))
 	for i, a := range args {

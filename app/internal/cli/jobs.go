@@ -17,16 +17,16 @@ import (
 	"sluice/app/internal/jobs"
 )
 
-// askLimit bounds an operator's question to the database.
-const askLimit = 30 * time.Second
+// commandLimit limits how long a command may use the database.
+const commandLimit = 30 * time.Second
 
 func jobsCommand(stdout io.Writer) *cobra.Command {
-	c := &cobra.Command{Use: "jobs", Short: "Look at jobs and change them (needs DATABASE_URL)", Args: cobra.NoArgs, RunE: needVerb}
+	c := &cobra.Command{Use: "jobs", Short: "Look at jobs and change them (needs DATABASE_URL)", Args: cobra.NoArgs, RunE: needSubcommand}
 	c.AddCommand(
 		jobsListCommand(stdout),
 		jobCommand(stdout, "show", "Show a job with its outcome and errors", (*jobs.Admin).Show),
 		jobCommand(stdout, "retry", "Run a job again, now or when its key's turn comes", (*jobs.Admin).Retry),
-		jobCommand(stdout, "cancel", "Keep a job from running; end it when it runs", (*jobs.Admin).Cancel),
+		jobCommand(stdout, "cancel", "Cancel a job; a running job is ended", (*jobs.Admin).Cancel),
 	)
 	return c
 }
@@ -66,7 +66,7 @@ func jobCommand(stdout io.Writer, verb, short string, do func(*jobs.Admin, conte
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil {
-				return fmt.Errorf("%q is not a job's number", args[0])
+				return fmt.Errorf("job number must be a number, is %q", args[0])
 			}
 			return withAdmin(cmd.Context(), func(ctx context.Context, a *jobs.Admin) error {
 				job, err := do(a, ctx, id)
@@ -84,8 +84,8 @@ func jobCommand(stdout io.Writer, verb, short string, do func(*jobs.Admin, conte
 	return c
 }
 
-// withAdmin opens the database for one question.
-func withAdmin(ctx context.Context, ask func(context.Context, *jobs.Admin) error) error {
+// withAdmin opens the database for one command.
+func withAdmin(ctx context.Context, run func(context.Context, *jobs.Admin) error) error {
 	c, err := config.Load()
 	if err != nil {
 		return err
@@ -100,9 +100,9 @@ func withAdmin(ctx context.Context, ask func(context.Context, *jobs.Admin) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
-	if err := ask(ctx, admin); err != nil {
+	if err := run(ctx, admin); err != nil {
 		return failed{err}
 	}
 	return nil

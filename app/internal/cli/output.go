@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -15,7 +14,7 @@ func outputFlag(c *cobra.Command, output *string) {
 	before := c.PreRunE
 	c.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if *output != "table" && *output != "json" {
-			return fmt.Errorf("--output is %q, not table or json", *output)
+			return fmt.Errorf("--output must be table or json, is %q", *output)
 		}
 		if before != nil {
 			return before(cmd, args)
@@ -30,7 +29,7 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// needVerb is what a command without work of its own does.
-func needVerb(c *cobra.Command, _ []string) error {
-	return errors.New("what about " + c.Name() + "? see: app " + c.Name() + " --help")
+// needSubcommand is the action of a command that only has subcommands.
+func needSubcommand(c *cobra.Command, _ []string) error {
+	return fmt.Errorf("%[1]s needs a subcommand; see app %[1]s --help", c.Name())
 }

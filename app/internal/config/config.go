@@ -1,8 +1,8 @@
-// Package config is the app's settings: the struct they are read into, their
-// descriptions, and the checks that take two of them. Reading is done by
-// package settings. It refuses what cannot be read and lists every problem at
-// once. It must never log and never change the environment; the cli package
-// calls it.
+// Package config holds the app's settings: the struct that they are read into,
+// their descriptions, and the checks that involve more than one setting. Package
+// settings reads the environment for it. Invalid settings are an error that lists
+// every problem at once. It must never log and never change the environment. The
+// cli package calls it.
 package config
 
 import (
@@ -18,8 +18,8 @@ import (
 	"sluice/sidecar/settings"
 )
 
-// Config is every setting of the app. What each of them means, its default and
-// what is allowed is said in table.go and in settings.Shared.
+// Config has every setting of the app. The meaning, the default and the allowed
+// values of each are in table.go and in settings.Shared.
 type Config struct {
 	Port             int             `envconfig:"PORT"`
 	Listen           string          `envconfig:"LISTEN_HOST"`
@@ -48,7 +48,7 @@ type Config struct {
 	LogFormat        string          `envconfig:"LOG_FORMAT"`
 	WebhookRoutes    string          `envconfig:"WEBHOOK_ROUTES"`
 
-	Routes []routes.Route `json:"-"` // WEBHOOK_ROUTES, parsed, without the sync ones
+	Routes []routes.Route `json:"-"` // WEBHOOK_ROUTES, parsed, without sync routes
 }
 
 // Grace is how long work under way may take after SIGTERM.
@@ -57,7 +57,7 @@ func (c Config) Grace() time.Duration { return time.Duration(c.ShutdownGraceMS) 
 // Termination is how long the platform waits between SIGTERM and SIGKILL.
 func (c Config) Termination() time.Duration { return settings.Grace(c.TerminationGrace) }
 
-// Database says how to reach the database.
+// Database returns how to connect to the database.
 func (c Config) Database() database.Options {
 	return database.Options{
 		URL: c.DatabaseURL.Reveal(), MaxConns: c.DatabaseMaxConns,
@@ -65,7 +65,7 @@ func (c Config) Database() database.Options {
 	}
 }
 
-// Load reads the environment. Its error is settings.Problems.
+// Load reads the settings from the environment. Its error is settings.Problems.
 func Load() (Config, error) {
 	c, r := load()
 	if err := r.Err(); err != nil {
@@ -74,20 +74,20 @@ func Load() (Config, error) {
 	return c, nil
 }
 
-// Effective returns the settings as they are in effect, with the senders'
-// secrets that the routes need. They are there also beside an error.
+// Effective returns the settings in effect, with the senders' secrets that the
+// routes need. It returns them also together with an error.
 func Effective() ([]settings.Value, error) {
 	_, r := load()
 	return r.Values(), r.Err()
 }
 
-// WriteDescriptions writes what every setting means, as Markdown.
+// WriteDescriptions writes the description of every setting, as Markdown.
 func WriteDescriptions(w io.Writer) error {
 	_, err := io.WriteString(w, settings.NewReader(&Config{}, all).Markdown(all))
 	return err
 }
 
-// HooksFile returns HOOKS_FILE, for commands that need nothing else.
+// HooksFile returns HOOKS_FILE, for commands that need no other setting.
 func HooksFile() string { return all.Text("HOOKS_FILE") }
 
 func load() (Config, *settings.Reader) {
@@ -101,7 +101,7 @@ func load() (Config, *settings.Reader) {
 	return c, r
 }
 
-// check looks at settings that depend on each other, and at secrets.
+// check checks settings that depend on each other, and the database's URL.
 func (c Config) check(r *settings.Reader) {
 	if c.MaxInflightBytes < c.MaxBodyBytes {
 		r.Reject("MAX_INFLIGHT_BYTES", "must be at least MAX_BODY_BYTES (%d)", c.MaxBodyBytes)

@@ -17,7 +17,7 @@ const url = "postgres://user:hunter2@db/app"
 
 func TestDefaults(t *testing.T) {
 	t.Setenv("DATABASE_URL", url)
-	t.Setenv("PORT", "") // as compose files set what is not given
+	t.Setenv("PORT", "") // compose files set variables without a value like this
 	t.Setenv("LOG_LEVEL", "")
 	c, err := config.Load()
 	if err != nil {
@@ -63,7 +63,8 @@ func TestRoutes(t *testing.T) {
 	if want := "[/gh=github /hooks/*=generic /hooks/=generic]"; err != nil || fmt.Sprint(c.Routes) != want {
 		t.Errorf("routes are %v, %v, want %s", c.Routes, err, want)
 	}
-	// What no sidecar takes, and what net/http's mux would read otherwise.
+	// Two routes that the sidecar refuses, too, and two paths to which net/http's
+	// mux would give another meaning.
 	t.Setenv("WEBHOOK_ROUTES", "/a=nobody,/b=github+snyc,/c*=github,/{d}=github")
 	var problems settings.Problems
 	if _, err := config.Load(); !errors.As(err, &problems) || len(problems) != 4 {

@@ -8,9 +8,9 @@ import (
 	"sluice/sidecar/routes"
 )
 
-// parseRoutes reads what the sidecar reads, leaves out the routes with "sync",
-// since the app has no answer to give, and refuses what net/http's mux, which
-// serves them, would read otherwise.
+// parseRoutes parses the same text as the sidecar. It leaves out routes with
+// "sync", because the app has no answer of its own to give, and refuses paths to
+// which net/http's mux would give another meaning.
 func parseRoutes(text string, env func(string) string) ([]routes.Route, error) {
 	all, err := routes.Parse(text, env)
 	problems := []error{err}

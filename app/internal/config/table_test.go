@@ -10,7 +10,7 @@ import (
 
 const pages = "../../../docs/"
 
-// The tables in docs are made from the code.
+// The tables in docs are generated from the code.
 // Update them: go test ./internal/config -run Settings -update
 func TestSettingsAreDocumented(t *testing.T) {
 	r := settings.NewReader(&Config{}, all)
@@ -19,10 +19,10 @@ func TestSettingsAreDocumented(t *testing.T) {
 	docs.Check(t, pages+"app.md", "every setting of the app", r.Markdown(all))
 }
 
-// Every description is of a variable that is read, and of one only.
+// Every setting that is read is described exactly once, and no other.
 func TestSettingsAreDescribedOnce(t *testing.T) {
 	for _, s := range all {
-		t.Setenv(s.Name, "") // remembers what was there
+		t.Setenv(s.Name, "") // restores the value after the test
 		if err := os.Unsetenv(s.Name); err != nil {
 			t.Fatal(err)
 		}

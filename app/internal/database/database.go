@@ -1,7 +1,8 @@
-// Package database opens the app's connection pool and brings the schema up to
-// date: River's tables and the app's own. It owns the migrations; every other
-// statement lives in the package that runs it. The service package calls it,
-// and cli for `app jobs`.
+// Package database opens the app's connections to PostgreSQL and brings the
+// schema up to date: the tables of River, the job queue, and the app's own. It
+// owns the migrations; it must never read or write rows of the app, which the
+// packages do that need them. The service package calls it, and cli for
+// `app jobs`.
 package database
 
 import (
@@ -23,18 +24,18 @@ type Options struct {
 	// Entra signs in with tokens of the platform's identity in place of a
 	// password.
 	Entra bool
-	// Pooler is for a pooler in transaction mode: nothing may depend on a
-	// session then.
+	// Pooler says that a pooler in transaction mode is in between: then nothing
+	// may depend on a session.
 	Pooler bool
 }
 
-// Open returns a pool that connects when first used. It fails only on options
-// that cannot be right.
+// Open returns a pool that connects when first used. It fails only when the
+// options are invalid.
 func Open(o Options) (*pgxpool.Pool, error) {
 	c, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		// pgx's own message may repeat the password.
-		return nil, errors.New("DATABASE_URL is not a valid PostgreSQL URL")
+		return nil, errors.New("DATABASE_URL must be a valid PostgreSQL URL")
 	}
 	c.MaxConns = int32(o.MaxConns) //nolint:gosec // bounded by config
 	c.MinIdleConns = min(2, c.MaxConns)
@@ -47,8 +48,8 @@ func Open(o Options) (*pgxpool.Pool, error) {
 		c.ConnConfig.RuntimeParams["application_name"] = "sluice-app"
 	}
 	if o.Pooler {
-		// Described, not prepared: nothing is left on a server connection that
-		// the pooler may hand to another client.
+		// A prepared statement would stay on the server connection, which the
+		// pooler may give to another client.
 		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	if o.Entra {

@@ -23,12 +23,13 @@ var migrations embed.FS
 // migrationLock is the advisory lock under which the schema is changed.
 const migrationLock = 0x51_1CE_A99
 
-// Migrate brings River's tables and the app's own up to date while the revision
-// before this one uses them. Several revisions may call it at the same time: one
-// works, the others wait and find nothing to do; ctx bounds it. It takes no lock
-// when nothing is missing. A migration may only add, because two versions of the
-// app share the tables during a deploy, and it builds no index on a table in use:
-// that would have to be done concurrently, outside its transaction.
+// Migrate brings River's tables and the app's own up to date, while the previous
+// revision still uses them. Several revisions may call it at the same time: one
+// migrates, the others wait and then find nothing to do. ctx limits the wait. It
+// takes no lock when nothing is missing. A migration may only add, because two
+// versions of the app share the tables during a deploy. It must not build an
+// index on a table in use: that has to be done concurrently, outside a
+// transaction.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	river, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -68,14 +69,15 @@ func (m *migrator) done(ctx context.Context) (bool, error) {
 	return river.OK && len(files) == 0, err
 }
 
-// lock begins the transaction that holds the migration lock, which is not one of
-// those that migrate: some of River's need what the one before has committed. A
-// session's lock would outlive its owner behind a pooler in transaction mode. It
-// is asked for again and again: who waits within a statement keeps a snapshot.
+// lock begins the transaction that holds the migration lock. The migrations run
+// in other transactions: some of River's need what the previous one has
+// committed. A session's lock would outlive its owner behind a pooler in
+// transaction mode. lock polls, because a statement that waits for the lock would
+// hold a snapshot all the time.
 func (m *migrator) lock(ctx context.Context) (pgx.Tx, error) {
 	const ask = `SELECT pg_try_advisory_xact_lock($1)`
 	var lock pgx.Tx
-	err := m.patiently(ctx, "lock", func() error {
+	err := m.retryWhileLocked(ctx, "lock", func() error {
 		tx, err := m.pool.Begin(ctx)
 		if err != nil {
 			return err
@@ -95,13 +97,13 @@ func (m *migrator) lock(ctx context.Context) (pgx.Tx, error) {
 	return lock, err
 }
 
-// migrateRiver applies River's migrations one by one, each in a transaction of
-// its own that waits for nobody for long.
+// migrateRiver applies River's migrations one by one, each in a short transaction
+// of its own.
 func (m *migrator) migrateRiver(ctx context.Context) error {
 	one := &rivermigrate.MigrateOpts{MaxSteps: 1}
 	for applied := true; applied; {
-		err := m.briefly(ctx, "river", func(tx pgx.Tx) error {
-			//nolint:staticcheck // not advised for several migrations in one transaction, which these are not
+		err := m.inShortTransaction(ctx, "river", func(tx pgx.Tx) error {
+			//nolint:staticcheck // River advises against several migrations in one transaction; this is one
 			result, err := m.river.MigrateTx(ctx, tx, rivermigrate.DirectionUp, one)
 			if err == nil {
 				applied = len(result.Versions) > 0
@@ -137,7 +139,7 @@ func (m *migrator) migrateOwn(ctx context.Context) error {
 	return nil
 }
 
-// version is 0 in a new database.
+// version returns the schema's version, 0 in a new database.
 func (m *migrator) version(ctx context.Context) (current int, err error) {
 	err = m.pool.QueryRow(ctx, `SELECT coalesce(max(version), 0) FROM app_migrations`).Scan(&current)
 	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "42P01" { // no such table
@@ -158,7 +160,7 @@ func (m *migrator) apply(ctx context.Context, file string) error {
 	if err != nil {
 		return fmt.Errorf("read migration: %w", err)
 	}
-	err = m.briefly(ctx, file, func(tx pgx.Tx) error {
+	err = m.inShortTransaction(ctx, file, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, string(sql)); err != nil {
 			return err
 		}

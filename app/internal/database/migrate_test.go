@@ -44,8 +44,8 @@ func exec(t *testing.T, c *pgx.Conn, sql string) {
 	}
 }
 
-// A new revision starts while somebody dumps the database: its changes wait for
-// the dump, and step back again and again for those who wait behind them.
+// A new revision starts during a dump of the database. Its migration waits for
+// the dump, and gives up its place again and again so that others can read.
 func TestMigrateBehindDump(t *testing.T) {
 	for table, undo := range map[string]func(*testing.T, *pgxpool.Pool, *pgx.Conn){
 		"app_instances": func(t *testing.T, _ *pgxpool.Pool, db *pgx.Conn) {
@@ -81,7 +81,7 @@ func TestMigrateBehindDump(t *testing.T) {
 			}
 			for range 3 {
 				testkit.Eventually(t, "the migration waits for the table", waits)
-				testkit.Eventually(t, "the migration steps back", func() bool { return !waits() })
+				testkit.Eventually(t, "the migration gives up its place", func() bool { return !waits() })
 			}
 			exec(t, dump, `COMMIT`)
 			if err := <-migrated; err != nil {
@@ -99,8 +99,8 @@ func TestMigrateBehindDump(t *testing.T) {
 	}
 }
 
-// Several revisions migrate a new database at the same time, through PgBouncer
-// too; the lock is given back, and what is up to date needs none.
+// Several revisions migrate a new database at the same time, directly and through
+// PgBouncer. The lock is released, and a schema that is up to date needs no lock.
 func TestMigrateRaced(t *testing.T) {
 	for name, through := range map[string]func(*testing.T, string) string{
 		"direct":    func(_ *testing.T, url string) string { return url },

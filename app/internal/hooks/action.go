@@ -2,7 +2,7 @@ package hooks
 
 import "time"
 
-// Action is what a rule does. One field is set.
+// Action is what a rule does. Exactly one field is set.
 type Action struct {
 	Exec          *Exec          `yaml:"exec"`
 	HTTP          *HTTP          `yaml:"http"`
@@ -12,22 +12,22 @@ type Action struct {
 	Log           *Log           `yaml:"log"`
 }
 
-// Exec runs a command of the operator's.
+// Exec runs a command.
 type Exec struct {
 	Argv    []Template          `yaml:"argv"`
 	Shell   string              `yaml:"shell"`   // for /bin/sh -c; never a template, or a payload could write commands
 	Payload string              `yaml:"payload"` // stdin, file (SLUICE_PAYLOAD_FILE) or none
 	Env     map[string]Template `yaml:"env"`
 	Dir     string              `yaml:"dir"`
-	Timeout time.Duration       `yaml:"timeout"` // goes before the hook's
+	Timeout time.Duration       `yaml:"timeout"` // takes precedence over the hook's
 }
 
-// HTTP sends a request: the webhook as it came, or what Body says.
+// HTTP sends a request: the webhook as it was received, or Body.
 type HTTP struct {
 	URL     Template            `yaml:"url"`
 	Method  string              `yaml:"method"`
 	Headers map[string]Template `yaml:"headers"`
-	Body    *Template           `yaml:"body"` // nil: the payload, with the sender's header fields
+	Body    *Template           `yaml:"body"` // nil: the payload and the sender's header fields
 }
 
 // GitHubComment writes a comment on an issue or pull request.
@@ -57,7 +57,7 @@ type SlackMessage struct {
 // Log writes a line to the app's log and nothing else.
 type Log struct{}
 
-// Kind is the action's name in the file.
+// Kind returns the action's name in the file.
 func (a Action) Kind() string {
 	switch {
 	case a.Exec != nil:
@@ -74,8 +74,8 @@ func (a Action) Kind() string {
 	return "log"
 }
 
-// templates calls visit for each template of the action with its place in the
-// file below "action".
+// templates calls visit for each template of the action, with its path in the file
+// below "action".
 func (a *Action) templates(visit func(t *Template, at ...string)) {
 	if e := a.Exec; e != nil {
 		for i := range e.Argv {

@@ -10,7 +10,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// scope is what an expression can name.
+// scope has the names that an expression can use.
 type scope struct {
 	ID         string              `expr:"id"`
 	Source     string              `expr:"source"`
@@ -22,7 +22,7 @@ type scope struct {
 	Payload    any                 `expr:"payload"`
 }
 
-// maxNodes bounds an expression; none that a person writes comes near it.
+// maxNodes limits the size of an expression, far above what a person writes.
 const maxNodes = 1000
 
 func (e *Event) scope() (scope, error) {
@@ -49,7 +49,7 @@ func compile(source string, options ...expr.Option) (*vm.Program, error) {
 	return p, nil
 }
 
-// holds evaluates a condition. A payload that is not JSON is nil to it.
+// holds evaluates a condition. A payload that is not JSON is nil in it.
 func holds(condition *vm.Program, e *Event) (bool, error) {
 	s, _ := e.scope() //nolint:errcheck // see above
 	v, err := expr.Run(condition, s)
@@ -58,19 +58,19 @@ func holds(condition *vm.Program, e *Event) (bool, error) {
 	}
 	b, ok := v.(bool)
 	if !ok {
-		return false, fmt.Errorf("when: result is %T, not true or false", v)
+		return false, fmt.Errorf("when: must be true or false, is %T", v)
 	}
 	return b, nil
 }
 
-// shorten keeps the first line of expr's error: the others draw the source.
+// shorten returns the first line of expr's error; the others show the source.
 func shorten(err error) error {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return fmt.Errorf("%s", line)
 }
 
-// optional makes every member access stop at nil instead of failing: payloads
-// differ from event to event, and payload.a.b is nil where there is no a.
+// optional lets member access on nil give nil instead of an error: payloads differ
+// from event to event, and payload.a.b is nil when there is no a.
 type optional struct{}
 
 func (optional) Visit(node *ast.Node) {
@@ -79,7 +79,7 @@ func (optional) Visit(node *ast.Node) {
 		n.Optional = true
 		ast.Patch(node, &ast.ChainNode{Node: n})
 	case *ast.CallNode:
-		// A method's name is not a value that could be nil.
+		// A called method cannot be nil.
 		if chain, ok := n.Callee.(*ast.ChainNode); ok {
 			if member, ok := chain.Node.(*ast.MemberNode); ok {
 				member.Optional = false

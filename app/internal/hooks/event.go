@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Event is what a rule sees of a webhook. Its payload is parsed when a rule
-// first asks for it. Do not copy it.
+// Event is the part of a webhook that rules can use. Its payload is parsed when a
+// rule first uses it. Do not copy an Event.
 type Event struct {
 	ID         string // Sluice-Id
 	Source     string
@@ -23,8 +23,8 @@ type Event struct {
 	ReceivedAt time.Time
 	Header     map[string][]string
 	Body       []byte
-	// Load reads the body when a rule asks for it, in place of Body, for those
-	// that are too large to keep in memory without need.
+	// Load, when set, is used instead of Body: it reads the body when a rule first
+	// uses it, so that large bodies are not kept in memory without need.
 	Load func() ([]byte, error)
 
 	parse   sync.Once
@@ -32,7 +32,7 @@ type Event struct {
 	err     error
 }
 
-// errNotJSON is kept short: it goes to the log, and must not quote a body.
+// errNotJSON has no details: it is logged and must not quote the body.
 var errNotJSON = errors.New("payload is not JSON")
 
 // Payload returns the parsed body: JSON, or a form whose field "payload" holds
@@ -79,8 +79,8 @@ func parseJSON(text []byte) (any, error) {
 	return numbers(v), nil
 }
 
-// numbers makes whole numbers ints, so that an id prints as it was sent, and
-// the others floats.
+// numbers turns whole numbers into ints, so that an id prints as it was sent, and
+// other numbers into floats.
 func numbers(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -104,8 +104,7 @@ func numbers(v any) any {
 	return v
 }
 
-// first returns the first value of a header field; its name's case does not
-// matter.
+// first returns the first value of a header field; the name is case-insensitive.
 func (e *Event) first(name string) string {
 	for k, values := range e.Header {
 		if strings.EqualFold(k, name) && len(values) > 0 {
@@ -115,9 +114,9 @@ func (e *Event) first(name string) string {
 	return ""
 }
 
-// Fields flattens the payload's plain values for an environment:
-// {"a":{"b":1}} gives A_B=1. Lists, and what lies deeper than depth or beyond
-// the limits, are left out.
+// Fields returns the payload's plain values as environment variables:
+// {"a":{"b":1}} gives A_B=1. It leaves out lists, values deeper than depth, values
+// longer than size bytes, and values beyond count.
 func (e *Event) Fields(depth, count, size int) map[string]string {
 	payload, err := e.Payload()
 	if err != nil {
@@ -146,7 +145,7 @@ func flatten(into map[string]string, prefix string, v any, depth, count, size in
 	}
 }
 
-// variable makes a name fit for an environment variable.
+// variable turns a field's name into one for an environment variable.
 func variable(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

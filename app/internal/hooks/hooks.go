@@ -1,11 +1,12 @@
-// Package hooks is the operator's rules: which webhook starts which action. It
-// owns the form of HOOKS_FILE (hooks.schema.json), reads and checks it, and
-// matches webhooks against it. It is pure but for [Load]: it must never run an
-// action, open a connection or touch the database. The server asks it at
-// receipt, the jobs package when a job runs, the cli for `app hooks`.
+// Package hooks holds the operator's rules: which webhook starts which action. It
+// owns the format of HOOKS_FILE (hooks.schema.json), reads and checks the file,
+// and matches webhooks against the rules. Only [Load] reads a file; otherwise the
+// package is pure. It must never run an action, open a connection or use the
+// database. The server calls it when a webhook arrives, the jobs package when a
+// job runs, and the cli for `app hooks`.
 //
 // It exports more than 15 names because each kind of action is a type of its
-// own here; what a reader needs is [Load], [Rules], [Hook] and [Event].
+// own here. Start with [Load], [Rules], [Hook] and [Event].
 package hooks
 
 import (
@@ -31,14 +32,14 @@ type Hook struct {
 }
 
 // Retries says how often and when a failed job is tried again: after Backoff,
-// then twice that, up to MaxBackoff.
+// then after twice as long each time, up to MaxBackoff.
 type Retries struct {
 	Attempts   int           `yaml:"attempts"` // the first one included
 	Backoff    time.Duration `yaml:"backoff"`
 	MaxBackoff time.Duration `yaml:"max_backoff"`
 }
 
-// What holds where the file says nothing.
+// Defaults of fields that the file does not set.
 const (
 	defaultTimeout    = 5 * time.Minute
 	defaultAttempts   = 5
@@ -46,7 +47,7 @@ const (
 	defaultMaxBackoff = 10 * time.Minute
 )
 
-// Pause is how long to wait after the attempt with that number, from 1.
+// Pause returns how long to wait after an attempt; the first one is 1.
 func (r Retries) Pause(attempt int) time.Duration {
 	pause := r.Backoff
 	for range attempt - 1 {
@@ -57,7 +58,7 @@ func (r Retries) Pause(attempt int) time.Duration {
 	return min(pause, r.MaxBackoff)
 }
 
-// fill puts the defaults where the file says nothing.
+// fill sets the defaults of fields that the file does not set.
 func (h *Hook) fill() {
 	orString := func(s *string, value string) {
 		if *s == "" {
@@ -73,7 +74,7 @@ func (h *Hook) fill() {
 	orString(&h.Event, "*")
 	orTime(&h.Timeout, defaultTimeout)
 	if h.Action.Exec != nil {
-		// The command may carry the limit itself.
+		// The command may have a timeout of its own.
 		if h.Action.Exec.Timeout > 0 {
 			h.Timeout = h.Action.Exec.Timeout
 		}
@@ -95,8 +96,8 @@ type Rules struct {
 	hooks []*Hook
 }
 
-// Default is the rules of an app without HOOKS_FILE: every webhook is accepted
-// and logged.
+// Default returns the rules of an app without HOOKS_FILE: every webhook is
+// accepted and logged.
 func Default() *Rules {
 	h := &Hook{Name: "log", Action: Action{Log: &Log{}}}
 	h.fill()
@@ -123,8 +124,8 @@ type Match struct {
 }
 
 // Match returns the hooks that the event starts, in the order of the file. A
-// condition that cannot be evaluated for this event does not hold; why is in
-// the errors, which are fit for the log.
+// condition that cannot be evaluated for this event counts as false. The errors
+// say why; they are safe to log.
 func (r *Rules) Match(e *Event) ([]Match, []error) {
 	var found []Match
 	var problems []error
@@ -138,7 +139,7 @@ func (r *Rules) Match(e *Event) ([]Match, []error) {
 		}
 		key, err := h.ConcurrencyKey.Render(e)
 		if err != nil {
-			// Without its key it still runs, in the one lane of those like it.
+			// It still runs, one after another with others whose key failed.
 			problems = append(problems, fmt.Errorf("hook %q: concurrency_key: %w", h.Name, err))
 			key = "?"
 		}

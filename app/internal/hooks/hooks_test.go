@@ -188,7 +188,7 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-// The examples in the documentation are right.
+// The examples in the documentation are valid.
 func TestDocumentedExamples(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/app.md")
 	if err != nil {

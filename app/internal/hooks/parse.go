@@ -12,7 +12,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// Problem is one thing wrong with a hooks file.
+// Problem is one error in a hooks file.
 type Problem struct {
 	File   string
 	Line   int
@@ -21,7 +21,7 @@ type Problem struct {
 
 func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Reason) }
 
-// Problems is everything wrong with a hooks file, by line.
+// Problems is all errors in a hooks file, sorted by line.
 type Problems []Problem
 
 func (p Problems) Error() string {
@@ -32,7 +32,7 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Load reads and checks the file. What is wrong with its content is Problems.
+// Load reads and checks the file. Errors in its content are returned as Problems.
 func Load(file string) (*Rules, error) {
 	text, err := os.ReadFile(file) //nolint:gosec // the operator's own file
 	if err != nil {
@@ -68,7 +68,7 @@ func Parse(file string, text []byte) (*Rules, error) {
 	return &Rules{hooks: content.Hooks}, nil
 }
 
-// checker collects what is wrong with one file.
+// checker collects the problems of one file.
 type checker struct {
 	file     string
 	tree     *ast.File
@@ -84,7 +84,7 @@ func (c *checker) sorted() Problems {
 	return slices.Compact(c.problems)
 }
 
-// hooks checks what a schema cannot say, and compiles the expressions.
+// hooks checks what a schema cannot express, and compiles the expressions.
 func (c *checker) hooks(hooks []*Hook) {
 	seen := map[string]bool{}
 	for i, h := range hooks {
@@ -92,7 +92,7 @@ func (c *checker) hooks(hooks []*Hook) {
 		below := func(more ...string) []string { return append(at[:2:2], more...) }
 		h.fill()
 		if seen[h.Name] {
-			c.add(fmt.Sprintf("the name %q is taken by a hook above", h.Name), below("name")...)
+			c.add(fmt.Sprintf("the name %q must be unique; a hook above has it", h.Name), below("name")...)
 		}
 		seen[h.Name] = true
 		if h.When != "" {
@@ -112,7 +112,7 @@ func (c *checker) hooks(hooks []*Hook) {
 	}
 }
 
-// syntaxProblem takes line and reason out of the YAML parser's error.
+// syntaxProblem returns the line and the reason from the YAML parser's error.
 func syntaxProblem(file string, err error) Problem {
 	p := Problem{File: file, Line: 1, Reason: err.Error()}
 	first, _, _ := strings.Cut(yaml.FormatError(err, false, false), "\n")

@@ -37,7 +37,7 @@ var compiled = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	return c.Compile(schemaName)
 })
 
-// schema holds the text against the schema.
+// schema validates the text against the schema.
 func (c *checker) schema(text []byte) error {
 	var content any
 	if err := yaml.Unmarshal(text, &content); err != nil {
@@ -64,7 +64,7 @@ func (c *checker) schema(text []byte) error {
 
 var english = message.NewPrinter(language.English)
 
-// violations adds the innermost causes, each at its own line.
+// violations adds the innermost causes as problems, each with its own line.
 func (c *checker) violations(e *jsonschema.ValidationError) {
 	at := e.InstanceLocation
 	switch k := e.ErrorKind.(type) {
@@ -86,10 +86,10 @@ func (c *checker) violations(e *jsonschema.ValidationError) {
 	}
 }
 
-// place names the field a problem is about: "action.exec.argv: ".
+// place names the field that a problem is about: "action.exec.argv: ".
 func place(at []string) string {
 	if len(at) >= 2 {
-		at = at[2:] // without hooks and its number: the line says it
+		at = at[2:] // without "hooks" and the hook's index: the line shows it
 	}
 	if len(at) == 0 {
 		return ""
@@ -97,7 +97,7 @@ func place(at []string) string {
 	return strings.Join(at, ".") + ": "
 }
 
-// lineOf finds the line of a value; of its nearest parent when it is missing.
+// lineOf returns the line of a value, or of its nearest parent when it is missing.
 func lineOf(tree *ast.File, at []string) int {
 	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
 		return 1
@@ -114,8 +114,8 @@ func lineOf(tree *ast.File, at []string) int {
 	return line
 }
 
-// child returns a member of a mapping or sequence and the node whose line it
-// starts on.
+// child returns a member of a mapping or sequence, and the node that has the line
+// on which it starts.
 func child(node ast.Node, step string) (value, start ast.Node) {
 	switch n := node.(type) {
 	case *ast.MappingNode:
@@ -140,7 +140,7 @@ func child(node ast.Node, step string) (value, start ast.Node) {
 	return nil, nil
 }
 
-// first returns the node a value begins with: a mapping's own token is the
+// first returns the node with which a value begins: a mapping's own token is the
 // colon of its first line.
 func first(node ast.Node) ast.Node {
 	if m, ok := node.(*ast.MappingNode); ok && len(m.Values) > 0 {

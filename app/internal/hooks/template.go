@@ -20,11 +20,11 @@ type Template struct {
 
 type part struct {
 	text    string
-	program *vm.Program // nil: text stands for itself
+	program *vm.Program // nil: text is literal
 }
 
-// UnmarshalYAML takes any plain value as the template's source; Parse compiles
-// it, because only there its line is known.
+// UnmarshalYAML accepts any plain value as the template's source. Parse compiles it
+// later, because only there its line is known.
 func (t *Template) UnmarshalYAML(text []byte) error {
 	var v any
 	if err := yaml.Unmarshal(text, &v); err != nil {
@@ -50,7 +50,7 @@ func (t *Template) compile() error {
 		}
 		source, after, closed := strings.Cut(tail, "}}")
 		if !closed {
-			return errors.New(`"{{" without "}}"`)
+			return errors.New(`missing "}}" after "{{"`)
 		}
 		program, err := compile(source, expr.AsAny())
 		if err != nil {
@@ -61,8 +61,8 @@ func (t *Template) compile() error {
 	}
 }
 
-// Render fills the template in for an event. What the event does not have is
-// empty; lists and objects come out as JSON.
+// Render evaluates the template for an event. A missing value is the empty string;
+// lists and objects are written as JSON.
 func (t Template) Render(e *Event) (string, error) {
 	var out strings.Builder
 	for _, p := range t.parts {
@@ -70,7 +70,7 @@ func (t Template) Render(e *Event) (string, error) {
 			out.WriteString(p.text)
 			continue
 		}
-		s, _ := e.scope() //nolint:errcheck // a payload that is not JSON is nil to a template
+		s, _ := e.scope() //nolint:errcheck // a payload that is not JSON is nil in a template
 		v, err := expr.Run(p.program, s)
 		if err != nil {
 			return "", fmt.Errorf("{{%s}}: %w", p.text, shorten(err))

@@ -13,12 +13,12 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// commit stores the batch and answers each request. A batch that fails for its
-// content is tried again one by one, so that one bad row does not fail the
-// others.
+// commit stores the batch and answers each request. When PostgreSQL refuses the
+// content of a batch, its webhooks are stored one by one, so that one bad row
+// does not fail the others.
 func (in *Intake) commit(batch []*request, limit time.Duration) {
-	// The senders' own contexts do not matter here: one that hangs up must not
-	// fail the others of its batch.
+	// Not a request's context: a sender that hangs up must not fail the others of
+	// its batch.
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	stored, err := in.insert(ctx, batch)
@@ -44,8 +44,8 @@ func (in *Intake) answer(batch []*request, stored map[*request]bool, err error) 
 	}
 }
 
-// insert stores what is new of the batch, in the batch's order, in one
-// transaction, and says which requests that was.
+// insert stores the new webhooks of the batch, in the batch's order, in one
+// transaction. It returns which requests were new.
 func (in *Intake) insert(ctx context.Context, batch []*request) (map[*request]bool, error) {
 	var stored map[*request]bool
 	err := pgx.BeginFunc(ctx, in.pool, func(tx pgx.Tx) error {
@@ -59,7 +59,7 @@ func (in *Intake) insert(ctx context.Context, batch []*request) (map[*request]bo
 		var jobs []river.InsertManyParams
 		for _, r := range batch {
 			if stored[r] {
-				jobs = append(jobs, r.hook.Jobs...)
+				jobs = append(jobs, r.webhook.Jobs...)
 			}
 		}
 		if len(jobs) == 0 {
@@ -73,9 +73,9 @@ func (in *Intake) insert(ctx context.Context, batch []*request) (map[*request]bo
 	return stored, nil
 }
 
-// insertWebhooks writes the receipts that are not there yet. Rows go in by
-// ascending id, so that two replicas with the same webhooks in hand wait for
-// each other instead of locking each other out.
+// insertWebhooks writes the receipts that are not there yet. Rows are inserted by
+// ascending id, so that two replicas that store the same webhooks do not
+// deadlock.
 func insertWebhooks(ctx context.Context, tx pgx.Tx, batch []*request) (map[*request]bool, error) {
 	const insert = `
 INSERT INTO app_webhooks (sluice_id, source, delivery_id, event, received_at, headers, body)
@@ -86,12 +86,12 @@ RETURNING sluice_id`
 		return nil, nil
 	}
 	batch = slices.Clone(batch)
-	slices.SortStableFunc(batch, func(a, b *request) int { return strings.Compare(a.hook.ID, b.hook.ID) })
+	slices.SortStableFunc(batch, func(a, b *request) int { return strings.Compare(a.webhook.ID, b.webhook.ID) })
 	n := len(batch)
 	ids, sources, deliveries, events := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	times, headers, bodies := make([]time.Time, n), make([][]byte, n), make([][]byte, n)
 	for i, r := range batch {
-		w := r.hook
+		w := r.webhook
 		ids[i], sources[i], deliveries[i], events[i] = w.ID, w.Source, w.DeliveryID, w.Event
 		times[i], headers[i], bodies[i] = w.ReceivedAt, r.headers, w.Body
 	}
@@ -109,15 +109,15 @@ RETURNING sluice_id`
 	}
 	stored := make(map[*request]bool, len(inserted))
 	for _, r := range batch {
-		// Of two copies in one batch the first is the one that was stored.
-		stored[r] = isNew[r.hook.ID]
-		delete(isNew, r.hook.ID)
+		// Of two copies in one batch the first was stored.
+		stored[r] = isNew[r.webhook.ID]
+		delete(isNew, r.webhook.ID)
 	}
 	return stored, nil
 }
 
-// newDeliveries returns the requests whose delivery was not seen within 24 h.
-// The same Sluice-Id may come again: its receipt decides.
+// newDeliveries returns the requests whose delivery id was not seen within 24 h.
+// The same Sluice-Id counts as new here: its receipt decides.
 func newDeliveries(ctx context.Context, tx pgx.Tx, batch []*request) ([]*request, error) {
 	const remember = `
 INSERT INTO app_deliveries AS d (source, delivery_id, sluice_id) VALUES ($1, $2, $3)
@@ -125,18 +125,18 @@ ON CONFLICT (source, delivery_id) DO UPDATE SET sluice_id = excluded.sluice_id, 
 WHERE d.stored_at < now() - interval '24 hours' OR d.sluice_id = excluded.sluice_id`
 	var once []*request
 	for _, r := range batch {
-		if r.hook.OncePerDelivery && r.hook.DeliveryID != "" {
+		if r.webhook.OncePerDelivery && r.webhook.DeliveryID != "" {
 			once = append(once, r)
 		}
 	}
 	if len(once) == 0 {
 		return batch, nil
 	}
-	slices.SortStableFunc(once, func(a, b *request) int { return strings.Compare(a.hook.DeliveryID, b.hook.DeliveryID) })
+	slices.SortStableFunc(once, func(a, b *request) int { return strings.Compare(a.webhook.DeliveryID, b.webhook.DeliveryID) })
 	queries := &pgx.Batch{}
 	known := map[*request]bool{}
 	for _, r := range once {
-		queries.Queue(remember, r.hook.Source, r.hook.DeliveryID, r.hook.ID).Exec(func(tag pgconn.CommandTag) error {
+		queries.Queue(remember, r.webhook.Source, r.webhook.DeliveryID, r.webhook.ID).Exec(func(tag pgconn.CommandTag) error {
 			known[r] = tag.RowsAffected() == 0
 			return nil
 		})
@@ -152,8 +152,8 @@ func deadlock(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "40P01"
 }
 
-// badContent is true when the data itself was refused: class 22 (data
-// exception) and class 54 (program limit exceeded).
+// badContent reports that PostgreSQL refused the data itself: class 22 (data
+// exception) or class 54 (program limit exceeded).
 func badContent(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "54"))

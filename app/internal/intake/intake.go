@@ -1,15 +1,16 @@
-// Package intake stores accepted webhooks with their jobs, each exactly once
-// per Sluice-Id, before they are acknowledged.
+// Package intake stores accepted webhooks with their jobs, exactly once per
+// Sluice-Id, before they are acknowledged.
 //
 // It owns the tables app_webhooks and app_deliveries and the insertion of
 // jobs. Webhooks that arrive while a commit is under way share the next one,
 // so a slow disk costs latency, not throughput. It must never answer a request
 // or run a job; the server calls [Intake.Store].
 //
-// The receipt (app_webhooks' primary key) and the jobs commit in one
-// transaction. That is what makes a repeated delivery harmless for as long as
-// the receipt is kept: River's own unique keys would forget a job when it is
-// cleaned away, and would need one row per hook to say what one receipt says.
+// A webhook's row in app_webhooks is its receipt. Receipt and jobs commit in one
+// transaction, so a repeated delivery starts nothing for as long as the receipt
+// is kept. The unique keys of River, the job queue, would not do: River forgets a
+// key when it deletes the job, and would need one per hook instead of one per
+// webhook.
 package intake
 
 import (
@@ -33,25 +34,24 @@ var ErrClosed = errors.New("intake is closed")
 type Webhook struct {
 	ID         string // Sluice-Id
 	Source     string
-	DeliveryID string // made storable with Name
-	Event      string // made storable with Name
+	DeliveryID string // passed through Name
+	Event      string // passed through Name
 	ReceivedAt time.Time
 	Headers    map[string][]string
 	Body       []byte
-	// OncePerDelivery is set for senders that repeat a delivery by themselves:
-	// within 24 h a second webhook with this source and delivery id starts
-	// nothing.
+	// OncePerDelivery is set for senders that retry by themselves: within 24 h a
+	// second webhook with this source and delivery id starts nothing.
 	OncePerDelivery bool
 	Jobs            []river.InsertManyParams
 }
 
-// Inserter adds jobs within a transaction; *jobs.Runner does.
+// Inserter adds jobs within a transaction; *jobs.Runner implements it.
 type Inserter interface {
 	Insert(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) error
 }
 
-// Bounds of one commit. Bodies above largeBody go alone and on a committer of
-// their own, so that they do not hold up the small ones.
+// Limits of one commit. Webhooks with a body above largeBody are committed one by
+// one in a loop of their own, so that they do not delay the small ones.
 const (
 	batchRows  = 256
 	batchBytes = 2 << 20
@@ -73,7 +73,7 @@ type Intake struct {
 }
 
 type request struct {
-	hook    *Webhook
+	webhook *Webhook
 	headers []byte // Headers as JSON
 	done    chan result
 }
@@ -83,7 +83,7 @@ type result struct {
 	err    error
 }
 
-// New starts the committers: one for small webhooks, so that jobs have the
+// New starts two commit loops: one for small webhooks, so that their jobs have the
 // order of the answers, and one for large ones.
 func New(pool *pgxpool.Pool, jobs Inserter, log *slog.Logger) *Intake {
 	in := &Intake{
@@ -99,15 +99,15 @@ func New(pool *pgxpool.Pool, jobs Inserter, log *slog.Logger) *Intake {
 }
 
 // Store returns when the webhook and its jobs are committed. stored is false
-// when it was known already and nothing was added. On an error nothing may be
-// acknowledged; the same webhook can be stored again at any time. That ctx
-// ends (the sender hung up) does not undo a commit under way.
+// when the webhook was stored before; then nothing is added. After an error the
+// webhook must not be acknowledged; it can be stored again at any time. The end
+// of ctx (the sender hung up) does not undo a commit under way.
 func (in *Intake) Store(ctx context.Context, w *Webhook) (stored bool, err error) {
 	headers, err := json.Marshal(w.Headers)
 	if err != nil {
 		return false, fmt.Errorf("encode headers: %w", err)
 	}
-	r := &request{hook: w, headers: headers, done: make(chan result, 1)}
+	r := &request{webhook: w, headers: headers, done: make(chan result, 1)}
 	queue := in.small
 	if len(w.Body) > largeBody {
 		queue = in.large
@@ -127,14 +127,14 @@ func (in *Intake) Store(ctx context.Context, w *Webhook) (stored bool, err error
 	}
 }
 
-// Close ends the committers after what was handed in is committed. Call it
-// when no Store is under way any more.
+// Close ends the commit loops; a commit under way is finished. Call it when no
+// Store is under way any more.
 func (in *Intake) Close() {
 	in.once.Do(func() { close(in.stop) })
 	in.wait.Wait()
 }
 
-// commitLoop takes what has collected and commits it, again and again.
+// commitLoop commits the webhooks that wait in the queue, batch by batch.
 func (in *Intake) commitLoop(queue chan *request, rows int, limit time.Duration) {
 	defer in.wait.Done()
 	for {
@@ -148,15 +148,16 @@ func (in *Intake) commitLoop(queue chan *request, rows int, limit time.Duration)
 	}
 }
 
-// collect adds to first what is waiting already; it never waits itself.
+// collect adds the webhooks that already wait to first; it does not wait for
+// more.
 func collect(first *request, queue chan *request, rows int) []*request {
 	batch := []*request{first}
-	size := len(first.hook.Body)
+	size := len(first.webhook.Body)
 	for len(batch) < rows && size < batchBytes {
 		select {
 		case r := <-queue:
 			batch = append(batch, r)
-			size += len(r.hook.Body)
+			size += len(r.webhook.Body)
 		default:
 			return batch
 		}
@@ -164,6 +165,7 @@ func collect(first *request, queue chan *request, rows int) []*request {
 	return batch
 }
 
+// refuseRest answers the webhooks that still wait with ErrClosed.
 func (in *Intake) refuseRest(queue chan *request) {
 	for {
 		select {

@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// nameLimit bounds what a sender may call its delivery or event. Names go into
-// an index, whose entries have a limit; the body keeps the full truth.
+// nameLimit is the longest name of a delivery or event, in bytes. Names go into an
+// index, whose entries have a limit; the body still has the full name.
 const nameLimit = 200
 
-// Name makes a sender's name for something fit for a text column: valid UTF-8,
-// no NUL, bounded. Different names stay different.
+// Name makes a name from a sender fit for a text column: valid UTF-8, no NUL, at
+// most nameLimit bytes. Different names stay different.
 func Name(s string) string {
 	if len(s) <= nameLimit && utf8.ValidString(s) && !strings.ContainsRune(s, 0) {
 		return s

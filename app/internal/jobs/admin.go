@@ -14,7 +14,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// ErrNoJob: there is no job with that number.
+// ErrNoJob means that there is no job with that number.
 var ErrNoJob = errors.New("no such job")
 
 // Job is a job as an operator sees it.
@@ -40,14 +40,14 @@ type JobError struct {
 	Error   string    `json:"error"`
 }
 
-// Admin looks at jobs and changes them from outside the process that runs
-// them. Use [NewAdmin].
+// Admin reads and changes jobs from outside the process that runs them. Use
+// [NewAdmin].
 type Admin struct {
 	client *river.Client[pgx.Tx]
 	pool   *pgxpool.Pool
 }
 
-// NewAdmin makes an Admin on the pool, which stays the caller's.
+// NewAdmin returns an Admin that uses the pool; the caller closes the pool.
 func NewAdmin(pool *pgxpool.Pool) (*Admin, error) {
 	c, err := river.NewClient(riverpgxv5.New(pool), &river.Config{})
 	if err != nil {
@@ -56,7 +56,8 @@ func NewAdmin(pool *pgxpool.Pool) (*Admin, error) {
 	return &Admin{client: c, pool: pool}, nil
 }
 
-// List returns the newest jobs first; state and hook narrow it when not empty.
+// List returns the newest jobs first, only those of a state and of a hook when
+// these are not empty.
 func (a *Admin) List(ctx context.Context, state, hook string, limit int) ([]Job, error) {
 	p := river.NewJobListParams().Kinds(Args{}.Kind()).First(limit).OrderBy(river.JobListOrderByID, river.SortOrderDesc)
 	if state != "" {
@@ -79,19 +80,19 @@ func (a *Admin) List(ctx context.Context, state, hook string, limit int) ([]Job,
 // Show returns one job.
 func (a *Admin) Show(ctx context.Context, id int64) (Job, error) {
 	row, err := a.client.JobGet(ctx, id)
-	return seen(row, err, "show")
+	return found(row, err, "show")
 }
 
-// Cancel keeps a job from running, or ends it when it runs: the process that
-// runs it is told and ends it within seconds.
+// Cancel cancels a job. If it runs, the process that runs it is notified and ends
+// it within seconds.
 func (a *Admin) Cancel(ctx context.Context, id int64) (Job, error) {
 	row, err := a.client.JobCancel(ctx, id)
-	return seen(row, err, "cancel")
+	return found(row, err, "cancel")
 }
 
 // Retry makes a job run again now, whether it had ended or waits for its next
-// attempt. One with a concurrency key waits for its turn. A job that runs is
-// left alone.
+// attempt. A job with a concurrency key waits for its turn. A running job is not
+// changed.
 func (a *Admin) Retry(ctx context.Context, id int64) (Job, error) {
 	const wait = `UPDATE river_job SET state = 'pending' WHERE id = $1 AND state = 'available'`
 	before, err := a.Show(ctx, id)
@@ -117,10 +118,10 @@ func (a *Admin) Retry(ctx context.Context, id int64) (Job, error) {
 		row, err = a.client.JobGetTx(ctx, tx, id)
 		return err
 	})
-	return seen(row, err, "retry")
+	return found(row, err, "retry")
 }
 
-func seen(row *rivertype.JobRow, err error, verb string) (Job, error) {
+func found(row *rivertype.JobRow, err error, verb string) (Job, error) {
 	if errors.Is(err, rivertype.ErrNotFound) {
 		return Job{}, ErrNoJob
 	}
@@ -135,7 +136,7 @@ func view(row *rivertype.JobRow) Job {
 		ID: row.ID, State: string(row.State), Attempt: row.Attempt, MaxAttempts: row.MaxAttempts,
 		Starts: len(row.AttemptedBy), Created: row.CreatedAt, Started: row.AttemptedAt, Finished: row.FinalizedAt,
 	}
-	// What cannot be read stays empty: an operator must see the job all the same.
+	// Arguments that cannot be read stay empty, so that an operator sees the job.
 	_ = json.Unmarshal(row.EncodedArgs, &j.Args)
 	if row.FinalizedAt == nil && row.State != rivertype.JobStateRunning {
 		j.Next = &row.ScheduledAt

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// home names the set of processes that a process number is unique in: this
-// boot of this machine and, in containers, the namespace. It is empty when that
-// cannot be told.
+// home names where process numbers are unique: this boot of this machine and, in
+// a container, its PID namespace. It is empty when that cannot be read.
 func home() string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

@@ -2,5 +2,5 @@
 
 package jobs
 
-// home is unknown here: the dead are told by their silence.
+// home is unknown here: a dead process is recognised by its missing heartbeat.
 func home() string { return "" }

@@ -11,7 +11,7 @@ import (
 	"sluice/app/internal/hooks"
 )
 
-// For makes the jobs of a webhook: one for each hook that it starts.
+// For returns the jobs of a webhook: one for each hook that it starts.
 func For(args Args, matches []hooks.Match) []river.InsertManyParams {
 	params := make([]river.InsertManyParams, 0, len(matches))
 	for _, m := range matches {
@@ -20,7 +20,7 @@ func For(args Args, matches []hooks.Match) []river.InsertManyParams {
 			Args: args,
 			InsertOpts: &river.InsertOpts{
 				MaxAttempts: m.Hook.Retries.Attempts,
-				// A job with a key waits until it is the first of its key.
+				// A job with a key stays pending until it is the first of its key.
 				Pending: m.Key != "",
 			},
 		})
@@ -33,14 +33,14 @@ func For(args Args, matches []hooks.Match) []river.InsertManyParams {
 func (r *Runner) Insert(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) error {
 	var keys []string
 	for _, p := range params {
-		if key := p.Args.(Args).Key; key != "" { //nolint:forcetypeassert // For makes no others
+		if key := p.Args.(Args).Key; key != "" { //nolint:forcetypeassert // For sets nothing else
 			keys = append(keys, key)
 		}
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
 	if len(keys) > 0 {
-		// Before the ids are given: so their order is the order of commits.
+		// Lock before the ids are given, so that their order is the order of commits.
 		if err := lockKeys(ctx, tx, keys); err != nil {
 			return err
 		}

@@ -11,25 +11,25 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A process says every heartbeat that it lives, and counts as dead after
-// silence. That bounds how long a killed process keeps its jobs: 20 seconds,
-// and no time at all when its successor starts in the same container.
+// A process writes its heartbeat every heartbeat and counts as dead after silence
+// without one. So the jobs of a killed process run again after 20 seconds at
+// most, and at once when its successor starts in the same container.
 const (
 	heartbeat  = 3 * time.Second
 	silence    = 15 * time.Second
 	queryLimit = 5 * time.Second
-	leaveLimit = 2 * time.Second // at the end of a drain every second counts
+	leaveLimit = 2 * time.Second // short: it runs in the last seconds of a drain
 )
 
-// tendInstances keeps this process on the list and gives back the jobs of
-// those that are dead.
-func (r *Runner) tendInstances(ctx context.Context) {
-	defer r.tending.Done()
+// heartbeatLoop writes this process's heartbeat and returns the jobs of dead
+// processes to the queue.
+func (r *Runner) heartbeatLoop(ctx context.Context) {
+	defer r.background.Done()
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
-	// While the database is away nobody can say that they live. So others are
-	// called dead only after this process itself has been heard for as long.
-	heardSince := time.Now()
+	// While the database is away no process can write its heartbeat. So others
+	// count as dead only after this process itself could write for as long.
+	beatingSince := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -37,11 +37,11 @@ func (r *Runner) tendInstances(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := r.beat(ctx); err != nil {
-			heardSince = time.Now()
+			beatingSince = time.Now()
 			r.log.Warn("Heartbeat failed", "err", err)
 			continue
 		}
-		if err := r.rescue(ctx, time.Since(heardSince) > silence); err != nil {
+		if err := r.rescue(ctx, time.Since(beatingSince) > silence); err != nil {
 			r.log.Warn("Rescue of jobs failed", "err", err)
 		}
 	}
@@ -59,9 +59,9 @@ ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp()`
 	return nil
 }
 
-// buryNeighbours takes processes off the list that ran where this one runs and
-// are gone.
-func (r *Runner) buryNeighbours(ctx context.Context) error {
+// removeEnded deletes the heartbeats of processes that ran in the same place as
+// this one and have ended.
+func (r *Runner) removeEnded(ctx context.Context) error {
 	const neighbours = `SELECT id, pid FROM app_instances WHERE home = $1 AND id <> $2`
 	if r.home == "" {
 		return nil
@@ -70,7 +70,7 @@ func (r *Runner) buryNeighbours(ctx context.Context) error {
 	defer cancel()
 	rows, err := r.pool.Query(ctx, neighbours, r.home, r.id)
 	if err != nil {
-		return fmt.Errorf("look for neighbours: %w", err)
+		return fmt.Errorf("find neighbours: %w", err)
 	}
 	type neighbour struct {
 		ID  string
@@ -78,26 +78,26 @@ func (r *Runner) buryNeighbours(ctx context.Context) error {
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[neighbour])
 	if err != nil {
-		return fmt.Errorf("look for neighbours: %w", err)
+		return fmt.Errorf("find neighbours: %w", err)
 	}
 	for _, n := range found {
-		// Its number may have become ours: then it is gone, too.
+		// A process that had our own number has ended, too.
 		if n.PID != os.Getpid() && !errors.Is(syscall.Kill(n.PID, 0), syscall.ESRCH) {
 			continue
 		}
 		if _, err := r.pool.Exec(ctx, `DELETE FROM app_instances WHERE id = $1`, n.ID); err != nil {
-			return fmt.Errorf("bury neighbour: %w", err)
+			return fmt.Errorf("delete heartbeat: %w", err)
 		}
 	}
 	return nil
 }
 
-// rescue makes jobs available again that count as running in a process that is
-// off the list or, when judging is allowed, silent for too long. A crash is not
-// the job's fault, so it costs no attempt; but a job that keeps taking its
-// process down waits longer each time, up to a minute.
-func (r *Runner) rescue(ctx context.Context, judge bool) error {
-	const bury = `DELETE FROM app_instances WHERE seen_at < now() - make_interval(secs => $1)`
+// rescue makes jobs available again that count as running in a process without a
+// heartbeat. With expire it first deletes heartbeats that are too old. A crash is
+// not the job's fault, so it costs no attempt; but a job whose process crashes
+// again and again waits longer each time, up to a minute.
+func (r *Runner) rescue(ctx context.Context, expire bool) error {
+	const deleteOld = `DELETE FROM app_instances WHERE seen_at < now() - make_interval(secs => $1)`
 	const rescue = `
 WITH lost AS (
 	SELECT id, coalesce((metadata->>'sluice_rescues')::int, 0) AS before
@@ -117,9 +117,9 @@ FROM lost WHERE j.id = lost.id
 RETURNING j.id`
 	ctx, cancel := context.WithTimeout(ctx, queryLimit)
 	defer cancel()
-	if judge {
-		if _, err := r.pool.Exec(ctx, bury, silence.Seconds()); err != nil {
-			return fmt.Errorf("bury dead processes: %w", err)
+	if expire {
+		if _, err := r.pool.Exec(ctx, deleteOld, silence.Seconds()); err != nil {
+			return fmt.Errorf("delete old heartbeats: %w", err)
 		}
 	}
 	ids, err := collectIDs(ctx, r.pool, rescue)
@@ -132,8 +132,8 @@ RETURNING j.id`
 	return nil
 }
 
-// leave gives back jobs that still count as running here and takes this
-// process off the list.
+// leave returns jobs that still count as running here to the queue and deletes
+// this process's heartbeat.
 func (r *Runner) leave(ctx context.Context) error {
 	const release = `
 UPDATE river_job SET state = 'available', attempt = greatest(attempt - 1, 0)
@@ -149,7 +149,7 @@ RETURNING id`
 		r.log.Warn("Job given back to the queue", "job_id", id)
 	}
 	if _, err := r.pool.Exec(ctx, `DELETE FROM app_instances WHERE id = $1`, r.id); err != nil {
-		return fmt.Errorf("remove heartbeat: %w", err)
+		return fmt.Errorf("delete heartbeat: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
-// Package jobs runs what the hooks ask for: it owns River's client, the worker
-// for jobs of kind "hook", the heartbeat that says which app processes live,
-// and the return of jobs whose process does not.
+// Package jobs runs the actions of hooks as background jobs. It owns the client of
+// River, the job queue in PostgreSQL; the worker for jobs of kind "hook"; the
+// heartbeat by which app processes know each other to be alive; and the return of
+// a dead process's jobs to the queue.
 //
 // It must never accept a webhook (intake does) and never change a rule. The
 // service package starts it, tells it to stop fetching when the drain begins
@@ -26,7 +27,8 @@ import (
 	"sluice/app/internal/tracing"
 )
 
-// Args is what a job knows; the payload lies in app_webhooks under SluiceID.
+// Args is what is stored with a job; the payload is in app_webhooks under
+// SluiceID.
 type Args struct {
 	SluiceID   string    `json:"sluice_id"`
 	Source     string    `json:"source"`
@@ -35,7 +37,7 @@ type Args struct {
 	Hook       string    `json:"hook"`
 	ReceivedAt time.Time `json:"received_at"`
 	Key        string    `json:"key,omitempty"`   // concurrency key, with the hook's name before it
-	Trace      string    `json:"trace,omitempty"` // traceparent of the receipt
+	Trace      string    `json:"trace,omitempty"` // traceparent of the span that received the webhook
 }
 
 // Kind is the kind of every job of the app, as in river_job.kind.
@@ -56,33 +58,33 @@ type Config struct {
 
 // Runner fetches and runs jobs. Use [New], [Runner.Start] and [Runner.Close].
 type Runner struct {
-	client   *river.Client[pgx.Tx]
-	pool     *pgxpool.Pool
-	log      *slog.Logger
-	id       string
-	home     string
-	keep     time.Duration
-	stopping sync.Once
-	cancel   context.CancelFunc // ends the heartbeat and the clean-up
-	tending  sync.WaitGroup
-	stopped  chan struct{} // closed when River has stopped
+	client     *river.Client[pgx.Tx]
+	pool       *pgxpool.Pool
+	log        *slog.Logger
+	id         string
+	home       string
+	retention  time.Duration
+	stopping   sync.Once
+	cancel     context.CancelFunc // ends the loops in background
+	background sync.WaitGroup     // heartbeat, concurrency keys, retention
+	stopped    chan struct{}      // closed when River has stopped
 }
 
-// Fetching: a job inserted by this app is announced by NOTIFY, at most once
-// per cooldown; the poll finds what an announcement missed.
+// River announces inserted jobs by NOTIFY, at most once per fetchCooldown; the
+// poll finds jobs whose announcement was lost.
 const (
 	fetchCooldown = 5 * time.Millisecond
 	fetchPoll     = 200 * time.Millisecond
 )
 
-// never is longer than any job: River's own rescue would run a job twice that
-// merely takes long. The heartbeat tells the living from the dead instead.
-const never = 10 * 365 * 24 * time.Hour
+// noRescue is longer than any job. It switches off River's own rescue, which
+// would run a long job twice. Here the heartbeat tells which processes are dead.
+const noRescue = 10 * 365 * 24 * time.Hour
 
 // New makes a Runner that has not started.
 func New(c Config) (*Runner, error) {
 	r := &Runner{
-		pool: c.Pool, log: c.Logger, keep: c.Retention,
+		pool: c.Pool, log: c.Logger, retention: c.Retention,
 		id:      "app-" + uuid.NewString(),
 		home:    home(),
 		stopped: make(chan struct{}),
@@ -96,9 +98,9 @@ func New(c Config) (*Runner, error) {
 		FetchCooldown:        fetchCooldown,
 		FetchPollInterval:    fetchPoll,
 		PollOnly:             c.PollOnly,
-		JobTimeout:           -1, // each action has its own
-		RescueStuckJobsAfter: never,
-		Logger:               slog.New(quiet{c.Logger.Handler()}),
+		JobTimeout:           -1, // each action has its own timeout
+		RescueStuckJobsAfter: noRescue,
+		Logger:               slog.New(warnings{c.Logger.Handler()}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make River client: %w", err)
@@ -107,12 +109,13 @@ func New(c Config) (*Runner, error) {
 	return r, nil
 }
 
-// Start announces this process and begins to fetch jobs.
+// Start writes the first heartbeat, returns the jobs of dead processes to the queue
+// and begins to fetch jobs.
 func (r *Runner) Start(ctx context.Context) error {
 	if err := r.beat(ctx); err != nil {
 		return err
 	}
-	if err := r.buryNeighbours(ctx); err != nil {
+	if err := r.removeEnded(ctx); err != nil {
 		return err
 	}
 	if err := r.rescue(ctx, false); err != nil {
@@ -124,30 +127,30 @@ func (r *Runner) Start(ctx context.Context) error {
 	if err := r.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start River: %w", err)
 	}
-	tending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.cancel = cancel
 	finished, unsubscribe := r.client.Subscribe(river.EventKindJobCompleted, river.EventKindJobFailed, river.EventKindJobCancelled)
-	r.tending.Add(3)
-	go r.tendKeys(tending, finished, unsubscribe)
-	go r.tendInstances(tending)
-	go r.tendReceipts(tending)
+	r.background.Add(3)
+	go r.promoteLoop(background, finished, unsubscribe)
+	go r.heartbeatLoop(background)
+	go r.retentionLoop(background)
 	return nil
 }
 
-// StopFetching returns at once; from then on no further job is fetched. Jobs
-// that run go on.
+// StopFetching returns at once; from then on no job is fetched. Running jobs
+// continue.
 func (r *Runner) StopFetching() {
 	r.stopping.Do(func() {
 		go func() {
 			defer close(r.stopped)
-			// River waits for the running jobs here; the drain bounds them.
+			// River waits for the running jobs here; the drain limits their time.
 			_ = r.client.Stop(context.Background())
 		}()
 	})
 }
 
-// Close waits until River has written down what its jobs became, gives back
-// what still counts as running here, and takes this process off the list.
+// Close waits until River has recorded the results of its jobs, returns jobs that
+// still count as running here to the queue, and deletes this process's heartbeat.
 func (r *Runner) Close(ctx context.Context) error {
 	if r.cancel == nil {
 		return nil // never started
@@ -156,12 +159,12 @@ func (r *Runner) Close(ctx context.Context) error {
 	var err error
 	select {
 	case <-r.stopped:
-		// Again, in case the drain began while Start was still under way.
+		// Stop again, in case the drain began while Start was still under way.
 		err = r.client.Stop(ctx)
 	case <-ctx.Done():
 		err = errors.New("stop River: jobs did not end in time")
 	}
 	r.cancel()
-	r.tending.Wait()
-	return errors.Join(err, r.leave(context.WithoutCancel(ctx))) // also when the others took all the time
+	r.background.Wait()
+	return errors.Join(err, r.leave(context.WithoutCancel(ctx))) // even if the steps before took all the time
 }

@@ -11,16 +11,17 @@ import (
 )
 
 // Jobs with the same concurrency key run one after another. River has no such
-// thing, so they are inserted as pending, which it never fetches, and the
-// first unfinished job of a key is made available once no other one is under
-// way. A key's changes happen under an advisory lock of the transaction.
+// feature, so they are inserted as pending, a state that River never fetches. The
+// first unfinished job of a key is promoted, that is made available, once no
+// other one is under way. A key's jobs change only under an advisory lock of the
+// transaction.
 
 const sweepEvery = 2 * time.Second
 
-// tendKeys lets the next job of a key go when one has ended. The sweep finds
-// what a lost event or a crash left waiting.
-func (r *Runner) tendKeys(ctx context.Context, finished <-chan *river.Event, unsubscribe func()) {
-	defer r.tending.Done()
+// promoteLoop promotes the next job of a key when one has ended. The sweep finds
+// jobs that a lost event or a crash left pending.
+func (r *Runner) promoteLoop(ctx context.Context, finished <-chan *river.Event, unsubscribe func()) {
+	defer r.background.Done()
 	defer unsubscribe()
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -43,12 +44,12 @@ func (r *Runner) tendKeys(ctx context.Context, finished <-chan *river.Event, uns
 			err = r.sweepKeys(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			r.log.Warn("Waiting jobs not looked after", "err", err)
+			r.log.Warn("Waiting jobs not promoted", "err", err)
 		}
 	}
 }
 
-// sweepKeys promotes the keys that wait though none of their jobs is under way.
+// sweepKeys promotes jobs of keys that have pending jobs and none under way.
 func (r *Runner) sweepKeys(ctx context.Context) error {
 	const waiting = `
 SELECT DISTINCT args->>'key' FROM river_job w
@@ -72,7 +73,7 @@ ORDER BY 1 LIMIT 1000`
 	return r.promote(ctx, keys)
 }
 
-// promote in a transaction of its own.
+// promote promotes the keys' first jobs in a transaction of its own.
 func (r *Runner) promote(ctx context.Context, keys []string) error {
 	ctx, cancel := context.WithTimeout(ctx, queryLimit)
 	defer cancel()
@@ -84,8 +85,8 @@ func (r *Runner) promote(ctx context.Context, keys []string) error {
 	})
 }
 
-// lockKeys waits for others that change these keys. It must be a statement of
-// its own: the next one then sees what they committed.
+// lockKeys waits for other transactions that change these keys' jobs. It must be a
+// statement of its own: the next statement then sees what they committed.
 func lockKeys(ctx context.Context, tx pgx.Tx, keys []string) error {
 	const lock = `SELECT pg_advisory_xact_lock(k) FROM (
 	SELECT DISTINCT hashtextextended(key, 74) AS k FROM unnest($1::text[]) AS key ORDER BY 1) keys`
@@ -96,13 +97,13 @@ func lockKeys(ctx context.Context, tx pgx.Tx, keys []string) error {
 }
 
 // promote makes the first job of each key available if none is under way, and
-// tells River's clients. The keys must be locked.
+// notifies River's clients. The keys must be locked.
 func promote(ctx context.Context, tx pgx.Tx, keys []string) error {
 	const promote = `
 WITH heads AS (
 	SELECT DISTINCT ON (args->>'key') id, state FROM river_job
 	WHERE args->>'key' = ANY($1) AND args->>'key' IS NOT NULL AND finalized_at IS NULL
-	ORDER BY args->>'key', (state = 'pending'), id -- one under way goes before all that wait
+	ORDER BY args->>'key', (state = 'pending'), id -- a job under way sorts before pending ones
 ), promoted AS (
 	UPDATE river_job SET state = 'available'
 	WHERE state = 'pending' AND id IN (SELECT id FROM heads WHERE state = 'pending')

@@ -13,15 +13,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// errNoPayload: the webhook's row is gone, its retention is over.
+// errNoPayload: the webhook's row was deleted after its retention.
 var errNoPayload = errors.New("payload is no longer stored")
 
-// slice is how much of a payload is read at once. A larger one goes through a
+// slice is how much of a payload is read at once. A larger payload is copied to a
 // file without a name, so that memory stays bounded however many jobs run.
 const slice = 1 << 20
 
-// payload is a webhook's body, ready to be read as often as needed, and the
-// header fields it came with.
+// payload is a webhook's body, which can be read more than once, and its header
+// fields.
 type payload struct {
 	io.ReadSeeker
 	size   int64
@@ -29,8 +29,8 @@ type payload struct {
 	file   *os.File
 }
 
-// loadPayload reads the whole payload before anything is started with it: a
-// command must never see half of one.
+// loadPayload reads the whole payload before an action starts: a command must
+// never see half of one.
 func loadPayload(ctx context.Context, pool *pgxpool.Pool, id string) (*payload, error) {
 	const first = `
 SELECT substring(body FROM 1 FOR $2), octet_length(body), headers
@@ -56,7 +56,7 @@ FROM app_webhooks WHERE sluice_id = $1 AND body IS NOT NULL`
 	return p, nil
 }
 
-// all reads the whole payload and leaves it at its start.
+// all reads the whole payload and rewinds it.
 func (p *payload) all() ([]byte, error) {
 	if _, err := p.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("rewind payload: %w", err)
@@ -71,6 +71,7 @@ func (p *payload) all() ([]byte, error) {
 	return b, nil
 }
 
+// spoolPayload copies a large payload to a file that is already unlinked.
 func spoolPayload(ctx context.Context, pool *pgxpool.Pool, id string, part []byte, size int64) (*payload, error) {
 	const next = `SELECT substring(body FROM $2 FOR $3) FROM app_webhooks WHERE sluice_id = $1`
 	file, err := os.CreateTemp("", "payload-*")

@@ -14,9 +14,9 @@ const (
 	cleanRows  = 500
 )
 
-// tendReceipts deletes old receipts and payloads, a few rows at a time.
-func (r *Runner) tendReceipts(ctx context.Context) {
-	defer r.tending.Done()
+// retentionLoop deletes old receipts and payloads, a few rows at a time.
+func (r *Runner) retentionLoop(ctx context.Context) {
+	defer r.background.Done()
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
 	for {
@@ -31,7 +31,8 @@ func (r *Runner) tendReceipts(ctx context.Context) {
 	}
 }
 
-// clean deletes what is older than the retention and has no unfinished job.
+// clean deletes receipts that are older than the retention and have no unfinished
+// job.
 func (r *Runner) clean(ctx context.Context) error {
 	const webhooks = `
 DELETE FROM app_webhooks WHERE ctid = ANY(ARRAY(
@@ -44,7 +45,7 @@ DELETE FROM app_webhooks WHERE ctid = ANY(ARRAY(
 DELETE FROM app_deliveries WHERE ctid = ANY(ARRAY(
 	SELECT ctid FROM app_deliveries WHERE stored_at < now() - interval '24 hours' LIMIT $1))`
 	for {
-		w, err := r.pool.Exec(ctx, webhooks, r.keep.Seconds(), cleanRows)
+		w, err := r.pool.Exec(ctx, webhooks, r.retention.Seconds(), cleanRows)
 		if err != nil {
 			return fmt.Errorf("delete receipts: %w", err)
 		}

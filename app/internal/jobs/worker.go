@@ -29,36 +29,35 @@ type worker struct {
 	log     *slog.Logger
 }
 
-// Actions carries out what a hook says; *actions.Set does.
+// Actions runs a hook's action; *actions.Set implements it.
 type Actions interface {
 	Run(ctx context.Context, h *hooks.Hook, c actions.Call) (actions.Outcome, error)
 }
 
-// Bounds for a job that the other side asked to repeat later: a rate limit
-// costs no attempt, but not for ever.
+// Limits for a job whose server asked to try again later: a rate limit costs no
+// attempt, but only until laterUntil after the job was created.
 const (
 	laterMin   = time.Second
 	laterMax   = time.Hour
 	laterUntil = 24 * time.Hour
 )
 
-// A job whose hook is not in the rules waits: during a deploy two revisions
-// with different rules share the queue, and the other one may know it.
+// A job whose hook is not in the rules waits: during a deploy two revisions with
+// different rules share the queue, and the other revision may know the hook.
 const (
 	unknownHookPause = 15 * time.Second
 	unknownHookLimit = time.Hour
 )
 
-// Work runs one job. A nil error means done; what River does with the others
-// is said at outcome.
+// Work runs one job. A nil error means done; outcome describes the others.
 func (w *worker) Work(ctx context.Context, job *river.Job[Args]) error {
 	done, ok := w.drain.StartJob()
 	if !ok {
-		return river.JobSnooze(0) // fetched as the drain began: for the next revision
+		return river.JobSnooze(0) // fetched as the drain began: left to another process
 	}
 	defer done()
 
-	// The job ends when River ends it or when the drain cuts it off.
+	// The job's context ends when River ends it or when the drain cuts it off.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(w.drain.Cut(), func() { cancel(context.Cause(w.drain.Cut())) })
@@ -82,8 +81,8 @@ func (w *worker) Work(ctx context.Context, job *river.Job[Args]) error {
 	return w.outcome(ctx, job, log.With("duration_ms", time.Since(began).Milliseconds()), err)
 }
 
-// outcome says what becomes of the job: done, back in the queue at once when
-// the drain cut it off, else retried after a pause until its attempts are used.
+// outcome decides what becomes of the job: done; back in the queue at once when
+// the drain cut it off; else retried after a pause until its attempts are used.
 func (w *worker) outcome(ctx context.Context, job *river.Job[Args], log *slog.Logger, err error) error {
 	var later *actions.RetryLater
 	switch {
@@ -106,8 +105,8 @@ func (w *worker) outcome(ctx context.Context, job *river.Job[Args], log *slog.Lo
 	}
 }
 
-// NextRetry is when a failed job is tried again: as its hook says, give or
-// take a tenth, so that jobs that failed together do not come back together.
+// NextRetry returns when a failed job is tried again: after its hook's pause, plus
+// or minus a tenth, so that jobs that failed together are not retried together.
 func (w *worker) NextRetry(job *river.Job[Args]) time.Time {
 	hook, known := w.rules().Lookup(job.Args.Hook)
 	if !known {
@@ -117,6 +116,8 @@ func (w *worker) NextRetry(job *river.Job[Args]) time.Time {
 	return time.Now().Add(pause + time.Duration((rand.Float64()-0.5)/5*float64(pause))) //nolint:gosec // jitter
 }
 
+// unknown decides about a job whose hook is not in the rules: it waits for
+// unknownHookLimit, then it is cancelled.
 func (w *worker) unknown(job *river.Job[Args]) error {
 	if time.Since(job.CreatedAt) > unknownHookLimit {
 		w.log.Error("Job cancelled, its hook is no longer in the rules", "job_id", job.ID, "hook", job.Args.Hook)
@@ -126,7 +127,7 @@ func (w *worker) unknown(job *river.Job[Args]) error {
 	return river.JobSnooze(unknownHookPause)
 }
 
-// run carries out the hook's action on the stored payload.
+// run runs the hook's action on the stored payload.
 func (w *worker) run(ctx context.Context, hook *hooks.Hook, job *river.Job[Args], log *slog.Logger) (actions.Outcome, error) {
 	if hook.Action.Kind() == "log" {
 		return w.actions.Run(ctx, hook, actions.Call{}) // needs no payload
@@ -141,7 +142,8 @@ func (w *worker) run(ctx context.Context, hook *hooks.Hook, job *river.Job[Args]
 		DeliveryID: job.Args.DeliveryID, ReceivedAt: job.Args.ReceivedAt,
 		Header: body.header, Load: body.all,
 	}
-	// A crash, a drain or a rate limit costs no attempt but is a start.
+	// Every start counts here, also after a crash, a drain or a rate limit, which
+	// cost no attempt.
 	return w.actions.Run(ctx, hook, actions.Call{
 		Event: event, Payload: body, Size: body.size, Attempt: len(job.AttemptedBy), Logger: log,
 	})

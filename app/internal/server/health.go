@@ -8,28 +8,28 @@ import (
 	"time"
 )
 
-// check asks something outside and keeps the answer for a while, so that
-// health checks, however many, cost one question at a time.
+// check tests something outside the app and caches the result, so that many health
+// checks cost one test at a time.
 type check struct {
-	keep, limit time.Duration
-	ask         func(context.Context) error
+	maxAge, limit time.Duration
+	ask           func(context.Context) error
 
-	mu    sync.Mutex // held while asking: whoever comes then gets the same answer
+	mu    sync.Mutex // held while asking: callers that wait get the same answer
 	asked time.Time
 	err   error
 }
 
-func newCheck(keep, limit time.Duration, ask func(context.Context) error) *check {
-	return &check{keep: keep, limit: limit, ask: ask}
+func newCheck(maxAge, limit time.Duration, ask func(context.Context) error) *check {
+	return &check{maxAge: maxAge, limit: limit, ask: ask}
 }
 
-// result returns the latest answer, asking anew when it is too old. fresh says
-// that this call asked. One caller that hangs up must not spoil the answer for
-// the others, so the question does not depend on its context.
+// result returns the latest answer, and asks again when it is too old. fresh says
+// that this call asked. It takes no context: a caller that hangs up must not
+// spoil the answer for the others.
 func (c *check) result() (err error, fresh bool) { //nolint:revive // the error is the result here
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.asked.IsZero() && time.Since(c.asked) < c.keep {
+	if !c.asked.IsZero() && time.Since(c.asked) < c.maxAge {
 		return c.err, false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.limit)
@@ -39,8 +39,8 @@ func (c *check) result() (err error, fresh bool) { //nolint:revive // the error 
 	return c.err, true
 }
 
-// healthz says whether the app can take webhooks. While it drains the answer
-// is 503, so that the sidecar holds webhooks instead of offering them.
+// healthz answers whether the app can take webhooks. While the app drains it is
+// 503, so that the sidecar holds webhooks instead of forwarding them.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	err, fresh := s.database.result()
 	switch {
@@ -63,8 +63,8 @@ type health struct {
 	DB     string `json:"db"`
 }
 
-// readiness says whether GitHub's API answers. Without it webhooks are still
-// taken, so the app stays ready, only degraded.
+// readiness answers whether GitHub's API is reachable. Without it the app still
+// takes webhooks, so it stays ready and says degraded.
 func (s *Server) readiness(w http.ResponseWriter, _ *http.Request) {
 	err, fresh := s.github.result()
 	if err != nil {
@@ -82,7 +82,8 @@ type readiness struct {
 	GitHub string `json:"github"`
 }
 
-// githubPing asks for the API's rate limits, which costs none.
+// githubPing asks for the API's rate limits: that request does not count against
+// them.
 func githubPing(base string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/rate_limit", nil)

@@ -1,6 +1,7 @@
-// Package server is the app's door: it answers HTTP. It reads, verifies and
-// names webhooks and hands them to intake; it answers the health checks and
-// /drain. It must never run a job and never acknowledge what is not stored.
+// Package server answers the app's HTTP requests. It reads and verifies webhooks,
+// asks the hooks which jobs they start and gives both to intake; it answers the
+// health checks and /drain. It must never run a job and never acknowledge a
+// webhook that is not stored. The service package starts it.
 package server
 
 import (
@@ -32,7 +33,7 @@ type Config struct {
 	Drain            *drain.Drain
 	Store            Store
 	Rules            func() *hooks.Rules
-	Ping             func(context.Context) error // asks the database
+	Ping             func(context.Context) error // checks the database
 	GitHubAPIURL     string
 	Routes           []routes.Route
 	SluiceSecrets    []string // shared with the sidecar; two during rotation
@@ -53,7 +54,7 @@ type Server struct {
 	github   *check
 }
 
-// New makes a Server that refuses webhooks until [Server.Ready].
+// New returns a Server that refuses webhooks until [Server.Ready].
 func New(c Config) *Server {
 	s := &Server{c: c, log: c.Logger, inflight: semaphore.NewWeighted(c.MaxInflightBytes)}
 	s.database = newCheck(time.Second, 2*time.Second, c.Ping)
@@ -61,7 +62,8 @@ func New(c Config) *Server {
 	return s
 }
 
-// Ready opens the door: the schema is there and jobs are fetched.
+// Ready makes the server accept webhooks. Call it when the schema is up to date
+// and jobs are fetched.
 func (s *Server) Ready() { s.ready.Store(true) }
 
 // Handler returns the app's routes.
@@ -77,8 +79,8 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
-// pattern is the route in net/http's form, where a path that ends in "/" is
-// everything below it.
+// pattern is the route as a pattern of net/http, where a path that ends in "/"
+// also matches everything below it.
 func pattern(r routes.Route) string {
 	if strings.HasSuffix(r.Path, "/") && !r.Prefix {
 		return r.Path + "{$}"
@@ -93,7 +95,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// refuse writes an error whose message is fit for a sender. A 503 asks to try
+// refuse writes an error that the sender may read. With a 503 it asks to try
 // again.
 func refuse(w http.ResponseWriter, status int, message string) {
 	if status == http.StatusServiceUnavailable {

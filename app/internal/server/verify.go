@@ -7,16 +7,17 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// origin is what is known of where a webhook comes from.
+// origin is what is known about where a webhook comes from.
 type origin struct {
-	// trusted: the Sluice-* fields are the sidecar's word. With SLUICE_SECRET
-	// they are signed; without, whoever reaches the app's port is believed.
+	// trusted: the Sluice-* header fields were set by the sidecar. With
+	// SLUICE_SECRET their signature proves that; without it everybody who reaches
+	// the app's port is believed.
 	trusted bool
 }
 
-// verify holds the webhook against its sender's secret, or takes the sidecar's
-// signed word that it did so at receipt: a held webhook may reach the app
-// hours later, when the sender's own signature is too old.
+// verify checks the webhook with its sender's secret, or accepts the sidecar's
+// signed statement that it did so when the webhook arrived: a held webhook may
+// reach the app hours later, when the sender's own signature is too old.
 func (s *Server) verify(req senders.Request, sender senders.Sender, secrets []string, now time.Time) (origin, error) {
 	from := origin{trusted: len(s.c.SluiceSecrets) == 0}
 	if !from.trusted && req.Header.Get("Sluice-Signature") != "" {

@@ -20,12 +20,12 @@ import (
 const largePayload = 1 << 20
 
 type accepted struct {
-	Status string `json:"status"` // accepted, or duplicate when it was known already
+	Status string `json:"status"` // accepted, or duplicate when it was stored before
 	ID     string `json:"id"`
 	Jobs   int    `json:"jobs"` // how many hooks it started
 }
 
-// webhook receives what the route's sender sends. It answers 202 when the
+// webhook returns the handler of a route's webhooks. It answers 202 when the
 // webhook and its jobs are committed.
 func (s *Server) webhook(route routes.Route) http.Handler {
 	traits := route.Sender.Traits()
@@ -50,14 +50,14 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, route routes.Ro
 
 	now := time.Now().UTC()
 	req := senderRequest(r, body)
-	// Only a POST brings something; a sender may shake hands in other ways.
+	// Webhooks come by POST; a handshake may use another method.
 	signed := r.Method == http.MethodPost && !route.Sender.Traits().OpenHandshake
-	if !signed && shake(w, route, req) {
+	if !signed && answerHandshake(w, route, req) {
 		return
 	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		refuse(w, http.StatusMethodNotAllowed, "only POST brings a webhook")
+		refuse(w, http.StatusMethodNotAllowed, "webhooks must be sent with POST")
 		return
 	}
 	from, err := s.verify(req, route.Sender, route.Secrets, now)
@@ -66,18 +66,19 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, route routes.Ro
 		refuse(w, http.StatusUnauthorized, err.Error())
 		return
 	}
-	if signed && shake(w, route, req) {
+	if signed && answerHandshake(w, route, req) {
 		return
 	}
 	ctx, span := s.c.Tracer.Receive(r.Context(), r.Header, route.Sender.Traits().Name)
-	hook := s.describe(r.WithContext(ctx), req, route.Sender, from, now)
-	span.Set("sluice.id", hook.ID, "sluice.delivery_id", hook.DeliveryID, "sluice.event", hook.Event,
+	webhook := s.describe(r.WithContext(ctx), req, route.Sender, from, now)
+	span.Set("sluice.id", webhook.ID, "sluice.delivery_id", webhook.DeliveryID, "sluice.event", webhook.Event,
 		"sluice.replayed", r.Header.Get("Sluice-Replayed"))
-	span.End(s.store(ctx, w, hook))
+	span.End(s.store(ctx, w, webhook))
 }
 
-// shake answers a handshake, if the request is one.
-func shake(w http.ResponseWriter, route routes.Route, req senders.Request) bool {
+// answerHandshake answers the request if it is a handshake, and returns whether it
+// was one.
+func answerHandshake(w http.ResponseWriter, route routes.Route, req senders.Request) bool {
 	h, ok := route.Sender.(senders.Handshaker)
 	if !ok {
 		return false
@@ -97,10 +98,10 @@ func shake(w http.ResponseWriter, route routes.Route, req senders.Request) bool 
 	return true
 }
 
-// describe names the webhook and the jobs it starts.
+// describe returns the webhook as intake stores it, with the jobs it starts.
 func (s *Server) describe(r *http.Request, req senders.Request, sender senders.Sender, from origin, now time.Time) *intake.Webhook {
 	traits, identity := sender.Traits(), sender.Identify(req)
-	hook := &intake.Webhook{
+	webhook := &intake.Webhook{
 		Source:          traits.Name,
 		DeliveryID:      intake.Name(identity.DeliveryID),
 		Event:           intake.Name(identity.Event),
@@ -110,34 +111,34 @@ func (s *Server) describe(r *http.Request, req senders.Request, sender senders.S
 		OncePerDelivery: traits.RetriesItself,
 	}
 	if from.trusted {
-		hook.ID = intake.Name(r.Header.Get("Sluice-Id"))
+		webhook.ID = intake.Name(r.Header.Get("Sluice-Id"))
 		if t, err := time.Parse(time.RFC3339Nano, r.Header.Get("Sluice-Received-At")); err == nil {
-			hook.ReceivedAt = t.UTC()
+			webhook.ReceivedAt = t.UTC()
 		}
 	}
-	if hook.ID == "" {
-		hook.ID = uuid.Must(uuid.NewV7()).String()
+	if webhook.ID == "" {
+		webhook.ID = uuid.Must(uuid.NewV7()).String()
 	}
 	event := &hooks.Event{
-		ID: hook.ID, Source: hook.Source, Event: hook.Event, DeliveryID: hook.DeliveryID,
-		ReceivedAt: hook.ReceivedAt, Header: r.Header, Body: req.Body,
+		ID: webhook.ID, Source: webhook.Source, Event: webhook.Event, DeliveryID: webhook.DeliveryID,
+		ReceivedAt: webhook.ReceivedAt, Header: r.Header, Body: req.Body,
 	}
 	matches, problems := s.match(event)
 	for _, err := range problems {
-		s.log.Warn("Condition not evaluated", "err", err, "source", hook.Source, "delivery_id", hook.DeliveryID)
+		s.log.Warn("Condition not evaluated", "err", err, "source", webhook.Source, "delivery_id", webhook.DeliveryID)
 	}
 	for i := range matches {
 		matches[i].Key = intake.Name(matches[i].Key)
 	}
-	hook.Jobs = jobs.For(jobs.Args{
-		SluiceID: hook.ID, Source: hook.Source, DeliveryID: hook.DeliveryID,
-		Event: hook.Event, ReceivedAt: hook.ReceivedAt, Trace: tracing.Parent(r.Context()),
+	webhook.Jobs = jobs.For(jobs.Args{
+		SluiceID: webhook.ID, Source: webhook.Source, DeliveryID: webhook.DeliveryID,
+		Event: webhook.Event, ReceivedAt: webhook.ReceivedAt, Trace: tracing.Parent(r.Context()),
 	}, matches)
-	return hook
+	return webhook
 }
 
-// match asks the rules. A parsed payload takes many times its size, so large
-// ones are parsed one at a time.
+// match returns the hooks that the event starts. A parsed payload takes many times
+// its size in memory, so large ones are parsed one at a time.
 func (s *Server) match(event *hooks.Event) ([]hooks.Match, []error) {
 	if len(event.Body) > largePayload {
 		s.large.Lock()
@@ -146,32 +147,33 @@ func (s *Server) match(event *hooks.Event) ([]hooks.Match, []error) {
 	return s.c.Rules().Match(event)
 }
 
-func (s *Server) store(ctx context.Context, w http.ResponseWriter, hook *intake.Webhook) error {
-	stored, err := s.c.Store.Store(ctx, hook)
+// store stores the webhook and answers the request.
+func (s *Server) store(ctx context.Context, w http.ResponseWriter, webhook *intake.Webhook) error {
+	stored, err := s.c.Store.Store(ctx, webhook)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, "not stored")
 		return err
 	}
-	a := accepted{Status: "accepted", ID: hook.ID, Jobs: len(hook.Jobs)}
+	a := accepted{Status: "accepted", ID: webhook.ID, Jobs: len(webhook.Jobs)}
 	if !stored {
 		a.Status, a.Jobs = "duplicate", 0
-	} else if len(hook.Jobs) == 0 {
-		s.log.Info("Webhook accepted, no hook matches", "source", hook.Source, "event", hook.Event, "delivery_id", hook.DeliveryID)
+	} else if len(webhook.Jobs) == 0 {
+		s.log.Info("Webhook accepted, no hook matches", "source", webhook.Source, "event", webhook.Event, "delivery_id", webhook.DeliveryID)
 	}
-	w.Header().Set("Sluice-Id", hook.ID)
+	w.Header().Set("Sluice-Id", webhook.ID)
 	answer(w, http.StatusAccepted, a)
 	return nil
 }
 
-// readBody reads the whole body within the limits, or answers and returns
-// false. release gives its memory back to the budget.
+// readBody reads the whole body within the limits, or refuses the request and
+// returns false. release returns the body's bytes to MaxInflightBytes.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), ok bool) {
 	limit := s.c.MaxBodyBytes
 	if r.ContentLength > limit {
 		refuse(w, http.StatusRequestEntityTooLarge, "body too large")
 		return nil, nil, false
 	}
-	// A body of unknown length may become as long as the limit.
+	// A body of unknown length may be as long as the limit.
 	weight := r.ContentLength
 	if weight < 0 {
 		weight = limit

@@ -26,10 +26,10 @@ func (p *proc) begin(how string) {
 		p.t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	p.Signal(syscall.SIGTERM) // the platform's own, right behind
+	p.Signal(syscall.SIGTERM) // the platform sends one as well
 }
 
-// postDrain asks for the drain with a signature by secret, "" for none.
+// postDrain sends POST /drain signed with secret, or unsigned when it is "".
 func (p *proc) postDrain(secret string, at time.Time) int {
 	p.t.Helper()
 	req, err := http.NewRequest(http.MethodPost, p.url+"/drain", nil) //nolint:noctx // bounded by the test
@@ -49,7 +49,7 @@ func (p *proc) postDrain(secret string, at time.Time) int {
 	return resp.StatusCode
 }
 
-// With SLUICE_SECRET only the sidecar begins the drain.
+// With SLUICE_SECRET only the sidecar can begin the drain.
 func TestDrainIsTheSidecars(t *testing.T) {
 	p := start(t, "DATABASE_URL="+testkit.Database(t), "SLUICE_SECRET=new,old")
 	for name, code := range map[string]int{
@@ -75,8 +75,8 @@ func TestDrainIsTheSidecars(t *testing.T) {
 	}
 }
 
-// While a job runs, the drain refuses webhooks, leaves queued jobs alone, and
-// ends with the job.
+// While a job runs, the drain refuses webhooks and starts no queued job; it ends
+// when the job ends.
 func TestDrainWaitsForJobs(t *testing.T) {
 	for _, how := range []string{"SIGTERM", "POST"} {
 		t.Run(how, func(t *testing.T) {
@@ -123,8 +123,8 @@ func TestDrainWaitsForJobs(t *testing.T) {
 	}
 }
 
-// A job that outlasts both windows is cut off with everything it started and
-// is available at once.
+// A job that outlasts both windows is killed with everything it started, and is
+// available again at once.
 func TestForcedExit(t *testing.T) {
 	db := testkit.Database(t)
 	dir := t.TempDir()
@@ -153,8 +153,8 @@ while :; do sleep 1; done`, dir))
 		}
 	}
 	for _, pid := range lines(t, dir+"/pids") {
-		// Killed it may still need a moment of the processor to be gone; what
-		// is not killed runs for ever.
+		// A killed process may take a moment to end; one that was not killed
+		// would run for ever.
 		testkit.Eventually(t, "end of process "+pid, func() bool { return !runs(pid) })
 	}
 	pool := openPool(t, db)
@@ -163,8 +163,7 @@ while :; do sleep 1; done`, dir))
 	}
 }
 
-// A killed app's running jobs run again, by a process that lives already or by
-// one that starts later.
+// The running jobs of a killed app run again in a process that starts later.
 func TestRescueAfterKill(t *testing.T) {
 	db := testkit.Database(t)
 	dir := t.TempDir()
@@ -189,8 +188,7 @@ func TestRescueAfterKill(t *testing.T) {
 	}
 }
 
-// runs says whether a process runs; one that only waits to be reaped by init
-// does not.
+// runs reports whether a process runs; a zombie does not.
 func runs(pid string) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
 	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")

@@ -14,7 +14,7 @@ import (
 	"sluice/infra/testkit"
 )
 
-// An app with nothing to do ends with 0 however short the platform's grace is.
+// An idle app exits with 0 however short the platform's grace is.
 func TestCleanEndWithAnyGrace(t *testing.T) {
 	db := testkit.Database(t)
 	for _, grace := range []int{1, 5, 330} {
@@ -23,15 +23,15 @@ func TestCleanEndWithAnyGrace(t *testing.T) {
 		p.Signal(syscall.SIGTERM)
 		code := p.ExitCode()
 		if d := stalled(); d > time.Duration(grace)*time.Second/20 {
-			t.Logf("grace %d s: the machine stalled for %s, which proves nothing", grace, d)
+			t.Logf("grace %d s: the machine stalled for %s, so the test shows nothing", grace, d)
 		} else if code != 0 {
 			t.Errorf("grace %d s: exit code %d", grace, code)
 		}
 	}
 }
 
-// PostgreSQL freezes: the app ends within the platform's grace, with a job under
-// way or without, and says with 1 that something was left undone.
+// PostgreSQL freezes. The app ends within the platform's grace, with and without a
+// running job, and exits with 1.
 func TestEndWithFrozenPostgres(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -75,12 +75,12 @@ func TestEndWithFrozenPostgres(t *testing.T) {
 			select {
 			case <-p.Ended:
 			case <-time.After(testkit.Patience):
-				t.Errorf("grace %s: it still runs", p.grace)
+				t.Errorf("grace %s: the app still runs", p.grace)
 				return
 			}
 			took := time.Since(began)
 			if d := stalled(); d > p.grace/20 {
-				t.Logf("grace %s: the machine stalled for %s, which proves nothing", p.grace, d)
+				t.Logf("grace %s: the machine stalled for %s, so the test shows nothing", p.grace, d)
 				return
 			}
 			if took >= p.grace {

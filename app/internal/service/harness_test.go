@@ -23,7 +23,7 @@ import (
 
 const secret = "It's a Secret to Everybody"
 
-// proc is the app as a process of its own.
+// proc is a running process of the app.
 type proc struct {
 	*testkit.Process
 	t   *testing.T
@@ -62,7 +62,7 @@ func (p *proc) logged(msg string) (map[string]any, bool) {
 	return nil, false
 }
 
-// wait polls until ok or fails the test.
+// wait polls until ok returns true, or fails the test.
 func (p *proc) wait(what string, ok func() bool) {
 	p.t.Helper()
 	testkit.Eventually(p.t, what, ok)
@@ -99,7 +99,7 @@ func (p *proc) postBytes(delivery string, body []byte, header ...string) (int, s
 	}, header...)...)
 }
 
-// send posts a body; header is names and values in turn.
+// send posts a body; header is a name, its value, the next name, and so on.
 func (p *proc) send(path string, body []byte, header ...string) (int, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"sluice/infra/testkit"
 )
 
-// app runs a verb of the binary and returns what it printed and its exit code.
+// app runs a command of the binary and returns its output and its exit code.
 func app(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	cmd := exec.Command(testkit.Program(t, program), args...)
@@ -32,8 +32,8 @@ func rulesFile(t *testing.T, text string) string {
 	return file
 }
 
-// Jobs with the same key run one after another in their order, also when one
-// of them fails at first; other keys run beside.
+// Jobs with the same key run one after another in their order, also when one of
+// them fails at first; jobs with other keys run at the same time.
 func TestConcurrencyKey(t *testing.T) {
 	db := testkit.Database(t)
 	dir := t.TempDir()
@@ -75,8 +75,8 @@ hooks:
 	}
 }
 
-// A wrong file is refused at the start with file, line and reason, and at a
-// reload leaves the old rules in force.
+// An invalid file stops the start with file, line and reason. At a reload the old
+// rules stay in force.
 func TestReload(t *testing.T) {
 	db := testkit.Database(t)
 	out := filepath.Join(t.TempDir(), "out")
@@ -105,11 +105,11 @@ func TestReload(t *testing.T) {
 	p.waitLogged("Hooks reloaded")
 	ran(2, "two")
 	write(t, file, "hooks: [")
-	p.waitLogged("Hooks not reloaded, the old ones stay in force") // without a signal: the file is looked at
+	p.waitLogged("Hooks not reloaded, the old ones stay in force") // without a signal: the file is polled
 	ran(3, "two")
 }
 
-func TestHooksVerbs(t *testing.T) {
+func TestHooksCommands(t *testing.T) {
 	file := rulesFile(t, `
 hooks:
   - name: deploy
@@ -146,7 +146,7 @@ hooks:
 		t.Errorf("schema: %d", code)
 	}
 	if _, stderr, code := app(t, nil, "bogus"); code != 2 || stderr == "" {
-		t.Errorf("an unknown verb: %d %s", code, stderr)
+		t.Errorf("an unknown command: %d %s", code, stderr)
 	}
 }
 
@@ -164,7 +164,7 @@ type shown struct {
 	} `json:"errors"`
 }
 
-func TestJobsVerbs(t *testing.T) {
+func TestJobsCommands(t *testing.T) {
 	db := testkit.Database(t)
 	dir := t.TempDir()
 	file := rulesFile(t, fmt.Sprintf(`
@@ -218,15 +218,15 @@ hooks:
 	if _, stderr, code := app(t, env, "jobs", "show", "99"); code != 1 || !strings.Contains(stderr, "no such job") {
 		t.Errorf("no such job: %d %s", code, stderr)
 	}
-	// A verb must not take part in the work: no process of its own is listed.
+	// A command must not run jobs: it writes no heartbeat of its own.
 	if n := count(t, openPool(t, db), `SELECT count(*) FROM app_instances`); n != 1 {
 		t.Errorf("%d processes listed", n)
 	}
 }
 
-// A sender that retries by itself is recognised by its delivery id; a
-// redelivery by GitHub is deliberate and runs.
-func TestDeliveriesThatComeAgain(t *testing.T) {
+// A retry by the sender is recognised by its delivery id. A redelivery by GitHub is
+// deliberate and runs.
+func TestRepeatedDeliveries(t *testing.T) {
 	db := testkit.Database(t)
 	p := start(t, "DATABASE_URL="+db)
 	pool := openPool(t, db)
@@ -258,8 +258,8 @@ func TestDeliveriesThatComeAgain(t *testing.T) {
 	}
 }
 
-// Names that no text column takes must not fail a webhook, nor those that
-// share its commit.
+// Names that do not fit into a text column must not fail a webhook, nor others in
+// the same commit.
 func TestOddNames(t *testing.T) {
 	db := testkit.Database(t)
 	p := start(t, "DATABASE_URL="+db)

@@ -16,11 +16,11 @@ import (
 	"sluice/infra/testkit"
 )
 
-// long says whether the long forms are asked for: SLUICE_LONG=1 go test
-// -timeout 30m ./internal/service.
+// long reports whether the long forms run: SLUICE_LONG=1 go test -timeout 30m
+// ./internal/service.
 func long() bool { return os.Getenv("SLUICE_LONG") != "" }
 
-// Killed with 50 jobs running, again and again: all of them end as done.
+// The app is killed several times with 50 running jobs. All of them complete.
 func TestKillWithFiftyJobs(t *testing.T) {
 	const jobs = 50
 	rounds := 2
@@ -63,8 +63,8 @@ func TestKillWithFiftyJobs(t *testing.T) {
 	t.Logf("%d rounds of %d jobs, all done; slowest %s after the kill", rounds, jobs, slowest.Round(time.Millisecond))
 }
 
-// A process that was not heard of for long enough is dead wherever it ran; one
-// that is heard of is not.
+// A process without a heartbeat for long enough counts as dead, wherever it ran; one
+// with a heartbeat does not.
 func TestRescueFromSilence(t *testing.T) {
 	t.Parallel()
 	db := testkit.Database(t)
@@ -96,7 +96,7 @@ VALUES (jsonb_build_object('sluice_id', '%[1]s', 'delivery_id', '%[1]s', 'source
 	}
 }
 
-// Jobs that outlast the grace and its extension are finished once, in the next
+// Jobs that outlast the grace and its extension complete once, in the next
 // revision.
 func TestLongDrain(t *testing.T) {
 	const jobs = 5
@@ -120,7 +120,7 @@ func TestLongDrain(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if took, least := time.Since(began), time.Duration(2*grace)*time.Second; took < least {
-		t.Errorf("the drain took %s, want %s at the least", took, least)
+		t.Errorf("the drain took %s, want at least %s", took, least)
 	}
 	write(t, dir+"/go", "")
 	for _, msg := range []string{
@@ -140,7 +140,8 @@ func TestLongDrain(t *testing.T) {
 	}
 }
 
-// With 10,000 jobs in the queue the drain begins at once and the app is small.
+// With 10,000 jobs in the queue the drain begins at once and the app needs little
+// memory.
 func TestManyQueuedJobs(t *testing.T) {
 	const jobs = 10_000
 	db := testkit.Database(t)
@@ -155,7 +156,7 @@ func TestManyQueuedJobs(t *testing.T) {
 	for range 3 {
 		p := start(t, env...)
 		p.wait("running jobs", func() bool { _, ok := p.logged("Job execution started"); return ok })
-		for i := range 20 { // and webhooks come in
+		for i := range 20 { // webhooks arrive meanwhile
 			if code, _ := p.post(fmt.Sprint("more-", i), strings.Repeat("x", 2048)); code != 202 {
 				t.Errorf("answered %d", code)
 			}
@@ -165,15 +166,15 @@ func TestManyQueuedJobs(t *testing.T) {
 		p.Signal(syscall.SIGTERM)
 		p.wait("drain", func() bool { code, _ := p.post("late", "{}"); return code == 503 })
 		took := time.Since(began)
-		// It has not waited for the queue, of which the workers could have
-		// taken no more than a small part meanwhile.
+		// The drain did not wait for the queue: in that time the workers could
+		// run only a small part of it.
 		if n := count(t, pool, `SELECT count(*) FROM river_job WHERE state = 'available'`); n < jobs/2 {
 			t.Errorf("the drain began when %d of %d jobs were left", n, jobs)
 		}
 		if code := p.ExitCode(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		if memory > 100<<20 && !testkit.Race { // the detector takes several times as much
+		if memory > 100<<20 && !testkit.Race { // the race detector needs several times as much
 			t.Errorf("%d MB of memory", memory>>20)
 		}
 		t.Logf("drain began after %s, %d MB of memory", took.Round(time.Microsecond), memory>>20)
@@ -183,7 +184,7 @@ func TestManyQueuedJobs(t *testing.T) {
 	}
 }
 
-// fill puts jobs into the queue as intake does, only faster.
+// fill inserts webhooks and jobs as intake does, but faster.
 func fill(t *testing.T, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	if _, err := pool.Exec(t.Context(), `
@@ -196,8 +197,8 @@ FROM generate_series(1, $1) i`, n); err != nil {
 	}
 }
 
-// peakMemory is the most that a process has had in memory, in bytes; 0 where
-// that cannot be read.
+// peakMemory returns the peak memory of a process in bytes, or 0 where that cannot
+// be read.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

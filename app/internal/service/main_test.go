@@ -7,7 +7,7 @@ import (
 )
 
 // program is the app's main package. It is built with the race detector when the
-// tests have it.
+// tests are.
 const program = "sluice/app/cmd/app"
 
 func TestMain(m *testing.M) { testkit.Main(m) }

@@ -9,8 +9,8 @@ import (
 	"sluice/infra/testkit"
 )
 
-// Behind PgBouncer in transaction mode, with few server connections, the app
-// starts, runs jobs in their keys' order and drains.
+// Behind PgBouncer in transaction mode with few server connections, the app starts,
+// runs a key's jobs in their order and drains.
 func TestThroughPgBouncer(t *testing.T) {
 	db := testkit.Pooler(t, testkit.Database(t), 4)
 	dir := t.TempDir()

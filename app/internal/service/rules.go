@@ -15,9 +15,9 @@ import (
 	"sluice/app/internal/hooks"
 )
 
-// lookEvery is how often the hooks file is looked at for changes. Reading it
-// works wherever a file is mounted, also where change notices do not arrive.
-const lookEvery = 2 * time.Second
+// pollEvery is how often the hooks file is read for changes. Polling works on every
+// mounted file, also where change notifications do not arrive.
+const pollEvery = 2 * time.Second
 
 // rules holds the rules in force and replaces them when their file changes.
 type rules struct {
@@ -25,7 +25,7 @@ type rules struct {
 	set     *actions.Set
 	log     *slog.Logger
 	current atomic.Pointer[hooks.Rules]
-	seen    [sha256.Size]byte // the text last judged, right or wrong
+	seen    [sha256.Size]byte // of the text last checked, valid or not
 }
 
 func loadRules(file string, set *actions.Set, log *slog.Logger) (*rules, error) {
@@ -39,7 +39,7 @@ func loadRules(file string, set *actions.Set, log *slog.Logger) (*rules, error) 
 		return nil, err
 	}
 	r.seen = sha256.Sum256(text)
-	loaded, err := r.judge(text)
+	loaded, err := r.check(text)
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +49,8 @@ func loadRules(file string, set *actions.Set, log *slog.Logger) (*rules, error) 
 
 func (r *rules) inForce() *hooks.Rules { return r.current.Load() }
 
-// judge reads the text and asks whether each action has what it needs.
-func (r *rules) judge(text []byte) (*hooks.Rules, error) {
+// check parses the text and checks that each action has the settings it needs.
+func (r *rules) check(text []byte) (*hooks.Rules, error) {
 	loaded, err := hooks.Parse(r.file, text)
 	if err != nil {
 		return nil, err
@@ -62,17 +62,17 @@ func (r *rules) judge(text []byte) (*hooks.Rules, error) {
 	return loaded, errors.Join(missing...)
 }
 
-// watch reloads the file when it has changed, and on SIGHUP whether or not it
-// has, until ctx ends; the channel is closed then. Wrong rules are reported
-// and the old ones stay in force.
+// watch reloads the file when it has changed, and on SIGHUP even if it has not,
+// until ctx ends; then the channel is closed. Invalid rules are logged, and the
+// old ones stay in force.
 func (r *rules) watch(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
 	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP) // also without a file: it must not end the app
+	signal.Notify(hangup, syscall.SIGHUP) // also without a file, because SIGHUP must not end the app
 	go func() {
 		defer close(done)
 		defer signal.Stop(hangup)
-		tick := time.NewTicker(lookEvery)
+		tick := time.NewTicker(pollEvery)
 		defer tick.Stop()
 		for {
 			select {
@@ -97,14 +97,14 @@ func (r *rules) reload(asked bool) {
 		if asked {
 			r.log.Error("Hooks not reloaded, the old ones stay in force", "err", err)
 		}
-		return // it may be in the middle of being replaced
+		return // the file may be being replaced just now
 	}
 	sum := sha256.Sum256(text)
 	if sum == r.seen && !asked {
 		return
 	}
 	r.seen = sum
-	loaded, err := r.judge(text)
+	loaded, err := r.check(text)
 	if err != nil {
 		r.log.Error("Hooks not reloaded, the old ones stay in force", "err", err)
 		return

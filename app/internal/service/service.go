@@ -1,6 +1,6 @@
-// Package service puts the app together, runs it and takes it down in order.
-// It owns the order of start and stop and nothing else. The cli package calls
-// it.
+// Package service wires the app's packages together, starts them and stops them in
+// order. It owns the order of start and stop, and the reload of the hooks file. It
+// must never handle a webhook or a job itself. The cli package calls it.
 package service
 
 import (
@@ -40,8 +40,8 @@ type Service struct {
 	server *server.Server
 }
 
-// New puts the app together. It opens nothing yet; what can be refused without
-// a database is refused here.
+// New wires the app together. It does not connect or listen yet; settings and
+// hooks that are invalid are refused here.
 func New(c config.Config, log *slog.Logger) (*Service, error) {
 	set, err := actions.New(actions.Config{
 		GitHub: actions.GitHub{
@@ -83,8 +83,8 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 	return s, nil
 }
 
-// verifyDrain lets only the sidecar begin the drain over HTTP, when it has a
-// secret in common with the app.
+// verifyDrain returns the check by which only the sidecar can begin the drain over
+// HTTP, or nil when the two share no secret.
 func verifyDrain(secrets []string) func(*http.Request) error {
 	if len(secrets) == 0 {
 		return nil
@@ -92,8 +92,8 @@ func verifyDrain(secrets []string) func(*http.Request) error {
 	return func(r *http.Request) error { return senders.VerifyDrain(r.Header, secrets, time.Now()) }
 }
 
-// Run serves until a drain, begun by a signal, by POST /drain or by ctx's end,
-// is over. It returns the exit code.
+// Run serves until a drain has ended; a signal, POST /drain or ctx's end begins the
+// drain. It returns the exit code.
 func (s *Service) Run(ctx context.Context) (int, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(s.c.Listen, strconv.Itoa(s.c.Port)))
 	if err != nil {
@@ -148,8 +148,8 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 	return code, nil
 }
 
-// within bounds a step that knows no limit itself: with the database away a
-// pool waits for its last connection for ever, and the process ends anyway.
+// within limits a step that takes no context: with the database away, a pool waits
+// for its last connection for ever. The process ends soon after in any case.
 func within(step func()) func(context.Context) error {
 	return func(ctx context.Context) error {
 		done := make(chan struct{})
@@ -166,8 +166,8 @@ func within(step func()) func(context.Context) error {
 	}
 }
 
-// endTracing sends the last spans. A collector that is away must not turn a
-// clean drain into a failed one, nor use up the time that is left.
+// endTracing sends the last spans. When the collector is away, the drain still
+// counts as clean, and the step ends after a second.
 func (s *Service) endTracing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -177,8 +177,8 @@ func (s *Service) endTracing(ctx context.Context) error {
 	return nil
 }
 
-// start brings up what needs the database, trying until it succeeds or ctx
-// ends. Until then health says 503 and webhooks are refused.
+// start migrates the schema and starts the jobs, and retries until that succeeds or
+// ctx ends. Until then health checks answer 503 and webhooks are refused.
 func (s *Service) start(ctx context.Context) {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := s.startOnce(ctx)

@@ -45,7 +45,8 @@ func TestWebhookRunsItsJob(t *testing.T) {
 	}
 }
 
-// The same Sluice-Id, many times at once and again after the job is done, runs once.
+// Webhooks with the same Sluice-Id, sent many times at once and again after the job
+// is done, run one job.
 func TestOncePerSluiceID(t *testing.T) {
 	db := testkit.Database(t)
 	out := filepath.Join(t.TempDir(), "out")
@@ -69,7 +70,7 @@ func TestOncePerSluiceID(t *testing.T) {
 	}
 	deliver()
 	testkit.Eventually(t, "end of jobs", done)
-	if _, err := pool.Exec(t.Context(), `DELETE FROM river_job`); err != nil { // as River's cleaner does in time
+	if _, err := pool.Exec(t.Context(), `DELETE FROM river_job`); err != nil { // as River does later
 		t.Fatal(err)
 	}
 	deliver()
@@ -86,10 +87,10 @@ func TestJobsInOrderOfAnswers(t *testing.T) {
 	db := testkit.Database(t)
 	p := start(t, "DATABASE_URL="+db, "MAX_WORKERS=1")
 	var wg sync.WaitGroup
-	for lane := range 8 {
+	for sender := range 8 {
 		wg.Go(func() {
 			for i := range 40 {
-				if code, body := p.post(fmt.Sprintf("%d-%03d", lane, i), "{}"); code != http.StatusAccepted {
+				if code, body := p.post(fmt.Sprintf("%d-%03d", sender, i), "{}"); code != http.StatusAccepted {
 					t.Errorf("answered %d %s", code, body)
 				}
 			}
@@ -110,11 +111,11 @@ func TestJobsInOrderOfAnswers(t *testing.T) {
 	}
 	last := map[string]string{}
 	for _, id := range ids {
-		lane, n, _ := strings.Cut(id, "-")
-		if n <= last[lane] {
-			t.Errorf("lane %s: %s came after %s", lane, n, last[lane])
+		sender, n, _ := strings.Cut(id, "-")
+		if n <= last[sender] {
+			t.Errorf("sender %s: %s came after %s", sender, n, last[sender])
 		}
-		last[lane] = n
+		last[sender] = n
 	}
 }
 

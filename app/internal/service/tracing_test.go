@@ -17,7 +17,7 @@ import (
 	"sluice/infra/testkit"
 )
 
-// A trace goes from the sender's traceparent to the job and its command.
+// The trace of the sender's traceparent continues in the job and its command.
 func TestTrace(t *testing.T) {
 	var mu sync.Mutex
 	spans := map[string]*tracepb.Span{}

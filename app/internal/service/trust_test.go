@@ -20,7 +20,7 @@ const (
 	sluiceSecret = "between-the-two"
 )
 
-// slackFields signs a body as Slack does, at a time.
+// slackFields signs a body as Slack does; at is the time of the signature.
 func slackFields(body string, at time.Time) []string {
 	ts := fmt.Sprint(at.Unix())
 	mac := hmac.New(sha256.New, []byte(slackSecret))
@@ -28,8 +28,8 @@ func slackFields(body string, at time.Time) []string {
 	return []string{"X-Slack-Request-Timestamp", ts, "X-Slack-Signature", "v0=" + hex.EncodeToString(mac.Sum(nil))}
 }
 
-// seal signs a body as the sidecar does.
-func seal(id, verified, secret, body string) []string {
+// sidecarFields signs a body as the sidecar does.
+func sidecarFields(id, verified, secret, body string) []string {
 	s := senders.Stamp{ID: id, Attempt: "3", ReceivedAt: "2026-11-01T10:00:00.5Z", Verified: verified}
 	fields := []string{"Sluice-Id", s.ID, "Sluice-Attempt", s.Attempt, "Sluice-Received-At", s.ReceivedAt, "Sluice-Signature", s.Sign(secret, []byte(body))}
 	if verified != "" {
@@ -38,8 +38,8 @@ func seal(id, verified, secret, body string) []string {
 	return fields
 }
 
-// What the sidecar verified at receipt is accepted hours later, when Slack's
-// own signature is too old; nobody else's word counts.
+// A webhook that the sidecar verified when it arrived is accepted hours later, when
+// Slack's own signature is too old. Only the sidecar's signature allows that.
 func TestTrust(t *testing.T) {
 	db := testkit.Database(t)
 	p := start(t, "DATABASE_URL="+db, "SLACK_SIGNING_SECRET="+slackSecret, "SLUICE_SECRET=old,"+sluiceSecret)
@@ -51,24 +51,24 @@ func TestTrust(t *testing.T) {
 		code   int
 	}{
 		{"fresh from Slack", func(b string) []string { return slackFields(b, now) }, 202},
-		{"stale", func(b string) []string { return slackFields(b, before) }, 401},
+		{"too old", func(b string) []string { return slackFields(b, before) }, 401},
 		{"unsigned", func(string) []string { return nil }, 401},
-		{"sealed, stale", func(b string) []string {
-			return append(slackFields(b, before), seal("sealed-1", "slack", sluiceSecret, b)...)
+		{"too old, signed by the sidecar", func(b string) []string {
+			return append(slackFields(b, before), sidecarFields("signed-1", "slack", sluiceSecret, b)...)
 		}, 202},
-		{"sealed, not verified", func(b string) []string {
-			return append(slackFields(b, before), seal("sealed-2", "", sluiceSecret, b)...)
+		{"signed by the sidecar, not verified", func(b string) []string {
+			return append(slackFields(b, before), sidecarFields("signed-2", "", sluiceSecret, b)...)
 		}, 401},
-		{"sealed for another sender", func(b string) []string {
-			return append(slackFields(b, before), seal("sealed-3", "github", sluiceSecret, b)...)
+		{"verified as another sender", func(b string) []string {
+			return append(slackFields(b, before), sidecarFields("signed-3", "github", sluiceSecret, b)...)
 		}, 401},
-		{"verified put on afterwards", func(b string) []string {
-			return append(append(slackFields(b, before), seal("sealed-4", "", sluiceSecret, b)...), "Sluice-Verified", "slack")
+		{"Sluice-Verified added afterwards", func(b string) []string {
+			return append(append(slackFields(b, before), sidecarFields("signed-4", "", sluiceSecret, b)...), "Sluice-Verified", "slack")
 		}, 401},
-		{"sealed with another secret", func(b string) []string {
-			return append(slackFields(b, before), seal("sealed-5", "slack", "guess", b)...)
+		{"signed with another secret", func(b string) []string {
+			return append(slackFields(b, before), sidecarFields("signed-5", "slack", "guess", b)...)
 		}, 401},
-		{"fresh, id not sealed", func(b string) []string { return append(slackFields(b, now), "Sluice-Id", "chosen") }, 202},
+		{"fresh, id not signed", func(b string) []string { return append(slackFields(b, now), "Sluice-Id", "chosen") }, 202},
 	}
 	for i, tt := range tests {
 		body := fmt.Sprintf(`{"type":"event_callback","event_id":"Ev%d","event":{"type":"message"}}`, i)
@@ -76,8 +76,8 @@ func TestTrust(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", tt.name, code, answer, tt.code)
 		}
 	}
-	if n := count(t, pool, `SELECT count(*) FROM app_webhooks WHERE sluice_id = 'sealed-1' AND received_at = '2026-11-01T10:00:00.5Z'`); n != 1 {
-		t.Error("the sidecar's id and time of receipt are not kept")
+	if n := count(t, pool, `SELECT count(*) FROM app_webhooks WHERE sluice_id = 'signed-1' AND received_at = '2026-11-01T10:00:00.5Z'`); n != 1 {
+		t.Error("the sidecar's id and time of receipt are not stored")
 	}
 	if n := count(t, pool, `SELECT count(*) FROM app_webhooks WHERE sluice_id = 'chosen'`); n != 0 {
 		t.Error("an outsider chose the id")
@@ -111,7 +111,7 @@ func TestHandshakesAndMethods(t *testing.T) {
 	}
 }
 
-// Bodies beyond the budget get 503, not memory.
+// Bodies beyond MAX_INFLIGHT_BYTES get 503.
 func TestInflightBytes(t *testing.T) {
 	p := start(t, "DATABASE_URL="+testkit.Database(t), "MAX_BODY_BYTES=1000", "MAX_INFLIGHT_BYTES=1000")
 	if code, _ := p.post("fits", strings.Repeat("x", 1000)); code != 202 {
@@ -120,7 +120,7 @@ func TestInflightBytes(t *testing.T) {
 	if code, _ := p.post("too large", strings.Repeat("x", 1001)); code != 413 {
 		t.Errorf("one byte more: %d", code)
 	}
-	// A sender that stops halfway holds its share of the budget.
+	// A sender that stops halfway keeps its share of MAX_INFLIGHT_BYTES.
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -135,5 +135,5 @@ func TestInflightBytes(t *testing.T) {
 	})
 	p.wait("refusal", func() bool { code, _ := p.post("beside", strings.Repeat("x", 500)); return code == 503 })
 	_ = conn.Close()
-	p.wait("room", func() bool { code, _ := p.post("after", strings.Repeat("x", 500)); return code == 202 })
+	p.wait("free bytes", func() bool { code, _ := p.post("after", strings.Repeat("x", 500)); return code == 202 })
 }

@@ -1,7 +1,8 @@
-// Package tracing makes OpenTelemetry spans when the usual OTEL_* variables
-// ask for it, and nothing, at no cost, when they do not. It owns the exporter;
-// it must never carry a body, a secret or a header's value. The server, jobs
-// and actions packages make spans with it; service sets it up and ends it.
+// Package tracing makes OpenTelemetry spans when OpenTelemetry's own variables
+// (OTEL_*) switch it on; otherwise it does nothing, at no cost. It owns the
+// exporter. It must never put a body, a secret or a header's value into a span.
+// The server and jobs packages make spans with it, actions hands the trace on;
+// service sets it up and closes it.
 package tracing
 
 import (
@@ -19,7 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracer makes spans. Nil is a Tracer that makes none.
+// Tracer makes spans. A nil Tracer makes none.
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
@@ -47,7 +48,7 @@ func FromEnvironment(ctx context.Context) (*Tracer, error) {
 	return &Tracer{provider: p, tracer: p.Tracer("sluice/app")}, nil
 }
 
-// Close sends what is left, within ctx.
+// Close sends the remaining spans; ctx limits the time.
 func (t *Tracer) Close(ctx context.Context) error {
 	if t == nil {
 		return nil
@@ -58,8 +59,8 @@ func (t *Tracer) Close(ctx context.Context) error {
 	return nil
 }
 
-// Receive begins the span of a webhook's receipt, within the trace that the
-// request's traceparent names.
+// Receive begins the span of a webhook's request, in the trace of the request's
+// traceparent.
 func (t *Tracer) Receive(ctx context.Context, header Header, source string) (context.Context, *Span) {
 	if t == nil {
 		return ctx, nil
@@ -69,9 +70,9 @@ func (t *Tracer) Receive(ctx context.Context, header Header, source string) (con
 	return ctx, &Span{s}
 }
 
-// Job begins the span of a job in the trace of its webhook. parent is what
-// Parent returned at receipt. The job is linked to the receipt as well as
-// below it: hours and a restart may lie between the two.
+// Job begins the span of a job in the trace of its webhook. parent is what Parent
+// returned for the webhook's request. The job's span is a child of the request's
+// span and also has a link to it: hours and a restart may lie between the two.
 func (t *Tracer) Job(ctx context.Context, parent, hook string) (context.Context, *Span) {
 	if t == nil {
 		return ctx, nil
@@ -85,14 +86,14 @@ func (t *Tracer) Job(ctx context.Context, parent, hook string) (context.Context,
 	return ctx, &Span{s}
 }
 
-// Parent returns ctx's span as a traceparent, "" when it has none.
+// Parent returns ctx's span as a traceparent, or "" when there is none.
 func Parent(ctx context.Context) string {
 	m := propagation.MapCarrier{}
 	w3c.Inject(ctx, m)
 	return m["traceparent"]
 }
 
-// Header is what of http.Header is needed.
+// Header is the part of http.Header that is needed here.
 type Header interface {
 	Get(name string) string
 }
@@ -102,10 +103,10 @@ type carrier struct{ Header }
 func (carrier) Set(string, string) {}
 func (carrier) Keys() []string     { return nil }
 
-// Span is one span; nil is one that is not recorded.
+// Span is one span; a nil Span records nothing.
 type Span struct{ s trace.Span }
 
-// Set adds names and values, in turn.
+// Set adds attributes: a name, its value, the next name, and so on.
 func (s *Span) Set(pairs ...string) {
 	if s == nil {
 		return

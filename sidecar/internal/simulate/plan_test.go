@@ -49,7 +49,10 @@ func newPlan(seed uint64) plan {
 		p.poison = 0.01
 	}
 	p.breaker = []time.Duration{0, 10 * time.Second, time.Hour}[d.below(3)]
-	p.faults.sluggish, p.faults.sluggishRate = op(d.below(int(opCount))), d.rate(0.5)
+	p.faults.sluggish, p.faults.sluggishRate = op(d.below(int(opCount))), d.rate(0.8)
+	if p.strict && d.chance(0.5) { // what a replica's word to the others depends on
+		p.faults.sluggish = []op{opLook, opMember}[d.below(2)]
+	}
 	return p
 }
 

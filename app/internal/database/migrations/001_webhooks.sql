@@ -1,6 +1,5 @@
--- One row per webhook the app has accepted: the proof that it was (the primary
--- key absorbs a second delivery of the same Sluice-Id) and, until its jobs are
--- done, its payload.
+-- One row per accepted webhook: its receipt, whose primary key makes a second
+-- delivery of the same Sluice-Id a duplicate, and its payload.
 CREATE TABLE app_webhooks (
     sluice_id   text PRIMARY KEY,
     source      text NOT NULL,
@@ -16,7 +15,7 @@ CREATE TABLE app_webhooks (
 ALTER TABLE app_webhooks ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX app_webhooks_stored_at ON app_webhooks (stored_at);
 
--- Which deliveries of senders that retry by themselves were seen lately.
+-- The recent deliveries of senders that retry by themselves.
 CREATE TABLE app_deliveries (
     source      text NOT NULL,
     delivery_id text NOT NULL,
@@ -25,8 +24,8 @@ CREATE TABLE app_deliveries (
     PRIMARY KEY (source, delivery_id)
 );
 
--- Which app processes live. A job whose process is gone, or silent for longer
--- than the limit, is run again by another.
+-- The running app processes. When a process has ended, or has written no heartbeat
+-- for longer than the limit, another process runs its jobs again.
 CREATE TABLE app_instances (
     id         text PRIMARY KEY, -- as in river_job.attempted_by
     started_at timestamptz NOT NULL DEFAULT now(),

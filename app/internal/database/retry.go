@@ -10,20 +10,21 @@ import (
 )
 
 const (
-	// A change of a table waits for everybody who reads it, and whoever comes
-	// later waits behind the change. So it steps back soon, lets them pass and
-	// tries again.
+	// A change of a table waits for all transactions that read it, and later
+	// readers queue behind the change. So it gives up soon, lets the readers go
+	// on and tries again.
 	setLockTimeout = `SET LOCAL lock_timeout = '300ms'`
 	minRest        = 500 * time.Millisecond
 	maxRest        = 5 * time.Second
-	lockRest       = 100 * time.Millisecond // asking for the lock keeps nobody waiting
+	lockRest       = 100 * time.Millisecond // polling for the migration lock keeps nobody waiting
 )
 
 var errMigrating = errors.New("another process migrates")
 
-// briefly runs f in a transaction that keeps nobody waiting for long.
-func (m *migrator) briefly(ctx context.Context, migration string, f func(pgx.Tx) error) error {
-	return m.patiently(ctx, migration, func() error {
+// inShortTransaction runs f in a transaction that does not keep others waiting
+// for long.
+func (m *migrator) inShortTransaction(ctx context.Context, migration string, f func(pgx.Tx) error) error {
+	return m.retryWhileLocked(ctx, migration, func() error {
 		return pgx.BeginFunc(ctx, m.pool, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, setLockTimeout); err != nil {
 				return err
@@ -33,9 +34,9 @@ func (m *migrator) briefly(ctx context.Context, migration string, f func(pgx.Tx)
 	})
 }
 
-// patiently runs f again, until ctx ends, while what it needs is in the hands of
-// others.
-func (m *migrator) patiently(ctx context.Context, migration string, f func() error) error {
+// retryWhileLocked runs f again, until ctx ends, while others hold the locks that
+// it needs.
+func (m *migrator) retryWhileLocked(ctx context.Context, migration string, f func() error) error {
 	for rest := minRest; ; rest = min(2*rest, maxRest) {
 		err := f()
 		if err == nil || !busy(err) && !errors.Is(err, errMigrating) {
@@ -57,7 +58,7 @@ func (m *migrator) patiently(ctx context.Context, migration string, f func() err
 }
 
 // busy reports a lock that was not available, a deadlock or a serialization
-// failure: the transaction was rolled back, and the same again will do.
+// failure: the transaction was rolled back and can be repeated.
 func busy(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "55P03" || pg.Code == "40P01" || pg.Code == "40001")

@@ -7,7 +7,7 @@ import (
 
 // Requests is the middleware for handlers that take on work: it counts the
 // request until the handler returns, and answers 503 with Retry-After once the
-// drain has begun. Health checks and [Drain.Handler] stay outside it.
+// drain has begun. Do not wrap health checks and [Drain.Handler] in it.
 func (d *Drain) Requests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		leave, ok := d.enter(&d.requests)
@@ -24,9 +24,9 @@ func (d *Drain) Requests(next http.Handler) http.Handler {
 }
 
 // Handler answers /drain: POST begins the drain (202, or 200 when it had begun
-// already; 401 when Config.Verify says no), GET reports [Counts]. Without Verify
-// whoever reaches it can stop the program, so it must not be served to the
-// outside; Sluice's sidecar never proxies it.
+// already; 401 when Config.Verify returns an error), GET returns [Counts].
+// Without Verify everybody who reaches it can stop the program, so do not serve
+// it to the outside; Sluice's sidecar never proxies it.
 func (d *Drain) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status := http.StatusOK
