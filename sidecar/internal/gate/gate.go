@@ -72,6 +72,7 @@ type leaf struct {
 	holds   int           // appends under way
 	seq     uint64        // counts the holds begun
 	backlog int           // rows at the last look
+	seen    int           // of these, those that were counted
 	cut     bool          // and there may be more
 	perRow  time.Duration // how long one delivery takes, as replay last saw it
 	forced  bool          // opened by the catch-up limit

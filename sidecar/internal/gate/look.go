@@ -91,10 +91,10 @@ func (g *Gate) Apply(k Look, backlog map[string]int, limit int, now time.Time) (
 			g.remove(l)
 			continue
 		}
-		if n < l.backlog && !l.cut {
+		if n < l.seen && !l.cut {
 			g.worked(l, now)
 		}
-		l.backlog, l.cut = n, n >= limit
+		l.backlog, l.seen, l.cut = n, n, n >= limit
 		if l.seq != seq {
 			l.backlog++ // a hold that the look may not have seen
 		}
