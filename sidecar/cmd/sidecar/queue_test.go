@@ -59,11 +59,11 @@ func deadLetters(t *testing.T, n int) (url string) {
 	if err := s.Join(ctx, "passing"); err != nil {
 		t.Fatal(err)
 	}
-	leases, _, err := s.RenewLeases(ctx, false)
+	leases, _, _, err := s.RenewLeases(ctx, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := s.Claim(ctx, leases, buffer.ClaimFilter{})
+	rows, _, err := s.Claim(ctx, leases, buffer.ClaimFilter{})
 	if err != nil || len(rows) != n {
 		t.Fatalf("claimed %d, %v", len(rows), err)
 	}

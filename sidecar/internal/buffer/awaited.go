@@ -117,9 +117,11 @@ func (s *Store) settleLate(ctx context.Context, batch []*lateAnswer) error {
 	slices.Sort(done) // statements that lock rows in one order do not deadlock
 	return s.do(ctx, s.pool, queryTimeout, "settle awaited webhooks", func(ctx context.Context, c *pgxpool.Conn) error {
 		if len(done) > 0 {
-			if _, err := c.Exec(ctx, awaitedDoneSQL, done); err != nil {
+			tag, err := c.Exec(ctx, awaitedDoneSQL, done)
+			if err != nil {
 				return err
 			}
+			s.flow.ended.Add(tag.RowsAffected())
 		}
 		if len(back) == 0 {
 			return nil

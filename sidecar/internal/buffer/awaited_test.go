@@ -100,7 +100,7 @@ func TestAppendsKeepAConnection(t *testing.T) {
 	var stuck sync.WaitGroup
 	for range 8 {
 		stuck.Go(func() {
-			_, _ = s.Claim(ctx, []Lease{{Bucket: 1, Epoch: 1, Until: time.Now().Add(time.Minute)}}, ClaimFilter{})
+			_, _, _ = s.Claim(ctx, []Lease{{Bucket: 1, Epoch: 1, Until: time.Now().Add(time.Minute)}}, ClaimFilter{})
 		})
 	}
 	testkit.Eventually(t, "claims wait for the lock", func() bool {

@@ -127,7 +127,7 @@ func BenchmarkReplay(b *testing.B) {
 	leases := lease(b, s)
 	b.ResetTimer()
 	for done := 0; done < b.N; {
-		rows, err := s.Claim(ctx, leases, ClaimFilter{})
+		rows, _, err := s.Claim(ctx, leases, ClaimFilter{})
 		if err != nil || len(rows) == 0 {
 			b.Fatal(len(rows), err)
 		}
@@ -152,7 +152,7 @@ func fill(tb testing.TB, c *pgx.Conn, prefix string, n, lanes int, body []byte) 
 		names[i], in[i] = laneKey(fmt.Sprint(prefix, i))
 	}
 	exec(tb, c, `INSERT INTO webhook_queue (sluice_id, source, lane, bucket, headers, body, body_size, dedupe_key)
-		SELECT gen_random_uuid(), 's', ($2::text[])[1 + n % $5], ($3::smallint[])[1 + n % $5], 'h', $4::bytea, octet_length($4::bytea),
-			sha256(($6 || n)::bytea)
-		FROM generate_series(1, $1) AS n`, n, names, in, body, lanes, prefix)
+		SELECT gen_random_uuid(), 's', w.lane, w.bucket, 'h', $4::bytea, octet_length($4::bytea), sha256(($6 || n)::bytea)
+		FROM generate_series(1, $1) AS n JOIN unnest($2::text[], $3::smallint[]) WITH ORDINALITY AS w(lane, bucket, i) ON w.i = 1 + n % $5
+		ORDER BY n`, n, names, in, body, lanes, prefix)
 }

@@ -111,7 +111,7 @@ func lease(tb testing.TB, s *Store) []Lease {
 	if err := s.Join(tb.Context(), "passing"); err != nil {
 		tb.Fatal(err)
 	}
-	held, _, err := s.RenewLeases(tb.Context(), false)
+	held, _, _, err := s.RenewLeases(tb.Context(), false)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func lease(tb testing.TB, s *Store) []Lease {
 
 func claim(tb testing.TB, s *Store, leases []Lease, f ClaimFilter) []Row {
 	tb.Helper()
-	rows, err := s.Claim(tb.Context(), leases, f)
+	rows, _, err := s.Claim(tb.Context(), leases, f)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -48,100 +48,86 @@ const (
 	defaultClaimRows  = 100
 	defaultClaimLane  = 32
 	defaultClaimBytes = 8 << 20
-)
 
-// The lanes of the held buckets are found by one index probe each, so neither a
-// long backlog nor a skipped lane of any length is read through. Nothing behind
-// an awaited row of its lane is picked. The lease is checked by the statement
-// itself: a claim that arrives late takes nothing. The rows in hand and the lanes
-// to skip are asked for as subqueries, which are hashed once: an array that is a
-// parameter is searched from end to end for each row.
-//
-// A claim writes nothing. The lease makes its holder the only reader of the
-// bucket, and there is no cursor: each claim reads from the lowest id, because
-// ids commit out of order, and a row that commits late, or that an operator makes
-// pending again, has to be found.
-const claimSQL = `
-WITH RECURSIVE held AS MATERIALIZED (
-	SELECT l.bucket, l.epoch FROM webhook_leases l
-	JOIN unnest($1::smallint[], $2::bigint[]) AS w(bucket, epoch) ON w.bucket = l.bucket AND w.epoch = l.epoch
-	WHERE l.holder = $3 AND l.expires_at > clock_timestamp()
-), lanes AS (
-	SELECT h.bucket, f.lane FROM held h CROSS JOIN LATERAL (
-		SELECT q.lane FROM webhook_queue q
-		WHERE q.bucket = h.bucket AND q.` + active + `
-		ORDER BY q.lane LIMIT 1) AS f
-	UNION ALL
-	SELECT l.bucket, n.lane FROM lanes l CROSS JOIN LATERAL (
-		SELECT q.lane FROM webhook_queue q
-		WHERE q.bucket = l.bucket AND q.lane > l.lane AND q.` + active + `
-		ORDER BY q.lane LIMIT 1) AS n
-), heads AS (
-	SELECT r.id, r.size FROM lanes l
-	CROSS JOIN LATERAL (SELECT COALESCE((
-		SELECT a.id FROM webhook_queue a
-		WHERE a.bucket = l.bucket AND a.lane = l.lane AND a.` + active + ` AND a.awaited_by IS NOT NULL
-		ORDER BY a.id LIMIT 1), 9223372036854775807) AS id) AS awaited
-	CROSS JOIN LATERAL (
-		SELECT q.id, CASE WHEN q.body_size <= $9 THEN q.body_size ELSE 0 END AS size
-		FROM webhook_queue q
-		WHERE q.bucket = l.bucket AND q.lane = l.lane AND q.` + active + `
-			AND q.id < awaited.id AND q.id NOT IN (SELECT unnest($5::bigint[]))
-		ORDER BY q.id LIMIT $7) AS r
-	WHERE l.lane NOT IN (SELECT unnest($4::text[]))
-	ORDER BY r.id LIMIT $6
-), picked AS (
-	SELECT id FROM (
-		SELECT id, sum(size) OVER (ORDER BY id) AS bytes, row_number() OVER (ORDER BY id) AS n FROM heads
-	) AS h WHERE bytes <= $8 OR n = 1
+	walkRows    = 256  // rows that a claim looks at, at the least, and
+	walkSkipped = 1024 // so many lanes to be skipped beside them, at the most
 )
-SELECT q.id, q.attempts + 1, q.bucket, h.epoch, q.body_size, q.key_id,
-	q.sluice_id, q.source, COALESCE(q.delivery_id, ''), COALESCE(q.event_name, ''), q.lane,
-	COALESCE(q.verified, ''), q.received_at, q.headers,
-	CASE WHEN q.body_size <= $9 THEN q.body END, q.body IS NULL
-FROM picked p JOIN webhook_queue q ON q.id = p.id JOIN held h ON h.bucket = q.bucket`
 
 // Claim reads rows of the leased buckets, lowest id first within a lane, and
 // returns them sorted by id. The lease is the claim: nothing is written, and rows
-// that the caller forgets are read again. A row that is awaited is not returned,
-// nor anything behind it in its lane.
-func (s *Store) Claim(ctx context.Context, leases []Lease, f ClaimFilter) ([]Row, error) {
-	var in []int16
-	var epochs []int64
-	until := make(map[int]time.Time, len(leases))
-	for _, l := range leases {
-		if time.Now().Before(l.Until) {
-			in, epochs = append(in, int16(l.Bucket)), append(epochs, l.Epoch)
-			until[l.Bucket] = l.Until
-		}
-	}
-	if len(in) == 0 {
-		return nil, nil
+// that the caller forgets are read again, though where there are very many lanes
+// not by the next claim: see claimSQL. more says that there are lanes which this
+// claim has not looked at, so another one may find rows in them. A row that is
+// awaited is not returned, nor anything behind it in its lane.
+func (s *Store) Claim(ctx context.Context, leases []Lease, f ClaimFilter) (rows []Row, more bool, err error) {
+	leases = slices.DeleteFunc(slices.Clone(leases), func(l Lease) bool { return !time.Now().Before(l.Until) })
+	if len(leases) == 0 {
+		return nil, false, nil
 	}
 	skip := make([]string, len(f.SkipLanes))
 	for i, lane := range f.SkipLanes {
 		skip[i], _ = laneKey(lane)
 	}
 	inHand := append(make([]int64, 0, len(f.InHand)), f.InHand...) // NULL would match nothing
-	var out []Row
-	err := s.do(ctx, s.pool, queryTimeout, "claim rows", func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, claimSQL, s.planned.mode(c.Conn()), in, epochs, s.instance, skip, inHand,
-			cmp.Or(f.Limit, defaultClaimRows), cmp.Or(f.PerLane, defaultClaimLane),
-			cmp.Or(f.MaxBytes, defaultClaimBytes), bigBody)
+	limit := cmp.Or(f.Limit, defaultClaimRows)
+	length := max(limit, walkRows) + min(len(skip), walkSkipped)
+	in, epochs, after := s.walk.plan(leases)
+	var at step
+	err = s.do(ctx, s.pool, queryTimeout, "claim rows", func(ctx context.Context, c *pgxpool.Conn) error {
+		answer, err := c.Query(ctx, claimSQL, s.planned.mode(c.Conn()), in, epochs, after, s.instance, skip, inHand,
+			limit, cmp.Or(f.PerLane, defaultClaimLane), cmp.Or(f.MaxBytes, defaultClaimBytes), length, bigBody)
 		if err != nil {
 			return err
 		}
-		out, err = pgx.CollectRows(rows, s.scanRow)
+		rows, at, err = s.scanClaim(answer)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	s.walk.goOn(in, epochs, at)
 	// An answer that took longer than the trust is another holder's to deliver.
 	now := time.Now()
-	out = slices.DeleteFunc(out, func(r Row) bool { return !now.Before(until[r.Bucket]) })
-	slices.SortFunc(out, func(a, b Row) int { return cmp.Compare(a.QueueID, b.QueueID) })
-	return out, nil
+	until := make(map[int]time.Time, len(leases))
+	for _, l := range leases {
+		until[l.Bucket] = l.Until
+	}
+	rows = slices.DeleteFunc(rows, func(r Row) bool { return !now.Before(until[r.Bucket]) })
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.QueueID, b.QueueID) })
+	return rows, !at.whole, nil
+}
+
+// scanClaim reads the answer to a claim. It has one row at least, whose first
+// fields tell of the walk.
+func (s *Store) scanClaim(answer pgx.Rows) (out []Row, at step, err error) {
+	defer answer.Close()
+	for first := true; answer.Next(); first = false {
+		var r Row
+		var f fields
+		told := []any{nil, nil, nil, nil, nil}
+		if first {
+			told = []any{&at.whole, &at.cut, &at.last, &at.buckets, &at.lanes}
+			if answer.RawValues()[len(told)] == nil { // no row to deliver
+				return nil, at, scanSome(answer, told)
+			}
+		}
+		if err := answer.Scan(append(told, f.into(&r)...)...); err != nil {
+			return nil, at, err
+		}
+		s.read(&r, &f)
+		out = append(out, r)
+	}
+	return out, at, answer.Err()
+}
+
+// scanSome scans the first fields.
+func scanSome(answer pgx.Rows, into []any) error {
+	into = append(into, make([]any, len(answer.RawValues())-len(into))...)
+	if err := answer.Scan(into...); err != nil {
+		return err
+	}
+	answer.Close()
+	return answer.Err()
 }
 
 var (
@@ -149,30 +135,34 @@ var (
 	errNoBody    = errors.New("row unreadable: body is missing")
 )
 
-func (s *Store) scanRow(row pgx.CollectableRow) (Row, error) {
-	var r Row
-	var id uuid.UUID
-	var received pgtype.Timestamptz
-	var noBody bool
+// fields are those of a row that are not scanned into it as they are.
+type fields struct {
+	id       uuid.UUID
+	received pgtype.Timestamptz
+	noBody   bool
+}
+
+func (f *fields) into(r *Row) []any {
 	w := &r.Webhook
-	err := row.Scan(&r.QueueID, &r.Attempt, &r.Bucket, &r.Epoch, &r.BodySize, &r.keyID,
-		&id, &w.Source, &w.DeliveryID, &w.Event, &w.Lane,
-		&w.Verified, &received, &w.Head, &w.Body, &noBody)
-	if err != nil {
-		return r, err
-	}
-	w.ID, w.ReceivedAt, w.Attempts = id.String(), received.Time.UTC(), r.Attempt-1
+	return []any{&r.QueueID, &r.Attempt, &r.Bucket, &r.Epoch, &r.BodySize, &r.keyID,
+		&f.id, &w.Source, &w.DeliveryID, &w.Event, &w.Lane,
+		&w.Verified, &f.received, &w.Head, &w.Body, &f.noBody}
+}
+
+// read makes of what was scanned what can be delivered.
+func (s *Store) read(r *Row, f *fields) {
+	w := &r.Webhook
+	w.ID, w.ReceivedAt, w.Attempts = f.id.String(), f.received.Time.UTC(), r.Attempt-1
 	switch {
 	case len(w.Head) == 0:
 		r.Err = errNoHeaders
-	case noBody && r.BodySize > 0:
+	case f.noBody && r.BodySize > 0:
 		r.Err = errNoBody
 	case !s.sealer.has(r.keyID):
 		r.Locked, w.Head, w.Body = hex.EncodeToString(r.keyID), nil, nil
 	default:
-		r.Err = s.unseal(&r, id)
+		r.Err = s.unseal(r, f.id)
 	}
-	return r, nil
 }
 
 // unseal decrypts what came with the row.

@@ -194,7 +194,7 @@ func TestReplayUnderAppendsAndOperators(t *testing.T) {
 	if n := query[int](t, db, `SELECT count(*) FROM webhook_queue WHERE status <> 'completed'`); n[0] != 0 {
 		t.Errorf("%d rows left", n[0])
 	}
-	if lanes, err := s.ActiveLanes(t.Context(), 10); err != nil || len(lanes) != 0 {
+	if lanes, _, err := s.ActiveLanes(t.Context(), nil, 10, 10); err != nil || len(lanes) != 0 {
 		t.Errorf("active lanes %v, %v", lanes, err)
 	}
 }

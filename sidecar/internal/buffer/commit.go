@@ -39,6 +39,9 @@ func (s *Store) commit(ctx context.Context, batch []*entry) {
 		if rows, err = s.attempt(ctx, batch, unknown); err == nil {
 			s.noteAnswer()
 			for i, e := range batch {
+				if rows[i].sluiceID == e.id {
+					s.flow.stored(e) // before its owner goes on
+				}
 				e.accept(rows[i])
 			}
 			return
@@ -145,8 +148,9 @@ func (s *Store) insertNew(ctx context.Context, conn *pgxpool.Conn, batch []*entr
 // primary key: an index by sluice_id would cost every insert. The UPDATE changes
 // nothing but has a commit, which waits for a synchronous standby to have the row.
 const findSQL = `
+WITH latest AS MATERIALIZED (SELECT id, sluice_id FROM webhook_queue ORDER BY id DESC LIMIT 20000)
 UPDATE webhook_queue SET dup_count = dup_count
-WHERE id > (SELECT COALESCE(max(id), 0) FROM webhook_queue) - 20000 AND sluice_id = ANY ($1::uuid[])
+WHERE id = ANY (ARRAY(SELECT id FROM latest WHERE sluice_id = ANY ($1::uuid[])))
 RETURNING id, sluice_id`
 
 // find returns the rows that keep entries of the batch already, by Sluice-Id.

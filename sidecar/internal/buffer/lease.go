@@ -44,8 +44,7 @@ WHERE r.state IN ('replaying', 'passing') AND r.seen_at > clock_timestamp() - ` 
 ORDER BY 1`
 
 // The epoch is compared and set, so what was read may be old; rows are locked
-// in order, so that two replicas cannot deadlock. A bucket needs its key until no
-// row of it does.
+// in order, so that two replicas cannot deadlock.
 const takeLeasesSQL = `
 WITH want AS (
 	SELECT l.bucket, l.holder IS NOT NULL AND l.holder <> $1 AS lapsed FROM webhook_leases l
@@ -56,20 +55,28 @@ WITH want AS (
 UPDATE webhook_leases l
 SET holder = $1, epoch = CASE WHEN l.holder = $1 THEN l.epoch ELSE l.epoch + 1 END,
 	expires_at = clock_timestamp() + ` + leaseTTLSQL + `,
-	key_id = CASE WHEN l.key_id IS NOT NULL AND EXISTS (
-		SELECT 1 FROM webhook_queue q WHERE q.bucket = l.bucket AND q.` + active + ` AND q.key_id = l.key_id
-	) THEN l.key_id END
+	key_id = CASE WHEN l.bucket <> ALL ($4::smallint[]) THEN l.key_id END
 FROM want WHERE l.bucket = want.bucket
 RETURNING l.bucket, l.epoch, want.lapsed`
+
+// A bucket needs its key until no row of it does. While it has more rows than are
+// looked at it is taken to, which costs nothing but that the bucket stays with a
+// replica that has the key.
+const keyNeededSQL = `
+SELECT count(*) = 200 OR COALESCE(bool_or(r.key_id = $2), false) FROM (
+	SELECT q.key_id FROM webhook_queue q WHERE q.bucket = $1 AND q.` + active + `
+	ORDER BY q.lane, q.id LIMIT 200) AS r`
 
 // RenewLeases renews this replica's leases and takes free ones up to its fair
 // share among the living replicas that are replaying or passing. excess are
 // buckets held beyond it while another replica has less than its own, or which
 // another should have: its breaker is closed and this one's open, or it has the
 // key that the bucket needs. Hand them over with ReleaseLeases once nothing of
-// them is in hand (empty, it is not nil, so it may be passed on as it is). Call it
-// every 3 s or so, and only while replaying or passing.
-func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease, excess []int, err error) {
+// them is in hand (empty, it is not nil, so it may be passed on as it is). short
+// says that this replica has less than its fair share, so others will release some
+// soon; among more replicas than buckets nobody is due one. Call it every 3 s or
+// so, and only while replaying or passing.
+func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease, excess []int, short bool, err error) {
 	err = s.do(ctx, s.vital, vitalTimeout, "renew leases", func(ctx context.Context, c *pgxpool.Conn) error {
 		leases, able, err := readLeases(ctx, c)
 		if err != nil {
@@ -79,12 +86,13 @@ func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease
 		var want []leaseRow
 		want, excess = share(me, leases, able)
 		held, err = s.takeLeases(ctx, c, want)
+		short = len(held) < due(me, leases, able)
 		return err
 	})
 	if err != nil {
-		return nil, []int{}, err
+		return nil, []int{}, false, err
 	}
-	return held, excess, nil
+	return held, excess, short, nil
 }
 
 func readLeases(ctx context.Context, c *pgxpool.Conn) (leases []leaseRow, able []candidate, err error) {
@@ -113,11 +121,22 @@ func (s *Store) takeLeases(ctx context.Context, c *pgxpool.Conn, want []leaseRow
 		return nil, nil
 	}
 	in, epochs := make([]int16, len(want)), make([]int64, len(want))
+	keyless := make([]int16, 0, len(want)) // whose key no row needs any more
 	for i, l := range want {
 		in[i], epochs[i] = l.bucket, l.epoch
+		if l.key == nil {
+			continue
+		}
+		var needed bool
+		if err := paged(ctx, c, keyNeededSQL, []any{l.bucket, l.key}, &needed); err != nil {
+			return nil, err
+		}
+		if !needed {
+			keyless = append(keyless, l.bucket)
+		}
 	}
 	until := time.Now().Add(leaseTrust)
-	rows, err := c.Query(ctx, takeLeasesSQL, s.instance, in, epochs)
+	rows, err := c.Query(ctx, takeLeasesSQL, s.instance, in, epochs, keyless)
 	if err != nil {
 		return nil, err
 	}

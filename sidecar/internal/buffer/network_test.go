@@ -116,11 +116,11 @@ func TestLostAnswers(t *testing.T) {
 	}
 	done := 0
 	testkit.Eventually(t, "some rows are settled", func() bool {
-		leases, _, err := s.RenewLeases(t.Context(), false)
+		leases, _, _, err := s.RenewLeases(t.Context(), false)
 		if err != nil {
 			return false
 		}
-		rows, err := s.Claim(t.Context(), leases, ClaimFilter{Limit: 20})
+		rows, _, err := s.Claim(t.Context(), leases, ClaimFilter{Limit: 20})
 		if err != nil {
 			return false
 		}
@@ -161,7 +161,7 @@ func TestSilentServer(t *testing.T) {
 			})
 		}
 		wait.Go(func() {
-			if held, _, err := s.RenewLeases(t.Context(), false); err != nil || len(held) != len(leases) {
+			if held, _, _, err := s.RenewLeases(t.Context(), false); err != nil || len(held) != len(leases) {
 				t.Errorf("round %d: holds %d leases, %v", round, len(held), err)
 			}
 		})

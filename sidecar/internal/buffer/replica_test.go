@@ -13,7 +13,7 @@ import (
 
 func renew(tb testing.TB, s *Store) ([]Lease, []int) {
 	tb.Helper()
-	held, excess, err := s.RenewLeases(tb.Context(), false)
+	held, excess, _, err := s.RenewLeases(tb.Context(), false)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func (s *Store) RetryFailed(ctx context.Context, f FailedFilter) (int64, error) 
 	for after < last {
 		var next, n int64
 		err := s.do(ctx, s.pool, queryTimeout, "retry failed rows", func(ctx context.Context, c *pgxpool.Conn) error {
-			return c.QueryRow(ctx, retryFailedSQL, f.IDs, f.Source, f.Suspect, after, last).Scan(&next, &n)
+			return paged(ctx, c, retryFailedSQL, []any{f.IDs, f.Source, f.Suspect, after, last}, &next, &n)
 		})
 		if err != nil {
 			return total, err

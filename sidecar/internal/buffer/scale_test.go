@@ -35,7 +35,7 @@ func TestScale(t *testing.T) {
 			in, epochs = append(in, int16(l.Bucket)), append(epochs, l.Epoch)
 		}
 		stuck, _ := laneKey("stuck0")
-		pages := touched(t, db, claimSQL, in, epochs, s.instance, []string{stuck}, []int64{}, 100, 32, 8<<20, bigBody)
+		pages := touched(t, db, claimSQL, in, epochs, make([]*string, len(in)), s.instance, []string{stuck}, []int64{}, 100, 32, 8<<20, 300, bigBody)
 		t.Logf("analyzed %v: claim touches %d pages", analyzed, pages)
 		if pages > 6000 {
 			t.Errorf("analyzed %v: claim of 100 rows touches %d pages", analyzed, pages)
@@ -46,7 +46,7 @@ func TestScale(t *testing.T) {
 		if pages > 100 {
 			t.Errorf("analyzed %v: backlog of two lanes touches %d pages", analyzed, pages)
 		}
-		pages = touched(t, db, activeLanesSQL, 10)
+		pages = touched(t, db, activeLanesSQL, int16(-1), "", 100, 10)
 		t.Logf("analyzed %v: active lanes touch %d pages", analyzed, pages)
 		if pages > 3000 {
 			t.Errorf("analyzed %v: 51 active lanes touch %d pages", analyzed, pages)
@@ -67,7 +67,7 @@ func TestScale(t *testing.T) {
 			t.Errorf("claimed %d rows", len(rows))
 		}
 	}
-	lanes, err := s.ActiveLanes(t.Context(), 7)
+	lanes, _, err := s.ActiveLanes(t.Context(), nil, 100, 7)
 	if err != nil || len(lanes) != 51 || lanes["stuck0"] != 7 {
 		t.Errorf("%d active lanes, %v", len(lanes), err)
 	}

@@ -33,15 +33,17 @@ type Outcome struct {
 	Suspect bool
 }
 
-// Each takes ids, epochs, attempts, reasons and marks. A row that has ended loses
+// Each takes ids, epochs, attempts, reasons and marks. The lease is asked for by a
+// subquery of one value: as a join the planner may begin with the lease, and go
+// through all rows of its bucket for each outcome. A row that has ended loses
 // its dedupe key: only active rows need one, and an operator's UPDATE that makes
 // rows pending again must not fail because two of them were copies.
 const (
 	settleFromSQL = `
 FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::text[], $5::boolean[]) AS w(id, epoch, attempt, reason, suspect)`
 	fencedSQL = `
-JOIN webhook_leases l ON l.epoch = w.epoch AND l.holder = $6
-WHERE q.id = w.id AND q.bucket = l.bucket AND q.awaited_by IS NULL AND q.` + active
+WHERE q.id = w.id AND q.awaited_by IS NULL AND q.` + alive + `
+	AND w.epoch = (SELECT l.epoch FROM webhook_leases l WHERE l.bucket = q.bucket AND l.holder = $6)`
 	completedSQL = `
 UPDATE webhook_queue q SET status = 'completed', processed_at = clock_timestamp(), awaited_by = NULL,
 	dedupe_key = NULL, attempts = GREATEST(q.attempts, w.attempt)` + settleFromSQL + `
@@ -79,7 +81,10 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome) error {
 		}
 		errs = append(errs, s.do(ctx, s.pool, queryTimeout, "settle rows", func(ctx context.Context, c *pgxpool.Conn) error {
 			args[0] = s.planned.mode(c.Conn())
-			_, err := c.Exec(ctx, settleSQL[result], args...)
+			tag, err := c.Exec(ctx, settleSQL[result], args...)
+			if result != Tried {
+				s.flow.ended.Add(tag.RowsAffected())
+			}
 			return err
 		}))
 	}

@@ -64,6 +64,21 @@ func share(me candidate, leases []leaseRow, able []candidate) (want []leaseRow, 
 	return append(want, ours...), append(excess, surplus...)
 }
 
+// due is how many buckets each replica has at the least, of those that need no key.
+func due(me candidate, leases []leaseRow, able []candidate) int {
+	_, equals := candidates(me, able)
+	if !slices.ContainsFunc(equals, func(c candidate) bool { return c.id == me.id }) {
+		return 0
+	}
+	common := 0
+	for _, l := range leases {
+		if l.key == nil {
+			common++
+		}
+	}
+	return common / len(equals)
+}
+
 // having returns the replicas that have a key, nil when it is nil.
 func having(key []byte, among []candidate) (ids []uuid.UUID) {
 	for _, c := range among {

@@ -75,6 +75,8 @@ type Store struct {
 
 	late     lateAnswers
 	planned  planned
+	walk     walk
+	flow     flow
 	copies   copies
 	seq      atomic.Int64
 	seen     atomic.Pointer[time.Time] // when the database last saw this replica, by its own clock

@@ -9,6 +9,7 @@
 package gate
 
 import (
+	"container/list"
 	"sync"
 	"time"
 
@@ -37,7 +38,7 @@ const (
 // Config are the gate's settings.
 type Config struct {
 	Order        Order
-	CatchupLimit time.Duration // a lane whose backlog has not shrunk for so long opens anyway
+	CatchupLimit time.Duration // a lane whose backlog has not shrunk for so long opens anyway, unless its turn is to come
 	// Changed is told of every transition, under the lock: it must not block.
 	Changed func(from, to lifecycle.State)
 }
@@ -49,9 +50,14 @@ type Gate struct {
 	mu       sync.Mutex
 	state    lifecycle.State
 	leaves   map[string]*leaf // lanes that have, or may have, something held
+	soon     *list.List       // those of them that may be empty now: they are asked about first
+	rest     *list.List       // the others, the one that was asked about longest ago in front
+	awaited  map[*leaf]bool   // those that a request waits for
+	forced   int              // those that are opened by force
+	turn     time.Time        // when replay last came to any lane
 	inFlight int              // forwards under way
 	holds    int              // appends under way
-	looked   bool             // every lane with a backlog has a leaf
+	looked   bool             // every lane with a backlog has a leaf; until then the others are shut, too
 	era      uint64           // counts the times that others may have written unseen: an older look is void
 	blind    bool             // the database is away: lanes of unknown backlog pass
 	sealed   bool             // Strict: another replica lives, everything goes through the queue
@@ -60,14 +66,20 @@ type Gate struct {
 
 // leaf is the door of one lane, from its first hold until it is seen empty.
 type leaf struct {
+	lane    string
+	at      *list.Element // in soon or rest
+	in      *list.List
 	holds   int           // appends under way
 	seq     uint64        // counts the holds begun
 	backlog int           // rows at the last look
+	seen    int           // of these, those that were counted
+	cut     bool          // and there may be more
 	perRow  time.Duration // how long one delivery takes, as replay last saw it
 	forced  bool          // opened by the catch-up limit
+	turn    time.Time     // when replay last worked on it, here or, by what is seen, at another replica
 	low     int           // the smallest exact backlog since the leaf closed, -1 before the first
 	lowAt   time.Time     // when it was seen
-	moved   chan struct{} // closed when the leaf opens or a hold enters it
+	moved   chan struct{} // closed when the leaf opens; nil while nobody waits for that
 }
 
 // New returns a gate in the state starting.
@@ -75,7 +87,7 @@ func New(cfg Config) *Gate {
 	if cfg.Changed == nil {
 		cfg.Changed = func(lifecycle.State, lifecycle.State) {}
 	}
-	return &Gate{cfg: cfg, leaves: map[string]*leaf{}}
+	return &Gate{cfg: cfg, leaves: map[string]*leaf{}, soon: list.New(), rest: list.New(), awaited: map[*leaf]bool{}}
 }
 
 // State returns the state of now.
@@ -102,8 +114,8 @@ func (g *Gate) fire(e lifecycle.Event) {
 	if g.state == lifecycle.Replaying {
 		g.forget() // other replicas may have written while the app was away
 	}
-	for _, l := range g.leaves {
-		l.stir()
+	for l := range g.awaited {
+		g.stir(l)
 	}
 	g.cfg.Changed(from, g.state)
 }
@@ -130,7 +142,7 @@ func (g *Gate) Enter(lane string, patient bool) (Verdict, <-chan struct{}) {
 		return Forward, nil
 	case patient && g.state.Replays() && !g.sealed && g.looked:
 		if l := g.leaves[lane]; l != nil && l.nearlyOpen() {
-			return Wait, l.moved
+			return Wait, g.await(l)
 		}
 	}
 	g.beginHold(lane)
@@ -193,11 +205,11 @@ func (g *Gate) HoldBeside(lane string) {
 func (g *Gate) beginHold(lane string) {
 	l := g.leaves[lane]
 	if l == nil {
-		l = &leaf{low: -1, moved: make(chan struct{})}
-		g.leaves[lane] = l
+		l = g.shut(lane)
 	}
 	if l.forced {
 		l.forced, l.low = false, -1
+		g.forced--
 	}
 	l.holds++
 	l.seq++
@@ -241,21 +253,7 @@ type Counts struct {
 func (g *Gate) Counts() Counts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := Counts{InFlight: g.inFlight, Holds: g.holds}
-	for _, l := range g.leaves {
-		if l.forced {
-			c.Forced++
-		} else {
-			c.Shut++
-		}
-	}
-	return c
-}
-
-// stir wakes whoever waits for the leaf.
-func (l *leaf) stir() {
-	close(l.moved)
-	l.moved = make(chan struct{})
+	return Counts{InFlight: g.inFlight, Holds: g.holds, Shut: len(g.leaves) - g.forced, Forced: g.forced}
 }
 
 // nearlyOpen reports whether the few rows left will be delivered within half of
@@ -265,5 +263,5 @@ func (l *leaf) nearlyOpen() bool {
 	if perRow == 0 {
 		perRow = 10 * time.Millisecond
 	}
-	return time.Duration(l.backlog+l.holds)*perRow <= 250*time.Millisecond
+	return !l.cut && time.Duration(l.backlog+l.holds)*perRow <= 250*time.Millisecond
 }

@@ -13,10 +13,18 @@ import (
 
 // look answers the gate's question from a map, as the buffer would.
 func look(g *Gate, held map[string]int) {
-	if k, ok := g.Look(); ok {
-		g.Apply(k, held, true, time.Now())
+	k, ok := g.Look(many, true)
+	if k.All {
+		g.Found(held)
+		g.Surveyed(k)
+		k, ok = g.Look(many, true)
+	}
+	if ok {
+		g.Apply(k, held, many, time.Now())
 	}
 }
+
+const many = 1000
 
 func enter(t *testing.T, g *Gate, lane string, want Verdict) {
 	t.Helper()
@@ -77,10 +85,10 @@ func TestAStaleLookOpensNothing(t *testing.T) {
 	enter(t, g, "a", Forward)
 	g.Divert("a")
 	g.Kept("a")
-	k, _ := g.Look()
+	k, _ := g.Look(many, true)
 	enter(t, g, "a", Hold) // begun after the look, so the answer can't know of it
 	g.Kept("a")
-	g.Apply(k, nil, true, time.Now())
+	g.Apply(k, nil, many, time.Now())
 	enter(t, g, "a", Hold)
 }
 
@@ -88,9 +96,9 @@ func TestALookDuringAnAppendOpensNothing(t *testing.T) {
 	g := passing(t, Config{})
 	enter(t, g, "a", Forward)
 	g.Divert("a")
-	k, _ := g.Look()
+	k, _ := g.Look(many, true)
 	g.Kept("a")
-	g.Apply(k, nil, true, time.Now()) // it committed after the buffer answered
+	g.Apply(k, nil, many, time.Now()) // it committed after the buffer answered
 	enter(t, g, "a", Hold)
 }
 
@@ -99,25 +107,27 @@ func TestCatchUpLimitOpensALaneThatDoesNotShrink(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		order  Order
-		exact  bool
+		limit  int
 		second int
 		want   int
 	}{
-		{"no progress", PerLane, true, 5, 1},
-		{"progress", PerLane, true, 4, 0},
-		{"count cut off", PerLane, false, 5, 0},
-		{"strict", Strict, true, 5, 0},
+		{"no progress", PerLane, many, 5, 1},
+		{"progress", PerLane, many, 4, 0},
+		{"count cut off", PerLane, 4, 5, 0},
+		{"strict", Strict, many, 5, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := New(Config{Order: tc.order, CatchupLimit: time.Minute})
 			g.Seal(false, time.Now().Add(time.Hour))
 			g.Fire(lifecycle.AppUp)
-			k, _ := g.Look()
-			g.Apply(k, map[string]int{"a": 5}, tc.exact, now)
-			k, _ = g.Look()
-			g.Apply(k, map[string]int{"a": tc.second}, tc.exact, now.Add(59*time.Second))
-			k, _ = g.Look()
-			forced := g.Apply(k, map[string]int{"a": tc.second}, tc.exact, now.Add(61*time.Second))
+			look(g, map[string]int{"a": 5})
+			apply := func(n int, after time.Duration) []string {
+				k, _ := g.Look(many, true)
+				return g.Apply(k, map[string]int{"a": n}, tc.limit, now.Add(after))
+			}
+			apply(5, 0)
+			apply(tc.second, 59*time.Second)
+			forced := apply(tc.second, 61*time.Second)
 			if len(forced) != tc.want {
 				t.Fatalf("forced %v, want %d lanes", forced, tc.want)
 			}
@@ -198,7 +208,7 @@ func TestNoWebhookIsStranded(t *testing.T) {
 	go func() { // replay and looks
 		defer loops.Done()
 		for !stop.Load() {
-			k, ok := g.Look()
+			k, ok := g.Look(1+rand.IntN(lanes), true)
 			if !ok {
 				g.Fire(lifecycle.AppUp)
 				continue
@@ -206,7 +216,12 @@ func TestNoWebhookIsStranded(t *testing.T) {
 			if g.State().Replays() {
 				q.deliver(names[rand.IntN(lanes)])
 			}
-			g.Apply(k, q.count(), true, time.Now())
+			if k.All {
+				g.Found(q.count())
+				g.Surveyed(k)
+				continue
+			}
+			g.Apply(k, q.count(), many, time.Now())
 		}
 	}()
 	go func() { // the app comes and goes
@@ -365,12 +380,13 @@ func TestALookThatBecameVoidOpensNothing(t *testing.T) {
 			g := New(Config{Order: c.order})
 			g.Fire(lifecycle.AppUp)
 			c.set(g)
-			k, ok := g.Look()
+			k, ok := g.Look(many, true)
 			if !ok || !k.All {
 				t.Fatalf("the look is %+v, want one over all lanes", k)
 			}
+			g.Found(nil)
 			c.void(g)
-			g.Apply(k, nil, true, time.Now())
+			g.Surveyed(k)
 			if g.State() != lifecycle.Replaying {
 				t.Errorf("state %v, want replaying", g.State())
 			}
@@ -391,13 +407,13 @@ func TestALookAtSomeLanesDoesNotEndTheReplay(t *testing.T) {
 	g := New(Config{})
 	g.Fire(lifecycle.AppUp)
 	look(g, map[string]int{"a": 1})
-	k, _ := g.Look()
+	k, _ := g.Look(many, true)
 	if k.All {
 		t.Fatal("all lanes are looked at again")
 	}
 	g.Fire(lifecycle.AppDown)
 	g.Fire(lifecycle.AppUp)
-	g.Apply(k, nil, true, time.Now())
+	g.Apply(k, nil, many, time.Now())
 	if g.State() != lifecycle.Replaying {
 		t.Errorf("state %v, want replaying", g.State())
 	}

@@ -106,8 +106,8 @@ func TestAFaultLeavesNothingBehind(t *testing.T) {
 				in.exact["/forward"].forwarded, in.exact["/sync"].forwarded = nil, nil
 				if !c.away {
 					in.Gate.Fire(lifecycle.AppUp)
-					look, _ := in.Gate.Look()
-					in.Gate.Apply(look, nil, true, time.Now())
+					look, _ := in.Gate.Look(1, true)
+					in.Gate.Surveyed(look)
 				}
 				faulty(t, in, c.write, fmt.Sprintf(request, c.path))
 				if n := in.Gate.Counts(); n.InFlight != 0 || n.Holds != 0 {

@@ -22,6 +22,9 @@ type lane struct {
 	cancel context.CancelFunc // ends the lane, but not a try that is under way
 }
 
+// skipped reports whether nothing of the lane need be claimed.
+func (l *lane) skipped() bool { return l.parked || len(l.rows) > laneAhead/2 }
+
 // inHand is a claimed row until its outcome is recorded or it is forgotten.
 type inHand struct {
 	row   buffer.Row
@@ -37,6 +40,12 @@ type inHand struct {
 // returns how many. seen is what filter returned: rows of a lane of which some
 // have been forgotten since may be behind those, so they are read again.
 func (r *Replay) enqueue(period context.Context, rows []buffer.Row, seen int) (taken int) {
+	var begun []string
+	defer func() {
+		for _, name := range begun {
+			r.Gate.Reached(name)
+		}
+	}()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range rows {
@@ -53,6 +62,7 @@ func (r *Replay) enqueue(period context.Context, rows []buffer.Row, seen int) (t
 			ctx, cancel := context.WithCancel(period)
 			l = &lane{name: name, bucket: bucket, cancel: cancel}
 			r.lanes[name] = l
+			begun = append(begun, name)
 			r.work.Go(func() { r.run(ctx, l) })
 		}
 		l.rows = append(l.rows, h)

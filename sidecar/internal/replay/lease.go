@@ -26,15 +26,15 @@ func (r *Replay) leaseLoop(ctx context.Context) {
 		}
 		since, _ := r.breaker.isOpen()
 		asleep := r.Config.Slept()
-		held, excess, err := r.Store.RenewLeases(ctx, !since.IsZero())
+		held, excess, short, err := r.Store.RenewLeases(ctx, !since.IsZero())
 		if err != nil {
 			r.Log.Warn("Leases can't be renewed, retrying", "err", err)
 			wait = time.Second
 			continue
 		}
 		r.setLeases(held, asleep)
-		if len(held) == 0 {
-			wait = pollEvery // this replica has not joined yet, or others hold all
+		if len(held) == 0 && short {
+			wait = pollEvery // others hand some over as soon as they see this replica
 		}
 		again := 500 * time.Millisecond
 		if !may {

@@ -27,14 +27,14 @@ import (
 
 // Store is what replay needs of the buffer.
 type Store interface {
-	RenewLeases(ctx context.Context, breakerOpen bool) (held []buffer.Lease, excess []int, err error)
+	RenewLeases(ctx context.Context, breakerOpen bool) (held []buffer.Lease, excess []int, short bool, err error)
 	ReleaseLeases(ctx context.Context, buckets []int) error
 	NeedKey(ctx context.Context, l buffer.Lease, key string) error
-	Claim(context.Context, []buffer.Lease, buffer.ClaimFilter) ([]buffer.Row, error)
+	Claim(context.Context, []buffer.Lease, buffer.ClaimFilter) (rows []buffer.Row, more bool, err error)
 	LoadBody(context.Context, *buffer.Row) error
 	Settle(context.Context, []buffer.Outcome) error
 	Backlog(ctx context.Context, lanes []string, limit int) (map[string]int, error)
-	ActiveLanes(ctx context.Context, limit int) (map[string]int, error)
+	ActiveLanes(ctx context.Context, after *buffer.LanePlace, page, limit int) (map[string]int, *buffer.LanePlace, error)
 }
 
 // Deliverer sends one webhook until there is an outcome.
@@ -98,6 +98,7 @@ type Replay struct {
 	leaving   map[int]bool            // buckets to be handed over
 	proven    map[int]map[string]bool // by bucket, lanes that need no care
 	missing   map[string]missing      // keys that lanes wait for
+	crowd     bool                    // there are more lanes than one claim looks at; the claims' own
 	work      sync.WaitGroup
 
 	marking  sync.Mutex

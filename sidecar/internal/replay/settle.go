@@ -70,18 +70,22 @@ func (r *Replay) settle(ctx context.Context) error {
 	r.marking.Lock()
 	r.settling = 0
 	r.marking.Unlock()
-	if r.release(marks) {
+	if ended := r.release(marks); len(ended) > 0 {
+		for lane := range ended {
+			r.Gate.Expect(lane)
+		}
 		poke(r.look)
 	}
 	return nil
 }
 
-// release takes settled rows out of hand, and reports whether a lane may be
+// release takes settled rows out of hand, and returns the lanes that may be
 // empty now. One of which there are rows in memory is not: asking the buffer
 // about those after each flush cost it as much as the claims.
-func (r *Replay) release(marks []mark) (ended bool) {
+func (r *Replay) release(marks []mark) (ended map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	ended = map[string]bool{}
 	for _, m := range marks {
 		switch m.outcome.Result {
 		case buffer.Tried:
@@ -90,8 +94,9 @@ func (r *Replay) release(marks []mark) (ended bool) {
 		}
 		r.drop(m.hand)
 		// A lane may not have taken the row that it has just marked from its list.
-		if l := r.lanes[m.hand.row.Webhook.Lane]; l == nil || len(l.rows) <= 1 {
-			ended = true
+		name := m.hand.row.Webhook.Lane
+		if l := r.lanes[name]; l == nil || len(l.rows) <= 1 {
+			ended[name] = true
 		}
 	}
 	if len(r.lanes) == 0 {

@@ -28,6 +28,10 @@ type store struct {
 	theirs [16]bool // leased to another replica
 	cut    bool     // nobody reaches it
 	last   time.Time
+
+	longest  int // page of lanes that can be read in time, 0 for any
+	renewals int
+	short    bool // a replica without a lease is due one
 }
 
 type row struct {
@@ -84,10 +88,11 @@ func (s *store) append(lane string, n int) error {
 
 func (s *store) NeedKey(context.Context, buffer.Lease, string) error { return nil }
 
-func (s *store) RenewLeases(ctx context.Context, _ bool) (held []buffer.Lease, excess []int, err error) {
+func (s *store) RenewLeases(ctx context.Context, _ bool) (held []buffer.Lease, excess []int, short bool, err error) {
 	until := time.Now().Add(10 * time.Second)
 	err = s.call(ctx, func() {
 		s.last = time.Now()
+		s.renewals++
 		for b := range s.theirs {
 			if !s.theirs[b] {
 				held = append(held, buffer.Lease{Bucket: b, Epoch: s.epochs[b], Until: until})
@@ -95,9 +100,9 @@ func (s *store) RenewLeases(ctx context.Context, _ bool) (held []buffer.Lease, e
 		}
 	})
 	if err != nil {
-		return nil, []int{}, err
+		return nil, []int{}, false, err
 	}
-	return held, []int{}, nil
+	return held, []int{}, s.short && len(held) == 0, nil
 }
 
 func (s *store) ReleaseLeases(ctx context.Context, buckets []int) error {
@@ -110,7 +115,7 @@ func (s *store) ReleaseLeases(ctx context.Context, buckets []int) error {
 	})
 }
 
-func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer.Row, err error) {
+func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer.Row, more bool, err error) {
 	err = s.call(ctx, func() {
 		perLane := map[string]int{}
 		for _, r := range s.rows {
@@ -127,10 +132,10 @@ func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.Claim
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	slices.SortFunc(out, func(a, b buffer.Row) int { return cmp.Compare(a.QueueID, b.QueueID) })
-	return out, nil
+	return out, false, nil
 }
 
 func (s *store) LoadBody(context.Context, *buffer.Row) error { return nil }
@@ -168,9 +173,13 @@ func (s *store) Backlog(ctx context.Context, lanes []string, limit int) (counts 
 	return counts, err
 }
 
-func (s *store) ActiveLanes(ctx context.Context, limit int) (counts map[string]int, err error) {
+func (s *store) ActiveLanes(ctx context.Context, _ *buffer.LanePlace, page, limit int) (counts map[string]int, _ *buffer.LanePlace, err error) {
+	if s.longest > 0 && page > s.longest {
+		<-time.After(5 * time.Second)
+		return nil, nil, errLost
+	}
 	err = s.call(ctx, func() { counts = s.count(func(string) bool { return true }, limit) })
-	return counts, err
+	return counts, nil, err
 }
 
 // operator runs the runbook's UPDATE.

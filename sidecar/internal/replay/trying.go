@@ -68,6 +68,7 @@ func (t *trying) turn(ctx context.Context, attempt int) (done func(), err error)
 func (t *trying) waiting(attempt int, reason string) {
 	w := &t.hand.row.Webhook
 	t.Metrics.Replayed.WithLabelValues("retried").Inc()
+	t.Gate.Reached(w.Lane)
 	t.Log.Warn("Webhook refused by the app, trying again", "queue_id", t.hand.row.QueueID,
 		"source", w.Source, "delivery_id", w.DeliveryID, "attempt", attempt, "reason", reason)
 	t.mark(t.hand, buffer.Tried, attempt, reason, false)

@@ -3,6 +3,7 @@ package simulate
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,8 +13,8 @@ import (
 
 // Claim is the buffer's statement, which writes nothing: of the held buckets, the
 // active rows that are not in hand, lowest id first in a lane, none behind an
-// awaited one.
-func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.ClaimFilter) ([]buffer.Row, error) {
+// awaited one. It looks at a few lanes only, and the next one goes on behind them.
+func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.ClaimFilter) ([]buffer.Row, bool, error) {
 	until := map[int]time.Time{}
 	var in []buffer.Lease
 	for _, l := range leases {
@@ -22,22 +23,56 @@ func (s *store) Claim(ctx context.Context, leases []buffer.Lease, f buffer.Claim
 		}
 	}
 	if len(in) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
-	rows, err := query(ctx, s, queryTimeout, opClaim, "claim rows", func() []buffer.Row { return s.claim(in, f) })
+	after := s.after // a try that was given up may still read it
+	got, err := query(ctx, s, queryTimeout, opClaim, "claim rows", func() claimed { return s.claim(in, f, after) })
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	rows := got.rows
+	s.after = got.end // "" for the beginning
 	now := time.Now()
 	rows = slices.DeleteFunc(rows, func(r buffer.Row) bool { return !now.Before(until[r.Bucket]) })
 	slices.SortFunc(rows, func(a, b buffer.Row) int { return cmp.Compare(a.QueueID, b.QueueID) })
-	return rows, nil
+	return rows, got.more, nil
 }
 
-func (s *store) claim(leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer.Row) {
+// claimed is the answer to a claim: its rows, the lane behind which the next one
+// goes on, and whether there are lanes that it has not looked at.
+type claimed struct {
+	rows []buffer.Row
+	end  string
+	more bool
+}
+
+// walkLanes is how many lanes a claim looks at: so few that a world has more.
+const walkLanes = 2
+
+// walk returns the lanes that a claim looks at.
+func (s *store) walk(after string) (lanes []string, end string, more bool) {
+	all := map[string]bool{}
+	for _, r := range s.db.inOrder() {
+		all[r.hook.Lane] = true
+	}
+	sorted := slices.Sorted(maps.Keys(all))
+	from, found := slices.BinarySearch(sorted, after)
+	if found {
+		from++
+	}
+	to := min(from+walkLanes, len(sorted))
+	if to < len(sorted) {
+		end = sorted[to-1]
+	}
+	return sorted[from:to], end, from > 0 || to < len(sorted)
+}
+
+func (s *store) claim(leases []buffer.Lease, f buffer.ClaimFilter, after string) (out claimed) {
 	s.spins()
 	limit, perLane := cmp.Or(f.Limit, 100), cmp.Or(f.PerLane, 32)
 	shut, taken := map[string]bool{}, map[string]int{}
+	lanes, end, more := s.walk(after)
+	out.end, out.more = end, more
 	for _, r := range s.db.inOrder() {
 		l := s.db.leases[r.bucket]
 		asked := slices.ContainsFunc(leases, func(m buffer.Lease) bool { return m.Bucket == r.bucket && m.Epoch == l.epoch })
@@ -48,11 +83,11 @@ func (s *store) claim(leases []buffer.Lease, f buffer.ClaimFilter) (out []buffer
 			shut[r.hook.Lane] = true
 			continue
 		}
-		if slices.Contains(f.InHand, r.id) || slices.Contains(f.SkipLanes, r.hook.Lane) || taken[r.hook.Lane] == perLane || len(out) == limit {
+		if slices.Contains(f.InHand, r.id) || slices.Contains(f.SkipLanes, r.hook.Lane) || taken[r.hook.Lane] == perLane || len(out.rows) == limit || !slices.Contains(lanes, r.hook.Lane) {
 			continue
 		}
 		taken[r.hook.Lane]++
-		out = append(out, s.rowOf(r, l.epoch))
+		out.rows = append(out.rows, s.rowOf(r, l.epoch))
 		s.db.line.add(true, "db", r.name(), "%s: claimed", s.name)
 	}
 	return out
@@ -157,8 +192,10 @@ func (s *store) Backlog(ctx context.Context, lanes []string, limit int) (map[str
 	return s.count(ctx, "count backlog", limit, func(lane string) bool { return slices.Contains(lanes, lane) })
 }
 
-func (s *store) ActiveLanes(ctx context.Context, limit int) (map[string]int, error) {
-	return s.count(ctx, "list active lanes", limit, func(string) bool { return true })
+// ActiveLanes is the buffer's, which has every lane of a world on one page.
+func (s *store) ActiveLanes(ctx context.Context, _ *buffer.LanePlace, _, limit int) (map[string]int, *buffer.LanePlace, error) {
+	counts, err := s.count(ctx, "list active lanes", limit, func(string) bool { return true })
+	return counts, nil, err
 }
 
 func (s *store) count(ctx context.Context, what string, limit int, asked func(string) bool) (map[string]int, error) {

@@ -26,13 +26,15 @@ type candidate struct {
 
 // RenewLeases is the buffer's: it reads the leases in one statement, decides
 // what to renew and take, and does that in a second one, which compares epochs.
-func (s *store) RenewLeases(ctx context.Context, breakerOpen bool) (held []buffer.Lease, excess []int, err error) {
+func (s *store) RenewLeases(ctx context.Context, breakerOpen bool) (held []buffer.Lease, excess []int, short bool, err error) {
 	held, err = do(ctx, s, vitalTimeout, "renew leases", func(ctx context.Context) ([]buffer.Lease, error) {
 		f, err := one(ctx, s, opLease, s.readLeases)
 		if err != nil {
 			return nil, err
 		}
 		var want []int
+		_, equals := candidates(candidate{s.instance, breakerOpen, s.keys}, f.able)
+		short = len(equals) <= bucketCount
 		want, excess = share(candidate{s.instance, breakerOpen, s.keys}, f)
 		if len(want) == 0 {
 			return nil, nil
@@ -41,9 +43,9 @@ func (s *store) RenewLeases(ctx context.Context, breakerOpen bool) (held []buffe
 		return one(ctx, s, opLease, func() []buffer.Lease { return s.takeLeases(f, want, until) })
 	})
 	if err != nil {
-		return nil, []int{}, err
+		return nil, []int{}, false, err
 	}
-	return held, excess, nil
+	return held, excess, short && len(held) == 0, nil
 }
 
 func (s *store) readLeases() found {

@@ -46,6 +46,8 @@ type store struct {
 	seen     atomic.Pointer[time.Time] // the last time, by the database's clock
 	calls    [opCount]*dice
 
+	after string // the lane behind which the next claim goes on
+
 	windowBegan time.Time // under the database's lock
 	claims      int       // since then
 }
@@ -240,6 +242,12 @@ func (s *store) Stats(ctx context.Context) (buffer.Stats, error) {
 		}
 		return st
 	})
+}
+
+func (s *store) Flow() buffer.Flow { return buffer.Flow{} }
+
+func (s *store) Inserted(ctx context.Context) (int64, error) {
+	return query(ctx, s, vitalTimeout, opStats, "read sequence", func() int64 { return s.db.ids })
 }
 
 func (s *store) Retain(context.Context, time.Duration) (int64, error)       { return 0, nil }

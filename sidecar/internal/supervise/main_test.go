@@ -50,6 +50,8 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *testkit.Out
 		beatNow: make(chan struct{}, 1), transitions: make(chan transition, 64), faults: make(chan error, 3),
 	}
 	r.vitals.Store(&vitals{})
+	r.counted.Store(&counted{})
+	r.store = &countedStore{}
 	r.gate = gate.New(gate.Config{Order: order, Changed: r.changed})
 	var err error
 	if r.app, err = upstream.New(upstream.Config{URL: app, HealthPath: cfg.AppHealthPath}); err != nil {

@@ -56,6 +56,8 @@ type Store interface {
 	FreeAwaited(ctx context.Context, awaited func(id string) bool) (int64, error)
 	Leave(context.Context) error
 	Stats(context.Context) (buffer.Stats, error)
+	Flow() buffer.Flow
+	Inserted(context.Context) (int64, error)
 	Ping(context.Context) error
 	Retain(ctx context.Context, keep time.Duration) (int64, error)
 	RetainFailed(ctx context.Context, keep time.Duration) (int64, error)
@@ -90,6 +92,7 @@ type Replica struct {
 
 	health   *health.Health
 	vitals   atomic.Pointer[vitals]
+	counted  atomic.Pointer[counted]
 	joined   atomic.Bool // registered among the replicas, migrations applied
 	sealed   atomic.Bool
 	proven   atomic.Bool  // this revision's app has been healthy before
@@ -119,6 +122,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
 	}
 	r.vitals.Store(&vitals{})
+	r.counted.Store(&counted{})
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make instance id: %w", err)
@@ -174,7 +178,7 @@ func (r *Replica) Run() int {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	for name, loop := range map[string]func(context.Context){
-		"membership": r.membershipLoop, "awaited": r.freeLoop, "health": r.health.Run, "vitals": r.vitalsLoop, "retention": r.retainLoop,
+		"membership": r.membershipLoop, "awaited": r.freeLoop, "health": r.health.Run, "vitals": r.vitalsLoop, "count": r.countLoop, "retention": r.retainLoop,
 		"transitions": r.transitionLoop, "stats": r.statsLoop, "revision": r.revisionLoop, "replay": r.replay.Run,
 	} {
 		r.loops.start(name, func() { loop(ctx) })

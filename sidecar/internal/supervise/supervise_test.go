@@ -55,8 +55,8 @@ func TestATakenPort(t *testing.T) {
 func TestTransitionsAreTold(t *testing.T) {
 	r, log := replica(t, nobody, gate.PerLane)
 	r.gate.Fire(lifecycle.AppUp)
-	look, _ := r.gate.Look()
-	r.gate.Apply(look, nil, true, time.Now())
+	look, _ := r.gate.Look(1, true)
+	r.gate.Surveyed(look)
 	r.gate.Fire(lifecycle.AppDown)
 	r.gate.Fire(lifecycle.AppDown) // no change, no line
 	over, cancel := context.WithCancel(t.Context())

@@ -6,17 +6,14 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/control"
 	"sluice/sidecar/internal/ingress"
 	"sluice/sidecar/internal/lifecycle"
 )
 
-// vitals are what was last read of the database.
+// vitals are what is known of the database.
 type vitals struct {
-	database bool
-	stats    buffer.Stats
-	at       time.Time
+	database bool // it answers, and takes writes
 }
 
 const (
@@ -26,24 +23,18 @@ const (
 	remindEvery = time.Minute // that the database is still away
 )
 
-// vitalsLoop counts what is held and notes whether the database is there.
+// vitalsLoop notes whether the database is there.
 func (r *Replica) vitalsLoop(ctx context.Context) {
 	var told time.Time
 	for wait := time.Duration(0); tick(ctx, wait, nil); {
-		began, joined := time.Now(), r.joined.Load() // before it there are no tables to count
-		stats, err := r.store.Stats(ctx)
-		if err == nil {
-			err = r.store.Ping(ctx)
-		}
+		joined := r.joined.Load()
+		err := r.store.Ping(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		// Counting a long backlog costs the database something: at most a
-		// twentieth of its time.
-		wait = max(vitalsEvery, 20*time.Since(began))
+		wait = vitalsEvery
 		if err != nil {
-			wait = vitalsEvery
-			r.vitals.Store(&vitals{stats: r.vitals.Load().stats, at: time.Now()})
+			r.vitals.Store(&vitals{})
 			r.metrics.Database.Set(0)
 			if joined && time.Since(told) > remindEvery {
 				told = time.Now()
@@ -55,11 +46,8 @@ func (r *Replica) vitalsLoop(ctx context.Context) {
 			told = time.Time{}
 			r.log.Info("PostgreSQL is reachable again")
 		}
-		r.vitals.Store(&vitals{database: true, stats: stats, at: time.Now()})
+		r.vitals.Store(&vitals{database: true})
 		r.metrics.Database.Set(1)
-		r.metrics.Held.WithLabelValues("pending").Set(float64(stats.Pending))
-		r.metrics.Held.WithLabelValues("processing").Set(float64(stats.Processing))
-		r.metrics.Held.WithLabelValues("failed").Set(float64(stats.Failed))
 	}
 }
 
@@ -96,30 +84,30 @@ func (r *Replica) retainFailed(ctx context.Context) {
 }
 
 func (r *Replica) ingressVitals() ingress.Vitals {
-	v := r.vitals.Load()
-	s := v.stats
+	c := r.counted.Load()
+	rows, bytes, unverified := c.held(r.store.Flow())
 	return ingress.Vitals{
-		Database:       v.database,
+		Database:       r.vitals.Load().database,
 		App:            r.health.Name(),
 		State:          r.gate.State().String(),
-		Held:           s.Pending + s.Processing,
-		Full:           s.Pending+s.Processing >= r.cfg.HoldMaxRows || s.Bytes >= r.cfg.HoldMaxBytes,
-		FullUnverified: s.UnverifiedBytes >= r.cfg.HoldMaxUnverifiedBytes,
+		Held:           c.stats.Pending + c.stats.Processing,
+		Full:           rows >= r.cfg.HoldMaxRows || bytes >= r.cfg.HoldMaxBytes,
+		FullUnverified: unverified >= r.cfg.HoldMaxUnverifiedBytes,
 	}
 }
 
 // Status reports the replica at this moment.
 func (r *Replica) Status() control.Status {
-	v, c := r.vitals.Load(), r.gate.Counts()
+	stats, c := r.counted.Load().stats, r.gate.Counts()
 	st := control.Status{
 		State: r.gate.State().String(), App: r.health.Name(), Database: "unreachable",
-		Held: v.stats.Pending + v.stats.Processing, Pending: v.stats.Pending, Processing: v.stats.Processing,
-		Failed: v.stats.Failed, HeldBytes: v.stats.Bytes, OldestSecs: v.stats.OldestPending.Seconds(),
+		Held: stats.Pending + stats.Processing, Pending: stats.Pending, Processing: stats.Processing,
+		Failed: stats.Failed, HeldBytes: stats.Bytes, OldestSecs: stats.OldestPending.Seconds(),
 		Replayed: r.replay.Delivered(), InFlight: c.InFlight, Holding: c.Holds, ShutLanes: c.Shut, Forced: c.Forced,
 		Order: r.cfg.Order, Sealed: r.sealed.Load(), Replica: r.cfg.ReplicaName, Instance: r.instance,
 		Version: r.opt.Version, UptimeSecs: time.Since(r.began).Seconds(),
 	}
-	if v.database {
+	if r.vitals.Load().database {
 		st.Database = "connected"
 	}
 	if since, status := r.replay.Breaker(); !since.IsZero() {

@@ -101,7 +101,8 @@ func TestVitals(t *testing.T) {
 		{buffer.Stats{Pending: 1, Bytes: 100, UnverifiedBytes: 100}, 1, false, true},
 	} {
 		r, _ := replica(t, nobody, gate.PerLane)
-		r.vitals.Store(&vitals{database: true, stats: c.stats})
+		r.vitals.Store(&vitals{database: true})
+		r.counted.Store(&counted{stats: c.stats})
 		v, s := r.ingressVitals(), r.Status()
 		if v.Held != c.held || v.Full != c.full || v.FullUnverified != c.fullUnverified {
 			t.Errorf("%+v: held %d, full %v, full for unverified %v", c.stats, v.Held, v.Full, v.FullUnverified)
