@@ -53,6 +53,9 @@ func newPlan(seed uint64) plan {
 	if p.strict && d.chance(0.5) { // what a replica's word to the others depends on
 		p.faults.sluggish = []op{opLook, opMember}[d.below(2)]
 	}
+	if d.chance(0.3) { // many lanes, of which a replica has held nothing itself
+		p.lanes, p.gap = 8+d.below(24), 8*p.gap
+	}
 	return p
 }
 
