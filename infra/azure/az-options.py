@@ -23,7 +23,7 @@ NOTES = "docs-ref-conceptual/Latest-version/release-notes-azure-cli.md"
 
 
 def git(clone, *arguments):
-    return subprocess.run(["git", "-C", clone, *arguments], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["git", "-C", clone, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def page(command):
