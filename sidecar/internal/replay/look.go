@@ -21,8 +21,11 @@ const (
 	countLimit = 10_000_000
 
 	// Looks at lanes of which nothing is known to have ended, and exact counts,
-	// take at most this part of the time: their cost grows with the lanes.
+	// take at most this part of the time: their cost grows with the lanes. A look
+	// that was slow for another reason pauses for no longer than its lanes may cost,
+	// or one slow answer would leave a lane shut that is empty.
 	lookShare = 20
+	lanePause = 5 * time.Millisecond
 
 	readLimit = time.Second // for the smallest look there is
 )
@@ -82,7 +85,8 @@ func (r *Replay) lookOnce(ctx context.Context, l *looking, k gate.Look, began ti
 	if r.Gate.CatchesUp() && !began.Before(l.counted) {
 		l.counted = r.countDeep(ctx, k, backlog)
 	}
-	l.all = time.Now().Add(max(lookEvery-lookPause, lookShare*time.Since(began)))
+	pause := min(lookShare*time.Since(began), time.Duration(len(k.Lanes))*lanePause)
+	l.all = time.Now().Add(max(lookEvery-lookPause, pause))
 	return nil
 }
 

@@ -55,3 +55,47 @@ func TestSlowLooksAreNoOutage(t *testing.T) {
 		})
 	}
 }
+
+// slowOnce is a store of which one look takes seconds.
+type slowOnce struct {
+	*store
+	left int
+}
+
+func (s *slowOnce) Backlog(ctx context.Context, lanes []string, limit int) (map[string]int, error) {
+	if s.left > 0 && lanes[0] != "" {
+		s.left--
+		<-time.After(4 * time.Second)
+	}
+	return s.store.Backlog(ctx, lanes, limit)
+}
+
+// One look that is slow for another reason than the number of its lanes does not
+// put the next one off: the lane may be empty by then.
+func TestOneSlowLookKeepsNoLaneShut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.store.faults = 0
+		if err := w.store.append("lane", 1); err != nil {
+			t.Fatal(err)
+		}
+		s := &slowOnce{w.store, 1}
+		g := gate.New(gate.Config{})
+		r := replay.New(replay.Deps{Store: s, Gate: g, App: w, Healthy: func() bool { return false },
+			Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler)})
+		g.Fire(lifecycle.AppUp)
+		ctx, end := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { r.Run(ctx) })
+		<-time.After(5 * time.Second)
+		w.store.mu.Lock()
+		w.store.rows[0].status = "completed" // by another replica
+		w.store.mu.Unlock()
+		<-time.After(2 * time.Second)
+		if g.State() != lifecycle.Passing {
+			t.Errorf("state %v two seconds after the lane became empty", g.State())
+		}
+		end()
+		running.Wait()
+	})
+}
