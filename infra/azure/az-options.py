@@ -36,19 +36,20 @@ def options_of(text, command):
     """Reads the options of one command off its group's page.
 
     The pages have one layout: a command starts in column 0 and its keys are in
-    column 2, so that no YAML reader is needed; prose is indented deeper. Where
-    an extension redefines a command, the CLI's own definition counts.
+    column 2, so that no YAML reader is needed; prose is indented deeper. What an
+    extension defines or redefines is left out: on a terminal az first asks whether
+    to install it, at a prompt that a script's redirections hide, and elsewhere it
+    installs it without asking (azure.cli.core.extension.dynamic_install).
     """
-    found = {}
+    found = set()
     for entry in re.split(r"(?m)^- uid: ", text)[1:]:
         keys = dict(re.findall(r"(?m)^  (name|sourceType): (.*)$", entry))
-        if keys["name"] != f"az {command}":
+        if keys["name"] != f"az {command}" or keys["sourceType"] != "Core":
             continue
-        options = found.setdefault(keys["sourceType"], set())
         for section in re.findall(r"(?m)^  \w+Parameters:\n((?:  (?:- |  ).*\n|\n)*)", entry):
             for names in re.findall(r"(?m)^  (?:- |  )name: (-.*)$", section):
-                options.update(names.split())
-    return found.get("Core") or found.get("Extension")
+                found.update(names.split())
+    return found
 
 
 def main(clone, revision="HEAD"):

@@ -40,7 +40,8 @@ func TestStatus(t *testing.T) {
 }
 
 // `az containerapp logs show` shows 300 lines at most (azure-cli,
-// containerapp/_params.py): an older job is found in the workspace.
+// containerapp/_params.py): an older job is found in the workspace. The stand-in
+// has no `az monitor log-analytics query`, as an az without its extension.
 func TestStatusFindsJobsOlderThanTheLogShows(t *testing.T) {
 	c := running(t, "Single")
 	c.AppLog = slices.Concat([]string{`{"msg":"Job execution started","job_id":7,"hook":"build"}`}, slices.Repeat([]string{`{"msg":"Chatter"}`}, 400))

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,6 +52,24 @@ func TestWorkflowPromotesADigest(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("deploy.yml has no %q", want)
 		}
+	}
+	// What is built is attested; what is given is scanned as well, private or not.
+	steps := strings.Split(text, "\n      - ")
+	at := func(what string) int {
+		return slices.IndexFunc(steps, func(step string) bool { return strings.Contains(step, what) })
+	}
+	order := []int{at("docker login ghcr.io"), at("docker build --file"), at("anchore/scan-action@"), at("anchore/sbom-action@"),
+		at("actions/attest-sbom@"), at("actions/attest-build-provenance@"), at(`>"$IMAGE.txt"`), at("scripts/deploy --yes")}
+	if order[0] < 0 || !slices.IsSorted(order) {
+		t.Errorf("the steps are in the order %v", order)
+	}
+	for _, i := range order {
+		if attests := i == order[3] || i == order[4] || i == order[5]; strings.Contains(steps[i], "\n        if: ") != attests {
+			t.Errorf("done at times only, or always: %s", steps[i])
+		}
+	}
+	if strings.Contains(steps[order[1]], "docker login") {
+		t.Error("the registry is signed in to only where an image is built")
 	}
 }
 
@@ -114,7 +133,7 @@ func TestRehearsalIsDeletedByASignInOfItsOwn(t *testing.T) {
 // A tag may move between the scan and the deploy.
 func TestWorkflowRefusesAnImageWithoutADigest(t *testing.T) {
 	text := string(readFile(t, root+"/.github/workflows/deploy.yml"))
-	_, script, _ := strings.Cut(text, "TOKEN: ${{ github.token }}\n        run: |\n")
+	_, script, _ := strings.Cut(text, "REVISION: ${{ github.sha }}\n        run: |\n")
 	script, _, _ = strings.Cut(script, "      - name: ")
 	for given, want := range map[string]int{"ghcr.io/example/app:1": 1, "ghcr.io/example/app@sha256:0": 0} {
 		output := filepath.Join(t.TempDir(), "output")
