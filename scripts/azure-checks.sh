@@ -47,7 +47,9 @@ keep_previous() {
   secrets=$(az containerapp show --name "$app" --resource-group "$group" --output json --query \
     "properties.configuration.secrets[?keyVaultUrl && contains(\`[$refs]\`, name)].{name: name, keyVaultUrl: keyVaultUrl, identity: identity}" | tr -d '\n')
   case $secrets in '' | null | '[]') ;; *) kept+=(--parameters "previousSecrets=$secrets") ;; esac
-  ids=$(paste <(app_value "keys($assigned)") <(app_value "values($assigned)[].clientId") |
+  # One question: two answers need not be in one order.
+  ids=$(az containerapp show --name "$app" --resource-group "$group" --query "$assigned" --output json 2>/dev/null |
+    awk -F '"' 'NF > 2 && /{[ \t]*$/ { id = $2 } $2 == "clientId" { print id "\t" $4 }' |
     awk -F '\t' -v clients="$clients" -v secrets="$secrets" -v own="/$installation-(platform|runtime)$" '
       BEGIN { n = split(tolower(clients), list, "\n"); for (i = 1; i <= n; i++) used[list[i]] = 1 }
       tolower($1) ~ tolower(own) || $1 == "" { next }
