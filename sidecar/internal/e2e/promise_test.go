@@ -47,27 +47,34 @@ func TestStrictRefusalOfAnAwaitedWebhook(t *testing.T) {
 	s := passing(t, db, a, env{"ORDER": "strict", "WEBHOOK_ROUTES": "/hooks/late=generic+6s,/hooks/*=generic"})
 	arrived, release := lateOnce(a)
 	defer release()
-	refused := make(chan answer)
-	go func() { refused <- s.post("/hooks/late", numbered("a", 0)) }()
-	<-arrived
 	conn, err := db.pool.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	if _, err := conn.Exec(t.Context(), `BEGIN; LOCK webhook_replicas IN SHARE MODE`); err != nil {
-		t.Fatal(err)
+	// On a busy machine the lock may come so late that the permit outlasts it.
+	lane, proven := "", false
+	for try := 0; try < 5 && !proven; try++ {
+		lane = fmt.Sprint("a", try)
+		refused := make(chan answer)
+		go func() { refused <- s.post("/hooks/late", numbered(lane, 0)) }()
+		<-arrived
+		if _, err := conn.Exec(t.Context(), `BEGIN; LOCK webhook_replicas IN SHARE MODE`); err != nil {
+			t.Fatal(err)
+		}
+		got := <-refused
+		stored := db.number(`SELECT count(*) FROM webhook_queue`)
+		if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
+			t.Fatal(err)
+		}
+		proven = got.status == 503 && stored == int64(try)+1
 	}
-	got := <-refused
-	stored := db.number(`SELECT count(*) FROM webhook_queue`)
-	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
-		t.Fatal(err)
-	}
-	if got.status != 503 || stored != 1 {
-		t.Fatalf("status %d, %d rows: the test proves nothing", got.status, stored)
+	if !proven {
+		t.Fatal("five webhooks were not refused though their rows are there: the test proves nothing")
 	}
 	testkit.Eventually(t, "webhooks can be held again", func() bool { return s.probe("/readyz") == 200 })
-	checkDelivered(t, a, "a", 0)
+	checkDelivered(t, a, lane, 0)
+	release() // earlier ones may still wait
 	testkit.Eventually(t, "the lane opens", func() bool { return s.status().ShutLanes == 0 })
 	// Not at once: it looks at the queue first, for what another one may have left.
 	n := 0
