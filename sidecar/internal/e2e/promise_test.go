@@ -55,6 +55,7 @@ func TestStrictRefusalOfAnAwaitedWebhook(t *testing.T) {
 	// On a busy machine the lock may come so late that the permit outlasts it.
 	lane, proven := "", false
 	for try := 0; try < 5 && !proven; try++ {
+		testkit.Eventually(t, "webhooks pass", func() bool { return !s.post("/hooks/x", numbered("before", 0)).held() })
 		lane = fmt.Sprint("a", try)
 		refused := make(chan answer)
 		go func() { refused <- s.post("/hooks/late", numbered(lane, 0)) }()
@@ -63,11 +64,11 @@ func TestStrictRefusalOfAnAwaitedWebhook(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := <-refused
-		stored := db.number(`SELECT count(*) FROM webhook_queue`)
+		stored := db.number(`SELECT count(*) FROM webhook_queue WHERE lane = $1`, "generic/"+lane)
 		if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
 			t.Fatal(err)
 		}
-		proven = got.status == 503 && stored == int64(try)+1
+		proven = got.status == 503 && stored == 1
 	}
 	if !proven {
 		t.Fatal("five webhooks were not refused though their rows are there: the test proves nothing")
