@@ -22,20 +22,20 @@ type Config struct {
 	Retry    bool          // whether senders that retry do so
 	MaxTries int
 
-	Order       string        // ORDER of the sidecars: "lane", "strict" or "none"
-	Signal      replica.Order // SIGTERM: to both containers at once, or one first
-	Grace       time.Duration // from SIGTERM to SIGKILL
-	DrainWindow time.Duration // SHUTDOWN_GRACE_MS of the app
-	Linger      time.Duration // how long the ingress routes to a replica after its SIGTERM
-	Overlap     time.Duration // how long both revisions take traffic before the old one is signalled
-	Backoff     time.Duration // before a crashed container starts again
-	BootDelay   time.Duration // slow-boot: how late the app starts
-	Away        time.Duration // db-away: how long PostgreSQL is gone
-	Work        time.Duration // long-drain: how long its jobs take
-	ProbeEvery  time.Duration // of the ingress
-	DoorRetries int           // of the ingress, by itself
-	Workers     int           // MAX_WORKERS of the app
-	SettleLimit time.Duration // how long to wait without progress for held webhooks to arrive
+	Order           string        // ORDER of the sidecars: "lane", "strict" or "none"
+	Signal          replica.Order // SIGTERM: to both containers at once, or one first
+	Grace           time.Duration // from SIGTERM to SIGKILL
+	DrainWindow     time.Duration // SHUTDOWN_GRACE_MS of the app
+	Linger          time.Duration // how long the balancer routes to a replica after its SIGTERM
+	Overlap         time.Duration // how long both revisions take traffic before the old one is signalled
+	Backoff         time.Duration // before a crashed container starts again
+	BootDelay       time.Duration // slow-boot: how late the app starts
+	Away            time.Duration // db-away: how long PostgreSQL is gone
+	Work            time.Duration // long-drain: how long its jobs take
+	ProbeEvery      time.Duration // of the balancer
+	BalancerRetries int           // of the balancer, by itself
+	Workers         int           // MAX_WORKERS of the app
+	SettleLimit     time.Duration // how long to wait without progress for held webhooks to arrive
 
 	Programs Programs
 	// Env is added to the environment of both containers, as "NAME=value".

@@ -36,7 +36,7 @@ func hooksFile(dir, recorder, records string) (string, error) {
 func (s *stage) sidecarCommand(name, revision, startupGate string) func(replica.Ports) replica.Command {
 	return func(p replica.Ports) replica.Command {
 		env := s.env(
-			"LISTEN_ADDR="+replica.Addr(p.Ingress),
+			"LISTEN_ADDR="+replica.Addr(p.Public),
 			"PROBE_ADDR="+replica.Addr(p.Probe),
 			"CONTROL_ADDR="+replica.Addr(p.Control),
 			"APP_URL=http://"+replica.Addr(p.App),

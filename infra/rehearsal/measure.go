@@ -28,7 +28,7 @@ type appHealth struct {
 func (s *stage) timeColdStart(ctx context.Context, name string, p replica.Ports, started time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, coldStartLimit)
 	defer cancel()
-	done, err := s.fleet.Knock(ctx, name, "http://"+replica.Addr(p.Ingress), sender.Try.Acknowledged)
+	done, err := s.fleet.Knock(ctx, name, "http://"+replica.Addr(p.Public), sender.Try.Acknowledged)
 	if err != nil {
 		return // the run ended, or the process did: its end is in the timeline
 	}
@@ -44,7 +44,7 @@ func (s *stage) timeFirstHold(ctx context.Context, r *replica.Replica, signalled
 	ctx, cancel := context.WithTimeout(ctx, firstHoldLimit)
 	defer cancel()
 	held := func(t sender.Try) bool { return t.Held }
-	done, err := s.fleet.Knock(ctx, r.Name, "http://"+replica.Addr(r.Ports.Ingress), held)
+	done, err := s.fleet.Knock(ctx, r.Name, "http://"+replica.Addr(r.Ports.Public), held)
 	if err != nil {
 		return // nothing was held: the latency has no value, which the report says
 	}

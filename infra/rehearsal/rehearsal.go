@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"sluice/infra/postgres"
-	"sluice/infra/rehearsal/door"
+	"sluice/infra/rehearsal/balancer"
 	"sluice/infra/rehearsal/replica"
 	"sluice/infra/rehearsal/report"
 	"sluice/infra/rehearsal/sender"
@@ -38,12 +38,12 @@ type stage struct {
 	database string // URL of this run's own
 	drop     func(context.Context) error
 
-	log   timeline.Log
-	door  *door.Door
-	fleet *sender.Fleet
-	work  sync.WaitGroup // goroutines of the run
-	begin time.Time      // of the load
-	sent  time.Time      // end of the load
+	log      timeline.Log
+	balancer *balancer.Balancer
+	fleet    *sender.Fleet
+	work     sync.WaitGroup // goroutines of the run
+	begin    time.Time      // of the load
+	sent     time.Time      // end of the load
 
 	mu        sync.Mutex
 	replicas  []*replica.Replica
@@ -107,12 +107,12 @@ func (s *stage) set(ctx context.Context) error {
 	if s.database, s.drop, err = postgres.Fresh(ctx, s.config.DatabaseURL); err != nil {
 		return err
 	}
-	options := door.Options{ProbeEvery: s.config.ProbeEvery, Retries: s.config.DoorRetries}
-	if s.door, err = door.Open(options, &s.log); err != nil {
+	options := balancer.Options{ProbeEvery: s.config.ProbeEvery, Retries: s.config.BalancerRetries}
+	if s.balancer, err = balancer.Open(options, &s.log); err != nil {
 		return err
 	}
 	s.fleet = sender.New(sender.Options{
-		URL: s.door.URL(), Rate: s.config.Rate, Count: int(float64(s.config.Rate) * s.config.Duration.Seconds()),
+		URL: s.balancer.URL(), Rate: s.config.Rate, Count: int(float64(s.config.Rate) * s.config.Duration.Seconds()),
 		PerLane: s.config.Senders, Lanes: s.config.Lanes, Bytes: s.config.Bytes,
 		Retry: s.config.Retry, MaxTries: s.config.MaxTries, Secrets: secrets,
 	})
@@ -156,8 +156,8 @@ func (s *stage) clear() error {
 		r.Close()
 	}
 	var errs []error
-	if s.door != nil {
-		errs = append(errs, s.door.Close())
+	if s.balancer != nil {
+		errs = append(errs, s.balancer.Close())
 	}
 	s.work.Wait()
 	if s.fleet != nil {

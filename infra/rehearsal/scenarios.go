@@ -129,7 +129,7 @@ func dbAway(ctx context.Context, s *stage, old *replica.Replica) error {
 	pause(ctx, before)
 	err := s.databaseAway(ctx, s.config.Away)
 	// What comes in now is to be held again.
-	s.door.Leave(ctx, old.Name, after)
+	s.balancer.Leave(ctx, old.Name, after)
 	<-retired
 	if err != nil {
 		return err

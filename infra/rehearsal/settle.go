@@ -101,9 +101,9 @@ func (s *stage) open(ctx context.Context) (open, error) {
 // evidence gathers what the run left behind.
 func (s *stage) evidence(ctx context.Context) (verdict.Evidence, error) {
 	e := verdict.Evidence{
-		Webhooks:       s.fleet.Ledger.Webhooks(),
-		AcrossReplicas: s.config.Order == "strict",
-		DoorRetries:    s.config.DoorRetries,
+		Webhooks:        s.fleet.Ledger.Webhooks(),
+		AcrossReplicas:  s.config.Order == "strict",
+		BalancerRetries: s.config.BalancerRetries,
 	}
 	var err error
 	if e.Records, err = s.readRecords(); err != nil {

@@ -26,7 +26,7 @@ type startOptions struct {
 	appDelay    time.Duration // how late the app's process starts
 }
 
-// start starts a replica of a revision and puts it behind the door.
+// start starts a replica of a revision and puts it behind the balancer.
 func (s *stage) start(ctx context.Context, revision string, o startOptions) (*replica.Replica, error) {
 	if o.startupGate == "" {
 		o.startupGate = "app"
@@ -54,9 +54,9 @@ func (s *stage) start(ctx context.Context, revision string, o startOptions) (*re
 	return r, nil
 }
 
-// ready puts a replica behind the door and waits until it takes traffic.
+// ready puts a replica behind the balancer and waits until it takes traffic.
 func (s *stage) ready(ctx context.Context, r *replica.Replica) error {
-	first := s.door.Add(r.Name, replica.Addr(r.Ports.Ingress), replica.Addr(r.Ports.Probe))
+	first := s.balancer.Add(r.Name, replica.Addr(r.Ports.Public), replica.Addr(r.Ports.Probe))
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	select {
@@ -67,11 +67,11 @@ func (s *stage) ready(ctx context.Context, r *replica.Replica) error {
 	}
 }
 
-// retire stops a replica as the platform does, while the door still routes to
+// retire stops a replica as the platform does, while the balancer still routes to
 // it for the given time, and waits until it is gone.
 func (s *stage) retire(ctx context.Context, r *replica.Replica, linger time.Duration) {
 	exit := r.Terminate(ctx, s.config.Signal, s.config.Grace, func(at time.Time) {
-		s.door.Leave(ctx, r.Name, linger)
+		s.balancer.Leave(ctx, r.Name, linger)
 		s.work.Go(func() { s.timeFirstHold(ctx, r, at) })
 	})
 	if ctx.Err() == nil {

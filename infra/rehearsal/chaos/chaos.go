@@ -19,12 +19,12 @@ import (
 	"time"
 
 	"sluice/infra/postgres"
-	"sluice/infra/rehearsal/door"
+	"sluice/infra/rehearsal/balancer"
 	"sluice/infra/rehearsal/timeline"
 	"sluice/infra/rehearsal/verdict"
 )
 
-const probeEvery = 250 * time.Millisecond // of the ingress
+const probeEvery = 250 * time.Millisecond // of the balancer
 
 // stage is one run.
 type stage struct {
@@ -33,7 +33,7 @@ type stage struct {
 	records  string // the apps' file
 	server   *postgres.Server
 	database string // URL of the run's own, past all wires
-	door     *door.Door
+	balancer *balancer.Balancer
 	load     *load
 	log      timeline.Log
 	faults   faults
@@ -105,7 +105,7 @@ func (s *stage) run(ctx context.Context) (r *Report, err error) {
 	}), nil
 }
 
-// set starts PostgreSQL, the ingress and the first replicas.
+// set starts PostgreSQL, the balancer and the first replicas.
 func (s *stage) set(ctx context.Context) (err error) {
 	if s.dir, err = os.MkdirTemp(s.config.Dir, fmt.Sprintf("chaos-%s-%d-", s.config.Order, s.config.Seed)); err != nil {
 		return fmt.Errorf("make run directory: %w", err)
@@ -117,10 +117,10 @@ func (s *stage) set(ctx context.Context) (err error) {
 	if s.database, _, err = postgres.Fresh(ctx, s.server.URL); err != nil {
 		return err
 	}
-	if s.door, err = door.Open(door.Options{ProbeEvery: probeEvery}, &s.log); err != nil {
+	if s.balancer, err = balancer.Open(balancer.Options{ProbeEvery: probeEvery}, &s.log); err != nil {
 		return err
 	}
-	s.load = newLoad(s.config, s.door)
+	s.load = newLoad(s.config, s.balancer)
 	s.work.Go(func() { s.breathe(ctx) })
 	s.work.Go(func() { s.commits(ctx) })
 	for range leastReplicas {
@@ -144,8 +144,8 @@ func (s *stage) clear() error {
 		}
 	}
 	var errs []error
-	if s.door != nil {
-		errs = append(errs, s.door.Close())
+	if s.balancer != nil {
+		errs = append(errs, s.balancer.Close())
 	}
 	s.retiring.Wait()
 	s.work.Wait()

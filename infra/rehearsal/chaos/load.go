@@ -23,7 +23,7 @@ const (
 
 // router knows which replica is to get the next webhook.
 type router interface {
-	Route() (replica, ingress string, ok bool)
+	Route() (replica, public string, ok bool)
 }
 
 // load is all senders of a run and their ledger.
@@ -98,7 +98,7 @@ func (l *load) deliver(ctx context.Context, k *kind, w *sender.Webhook, q reques
 		if ok {
 			try, after = l.try(replica, addr, q)
 		} else {
-			try.Done = time.Now() // the ingress itself refuses
+			try.Done = time.Now() // the balancer itself refuses
 		}
 		l.count(try)
 		w.Tries = append(w.Tries, try)

@@ -45,13 +45,13 @@ type Wire int
 
 // The wires of a replica.
 const (
-	DoorWire     Wire = iota // platform -> sidecar
+	BalancerWire Wire = iota // platform -> sidecar
 	AppWire                  // sidecar -> app
 	DatabaseWire             // sidecar -> PostgreSQL
 	wires
 )
 
-var wireNames = [...]string{"door", "app", "postgres"}
+var wireNames = [...]string{"balancer", "app", "postgres"}
 
 // String is what is at the far end.
 func (w Wire) String() string { return wireNames[w] }
@@ -150,7 +150,7 @@ func (d dice) kind() Kind {
 // loser is a wire that loses answers, mostly PostgreSQL's: whether a commit has
 // come about is the hardest of all questions.
 func (d dice) loser() Wire {
-	return []Wire{DoorWire, AppWire, DatabaseWire, DatabaseWire}[d.IntN(4)]
+	return []Wire{BalancerWire, AppWire, DatabaseWire, DatabaseWire}[d.IntN(4)]
 }
 
 // chance is true once in n times.

@@ -11,7 +11,7 @@ import (
 
 const (
 	readyLimit = 45 * time.Second
-	linger     = time.Second // how long the ingress routes to a replica after its SIGTERM
+	linger     = time.Second // how long the balancer routes to a replica after its SIGTERM
 	// cutting is how long before its end a sidecar whose drain is not clean may
 	// have cut off what it delivered.
 	cutting = 6 * time.Second
@@ -30,7 +30,7 @@ func (s *stage) serving(leaving bool) (nodes []*node) {
 	return nodes
 }
 
-// startReplica starts a replica and puts it behind the ingress.
+// startReplica starts a replica and puts it behind the balancer.
 func (s *stage) startReplica(ctx context.Context, old bool) (*node, <-chan struct{}, error) {
 	s.mu.Lock()
 	number := len(s.nodes) + 1
@@ -47,7 +47,7 @@ func (s *stage) startReplica(ctx context.Context, old bool) (*node, <-chan struc
 	s.nodes = append(s.nodes, n)
 	s.mu.Unlock()
 	s.work.Go(func() { s.watch(ctx, n) })
-	return n, s.door.Add(n.Name, n.links[DoorWire].wire.Addr(), replica.Addr(n.Ports.Probe)), nil
+	return n, s.balancer.Add(n.Name, n.links[BalancerWire].relay.Addr(), replica.Addr(n.Ports.Probe)), nil
 }
 
 // ready waits until a new replica takes traffic.
@@ -129,11 +129,11 @@ func (s *stage) retire(ctx context.Context, n *node, step Step) {
 		order := replica.Order{First: step.First, Lead: min(step.Lead, step.Grace/2)}
 		exit := n.Terminate(ctx, order, step.Grace, func(at time.Time) {
 			signalled = at
-			s.door.Leave(ctx, n.Name, linger)
+			s.balancer.Leave(ctx, n.Name, linger)
 		})
 		s.noteExit(n, exit, signalled.Add(step.Grace))
 		n.close()
-		s.load.client.forget(n.links[DoorWire].wire.Addr())
+		s.load.client.forget(n.links[BalancerWire].relay.Addr())
 	})
 }
 

@@ -98,7 +98,7 @@ func scope(r *Report) string {
 	if r.Settings["order"] == "strict" {
 		return "across replicas"
 	}
-	return "at each replica's door"
+	return "at each replica"
 }
 
 func list[V any](m map[string]V) string {

@@ -99,7 +99,7 @@ func (s *stage) close(ctx context.Context, n *node, l lane, id string, held bool
 	for begun, i := time.Now(), 0; time.Since(begun) < closingLimit; i++ {
 		w, q := compose(l, id+"-"+strconv.Itoa(i), wish{bytes: s.config.Bytes})
 		s.load.sent.Add(1)
-		last, _ = s.load.try(n.Name, n.links[DoorWire].wire.Addr(), q)
+		last, _ = s.load.try(n.Name, n.links[BalancerWire].relay.Addr(), q)
 		s.load.count(last)
 		w.Tries = append(w.Tries, last)
 		webhooks = append(webhooks, w)

@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
+	"sluice/infra/rehearsal/relay"
 	"sluice/infra/rehearsal/replica"
 	"sluice/infra/rehearsal/verdict"
-	"sluice/infra/rehearsal/wire"
 )
 
 const (
@@ -154,7 +154,7 @@ func (s *stage) disturb(ctx context.Context, n *node, step Step) {
 	kind := map[Kind]string{CutWire: "cut", DelayWire: "delayed", DropAnswers: "loses answers"}[step.Kind]
 	end := s.faults.begin(verdict.Fault{
 		Kind: "wire to " + step.Wire.String() + " " + kind, Replica: n.Name,
-		Silences: step.Wire == DoorWire, Repeats: step.Wire != DoorWire, Blinds: step.Wire == DatabaseWire,
+		Silences: step.Wire == BalancerWire, Repeats: step.Wire != BalancerWire, Blinds: step.Wire == DatabaseWire,
 	})
 	defer end()
 	s.log.Add(n.Name, "%v", step)
@@ -163,14 +163,14 @@ func (s *stage) disturb(ctx context.Context, n *node, step Step) {
 		s.refuse(l, true)
 	}
 	if step.Kind == CutWire {
-		l.wire.Cut()
+		l.relay.Cut()
 	} else if step.Kind == DropAnswers {
-		l.wire.Disturb(wire.Fault{Drop: true, Hold: step.Delay})
+		l.relay.Disturb(relay.Fault{Drop: true, Hold: step.Delay})
 	} else {
-		l.wire.Disturb(wire.Fault{Delay: step.Delay})
+		l.relay.Disturb(relay.Fault{Delay: step.Delay})
 	}
 	s.last(ctx, step.For)
-	l.wire.Mend()
+	l.relay.Repair()
 	if refuses {
 		s.refuse(l, false)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // Ports are the addresses of one replica, all on 127.0.0.1.
-type Ports struct{ Ingress, Probe, Control, App int }
+type Ports struct{ Public, Probe, Control, App int }
 
 // Addr returns 127.0.0.1 with the port.
 func Addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
@@ -161,7 +161,7 @@ func (r *Replica) Close() {
 }
 
 func freePorts() (p Ports, err error) {
-	for _, port := range []*int{&p.Ingress, &p.Probe, &p.Control, &p.App} {
+	for _, port := range []*int{&p.Public, &p.Probe, &p.Control, &p.App} {
 		if *port, err = ports.Free(); err != nil {
 			return Ports{}, err
 		}

@@ -13,7 +13,7 @@ type Webhook struct {
 	Delivery string // the sender's own delivery id
 	Hash     uint64 // FNV-1a of the body
 	Bytes    int
-	Direct   bool // posted past the ingress, to time the sidecar
+	Direct   bool // posted past the balancer, to time the sidecar
 	Tries    []Try
 }
 
@@ -21,7 +21,7 @@ type Webhook struct {
 type Try struct {
 	Sent, Done time.Time
 	Status     int    // 0 when no answer came
-	Replica    string // whose door answered, "" for the ingress itself
+	Replica    string // which one answered, "" for the balancer itself
 	Held       bool   // the answer said that the sidecar keeps it
 	SluiceID   string
 	Err        string

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/infra/rehearsal/door"
+	"sluice/infra/rehearsal/balancer"
 )
 
 const (
@@ -28,7 +28,7 @@ const (
 
 // Options say what is sent.
 type Options struct {
-	URL      string // of the ingress
+	URL      string // of the balancer
 	Rate     int    // webhooks per second, all senders together
 	Count    int    // webhooks in all
 	PerLane  int    // sequential senders for each lane
@@ -103,7 +103,7 @@ func (f *Fleet) Burst(ctx context.Context, n int, work time.Duration) {
 	}
 }
 
-// Knock posts to one sidecar, past the ingress, until an answer satisfies
+// Knock posts to one sidecar, past the balancer, until an answer satisfies
 // enough, and returns when that answer came. It stands for what a sender finds
 // in the first moments of a sidecar or of a shutdown.
 func (f *Fleet) Knock(ctx context.Context, replica, base string, enough func(Try) bool) (time.Time, error) {
@@ -177,7 +177,7 @@ func (f *Fleet) post(ctx context.Context, base string, k kind, w *Webhook, body 
 	}
 	try.Done = time.Now()
 	try.Status = resp.StatusCode
-	try.Replica = resp.Header.Get(door.ReplicaHeader)
+	try.Replica = resp.Header.Get(balancer.ReplicaHeader)
 	try.Held = resp.Header.Get("Sluice-Status") == "held"
 	try.SluiceID = resp.Header.Get("Sluice-Id")
 	try.retryAfter = resp.Header.Get("Retry-After")

@@ -14,7 +14,7 @@ import (
 // Event is one thing that happened.
 type Event struct {
 	At   time.Time `json:"at"`
-	Who  string    `json:"who"` // a replica's name, "ingress", "postgres"
+	Who  string    `json:"who"` // a replica's name, "balancer", "postgres"
 	What string    `json:"what"`
 }
 

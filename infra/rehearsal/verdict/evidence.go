@@ -20,8 +20,8 @@ type Evidence struct {
 	// AcrossReplicas asks for order between webhooks that different replicas
 	// acknowledged.
 	AcrossReplicas bool
-	// DoorRetries is how often the ingress may have repeated a request by itself.
-	DoorRetries int
+	// BalancerRetries is how often the balancer may have repeated a request by itself.
+	BalancerRetries int
 	// Faults are what was done to the replicas and the database in the run.
 	// They explain repeated deliveries and answers that never came.
 	Faults []Fault

@@ -25,7 +25,7 @@ type Verdict struct {
 	Lost       []Finding `json:"lost"`         // acknowledged and never delivered
 	OutOfOrder []Finding `json:"out_of_order"` // delivered before one that was acknowledged before it was sent
 	Stored     int       `json:"stored"`       // of the lost, those that are still stored
-	Unordered  int       `json:"unordered"`    // webhooks whose order cannot be judged: tried at several doors
+	Unordered  int       `json:"unordered"`    // webhooks whose order cannot be judged: tried at several replicas
 	// Excused counts webhooks out of order where the contract promises none, by
 	// the reason.
 	Excused     map[string]int `json:"excused"`
@@ -78,7 +78,7 @@ func Judge(e Evidence) *Verdict {
 	for i := range e.Webhooks {
 		w := &e.Webhooks[i]
 		if w.Direct && w.Acknowledged() == nil {
-			continue // a knock at a door that was not open yet
+			continue // posted straight to a replica that did not accept yet
 		}
 		v.Sent++
 		v.countTries(w, e.Faults)
@@ -182,9 +182,9 @@ func lostReason(k known, ack *sender.Try, e Evidence) string {
 
 // Reasons for a delivery beyond the first, as design.md 5 allows them.
 const (
-	ranAgain  = "a job whose app died before its end was noted, run again"
-	triedMore = "an earlier try, never acknowledged, had reached the app too"
-	doorAgain = "the ingress repeated the request"
+	ranAgain           = "a job whose app died before its end was noted, run again"
+	triedMore          = "an earlier try, never acknowledged, had reached the app too"
+	repeatedByBalancer = "the balancer repeated the request"
 )
 
 // countDeliveries explains every delivery of w beyond the first.
@@ -213,7 +213,7 @@ func (v *Verdict) countDeliveries(w *sender.Webhook, k known, e Evidence) {
 			v.countRuns(w, id, len(records), k.jobs)
 		}
 	}
-	v.countCopies(w, len(runs)-1, e.DoorRetries)
+	v.countCopies(w, len(runs)-1, e.BalancerRetries)
 }
 
 // countRuns explains that the job of one receipt ran n times.
@@ -254,7 +254,7 @@ func (v *Verdict) countRepeats(w *sender.Webhook, records []Record, faults []Fau
 func clock(at time.Time) string { return at.UTC().Format("15:04:05.000") }
 
 // countCopies explains that more receipts than one of a webhook were delivered.
-func (v *Verdict) countCopies(w *sender.Webhook, more, doorRetries int) {
+func (v *Verdict) countCopies(w *sender.Webhook, more, balancerRetries int) {
 	unacknowledged := len(w.Tries)
 	if w.Acknowledged() != nil {
 		unacknowledged--
@@ -263,8 +263,8 @@ func (v *Verdict) countCopies(w *sender.Webhook, more, doorRetries int) {
 	case more == 0:
 	case more <= unacknowledged:
 		v.Explained[triedMore] += more
-	case more <= unacknowledged+doorRetries*len(w.Tries):
-		v.Explained[doorAgain] += more
+	case more <= unacknowledged+balancerRetries*len(w.Tries):
+		v.Explained[repeatedByBalancer] += more
 	default:
 		v.Unexplained = append(v.Unexplained, finding(w, "%d Sluice-Ids for %d tries", more+1, len(w.Tries)))
 	}
