@@ -18,7 +18,8 @@ const (
 	statusRoute = "/v1/status"
 )
 
-// local asks the processes of the run; their answers are small and quick.
+// local is the client for the run's own processes, whose answers are small and
+// quick.
 var local = &http.Client{Timeout: localLimit, Transport: &http.Transport{}}
 
 type startOptions struct {
@@ -79,18 +80,17 @@ func (s *stage) retire(ctx context.Context, r *replica.Replica, linger time.Dura
 	}
 }
 
-// databaseAway takes PostgreSQL away as a crash does, and brings it back.
+// databaseAway kills PostgreSQL as a crash does, and starts it again.
 func (s *stage) databaseAway(ctx context.Context, away time.Duration) error {
 	s.log.Add("postgres", "dies")
 	if err := s.config.Server.Kill(); err != nil {
-		return fmt.Errorf("take database away: %w", err)
+		return fmt.Errorf("kill database: %w", err)
 	}
 	s.log.Add("postgres", "is gone")
 	pause(ctx, away)
-	// Without it the run cannot be cleared away: it comes back even when ctx
-	// has ended.
+	// Restart even when ctx has ended: cleaning up needs the server.
 	if err := s.config.Server.Restart(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("bring database back: %w", err)
+		return fmt.Errorf("restart database: %w", err)
 	}
 	s.log.Add("postgres", "is back")
 	return nil
@@ -115,7 +115,7 @@ func (s *stage) jobsRunning(ctx context.Context, r *replica.Replica, n int) erro
 	}
 }
 
-// watchState notes the sidecar's states for the timeline.
+// watchState records the sidecar's states in the timeline.
 func (s *stage) watchState(ctx context.Context, r *replica.Replica) {
 	for ; ctx.Err() == nil; pause(ctx, pollEvery) {
 		var status struct {

@@ -96,5 +96,5 @@ func (in *invocation) addFlags(cmd *cobra.Command) {
 	f.StringVar(&c.Programs.App, "app", "", "the app's binary (built from the workspace)")
 	f.StringVar(&c.Programs.Recorder, "recorder", "", "the recorder's binary (built from the workspace)")
 	f.StringVar(&c.Dir, "dir", "", "where runs keep logs (a temporary directory; kept when a run fails)")
-	f.BoolVar(&c.Keep, "keep", false, "keep the logs of good runs too")
+	f.BoolVar(&c.KeepLogs, "keep", false, "keep the logs of good runs too")
 }

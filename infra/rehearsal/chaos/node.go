@@ -26,7 +26,7 @@ type node struct {
 	ended chan struct{} // closed when the replica is gone
 
 	mu      sync.Mutex
-	started int // how often the app's process has ended or begun
+	started int // how often the app's process has started or ended
 }
 
 // newNode starts a replica whose connections go over wires of its own.
@@ -100,7 +100,7 @@ func (s *stage) sidecarCommand(n *node, p replica.Ports, path, name, revision, d
 	}}
 }
 
-// turn notes that the app's process has begun or ended.
+// turn counts that the app's process has started or ended.
 func (n *node) turn() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,7 +108,7 @@ func (n *node) turn() int {
 	return n.started
 }
 
-// followApp lets the sidecar reach the app once it listens.
+// followApp connects the wire to the app once it listens.
 func (n *node) followApp(ctx context.Context, turn int, addr string) {
 	for pause(ctx, followEvery) {
 		c, err := net.DialTimeout("tcp", addr, localLimit)
@@ -147,7 +147,7 @@ func (n *node) gone() bool {
 	}
 }
 
-// close ends what is left of the replica and its wires.
+// close stops the replica and its wires.
 func (n *node) close() {
 	n.Close()
 	n.closeLinks()

@@ -19,8 +19,8 @@ const (
 	databaseFrozen = "postgres frozen"
 )
 
-// last lets a fault last for d, or until the faults are over: then it returns
-// false.
+// last waits for d, the length of a fault. It returns false when the act ends
+// first.
 func (s *stage) last(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -33,7 +33,7 @@ func (s *stage) last(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// strike does one step and repairs what it has done, early when the faults are over.
+// strike does one step and repairs what it has done, early when the act ends.
 func (s *stage) strike(ctx context.Context, step Step) {
 	nodes := s.serving(true)
 	if len(nodes) == 0 {
@@ -65,7 +65,7 @@ func (s *stage) strike(ctx context.Context, step Step) {
 		for _, n := range nodes {
 			s.strikes.Go(func() { s.disturb(ctx, n, step) })
 		}
-	case Deploy, Scale: // platformLoop's
+	case Deploy, Scale: // platformLoop does them
 	}
 }
 
@@ -88,9 +88,9 @@ func (s *stage) killBoth(ctx context.Context, n *node) {
 	s.killSidecar(ctx, n)
 }
 
-// until waits for a killed process to be back, or for its replica to be gone.
+// until waits until a killed process runs again or its replica is gone.
 func (s *stage) until(ctx context.Context, n *node, back func() bool) {
-	// What has just been killed may still answer.
+	// A process that was just killed may still answer.
 	for begun := time.Now(); pause(ctx, repairEvery) && !n.gone() && time.Since(begun) < repairLimit; {
 		if back() {
 			return
@@ -144,7 +144,7 @@ func (s *stage) freezeSidecar(ctx context.Context, n *node, step Step) {
 	}
 }
 
-// disturb does something to one wire of a replica.
+// disturb cuts or delays one wire of a replica, or drops its answers.
 func (s *stage) disturb(ctx context.Context, n *node, step Step) {
 	l := n.links[step.Wire]
 	if n.gone() || !l.take() {

@@ -76,7 +76,7 @@ func rows(r *Report) []row {
 	return rows
 }
 
-// pace is the rate that the machine could keep up.
+// pace is the rate that was reached.
 func pace(r *Report) string {
 	if r.Sending <= 0 {
 		return ""
