@@ -17,7 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/infra/rehearsal/door"
+	"sluice/infra/rehearsal/balancer"
 	"sluice/infra/rehearsal/replica"
 	"sluice/infra/rehearsal/sender"
 	"sluice/infra/rehearsal/timeline"
@@ -104,13 +104,13 @@ type stage struct {
 	sidecar, dir, ledger, database string
 	command                        []string
 	log                            timeline.Log
-	balancer                       *door.Door
+	balancer                       *balancer.Balancer
 	first                          *replica.Replica
 }
 
 func (s *stage) run(play func(*stage)) {
 	var err error
-	if s.balancer, err = door.Open(door.Options{ProbeEvery: 50 * time.Millisecond}, &s.log); err != nil {
+	if s.balancer, err = balancer.Open(balancer.Options{ProbeEvery: 50 * time.Millisecond}, &s.log); err != nil {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = s.balancer.Close() }()
@@ -199,7 +199,7 @@ func (s *stage) start(revision string) *replica.Replica {
 		Name: revision, LogDir: s.dir, Backoff: 300 * time.Millisecond,
 		Sidecar: func(p replica.Ports) replica.Command {
 			return replica.Command{Path: s.sidecar, Args: []string{"serve"}, Env: append(env[:len(env):len(env)],
-				"LISTEN_ADDR="+replica.Addr(p.Ingress), "PROBE_ADDR="+replica.Addr(p.Probe), "CONTROL_ADDR="+replica.Addr(p.Control),
+				"LISTEN_ADDR="+replica.Addr(p.Public), "PROBE_ADDR="+replica.Addr(p.Probe), "CONTROL_ADDR="+replica.Addr(p.Control),
 				"APP_URL=http://"+replica.Addr(p.App), "CONTAINER_APP_REPLICA_NAME="+revision)}
 		},
 		App: func(p replica.Ports) replica.Command {
@@ -213,7 +213,7 @@ func (s *stage) start(revision string) *replica.Replica {
 	}
 	s.t.Cleanup(r.Close)
 	select {
-	case <-s.balancer.Add(r.Name, replica.Addr(r.Ports.Ingress), replica.Addr(r.Ports.Probe)):
+	case <-s.balancer.Add(r.Name, replica.Addr(r.Ports.Public), replica.Addr(r.Ports.Probe)):
 	case <-time.After(testkit.Patience):
 		s.showLogs()
 		s.t.Fatalf("%s does not become ready", revision)

@@ -1,12 +1,12 @@
-// Package bench measures the bundle beside what it is to be compared with, on
-// this machine and in one run: webhooks passed beside other proxies, webhooks
-// held beside single INSERTs of the same rows, webhooks replayed beside posting
-// to the app directly.
+// Package bench compares, on this machine and in one run, webhooks passed with
+// other proxies doing the same, webhooks held with single INSERTs of the same
+// rows, and webhooks replayed with posting to the app directly.
 //
-// The contenders take short turns, round after round, and every ratio is made
-// of two turns of the same round: what else the machine does hits both alike.
-// It owns the processes and databases of a run. It must never look inside the
-// sidecar: it posts, counts and reads /proc. infra/cmd/bench calls it.
+// The contenders take short turns, round after round. Each ratio compares two
+// turns of the same round, so that other load on the machine affects both. The
+// package owns the processes and databases of a run. It must never look inside
+// the sidecar: it posts, counts and reads /proc. The command infra/cmd/bench
+// calls it.
 package bench
 
 import (
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,16 +26,16 @@ type Config struct {
 	Held     int           // webhooks held for a replay
 	Bytes    int           // size of a body
 	Lanes    int           // repositories that webhooks come from
-	Fresh    bool          // webhooks are held in tables that never had a row (settle.go)
+	Fresh    bool          // webhooks are held in tables that never had a row (warmup.go)
 
 	PassConnections   int // of the sender while webhooks are passed
 	HoldConnections   int // of the sender while they are held, and of the single INSERTs
-	ReplayConnections int // REPLAY_CONCURRENCY, and connections of who posts directly
+	ReplayConnections int // REPLAY_CONCURRENCY, and connections for posting directly
 
 	DatabaseURL string // a server to use; a throwaway one is started when empty
 	Sidecar     string // binaries; built from the workspace when empty
 	App         string
-	Self        string // the program that becomes a stand-in when it is called with StandInArgs
+	Self        string // the program that runs as a stand-in with the arguments below
 	// StandInApp and StandInProxy return the arguments that make Self the app,
 	// and the proxy of the standard library.
 	StandInApp   func(addr string) []string
@@ -42,7 +43,7 @@ type Config struct {
 	Progress     func(line string)
 }
 
-// Defaults are the figures that the documentation speaks of.
+// Defaults are the settings that docs/performance.md uses.
 func Defaults() Config {
 	return Config{
 		Rounds: 5, Turn: 1500 * time.Millisecond, Held: 4000, Bytes: 2048, Lanes: 16,
@@ -51,7 +52,7 @@ func Defaults() Config {
 	}
 }
 
-// Sections are what can be measured.
+// Sections are the names of what can be measured.
 func Sections() []string { return []string{"pass", "hold", "replay"} }
 
 // warm is how long each contender is driven before its turn counts.
@@ -63,7 +64,7 @@ type section interface {
 	round(ctx context.Context, number int, r *Report) error
 }
 
-// Run measures. Nothing it started is left when it returns.
+// Run measures. It stops everything it started before it returns.
 func Run(ctx context.Context, c Config) (report *Report, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -114,7 +115,7 @@ func (c *Config) check() error {
 	}
 	for _, name := range c.Sections {
 		if !slices.Contains(Sections(), name) {
-			return fmt.Errorf("section %q is none of %v", name, Sections())
+			return fmt.Errorf("section %q must be one of %s", name, strings.Join(Sections(), ", "))
 		}
 	}
 	for name, n := range map[string]int{
@@ -122,14 +123,14 @@ func (c *Config) check() error {
 		"hold connections": c.HoldConnections, "replay connections": c.ReplayConnections,
 	} {
 		if n < 1 {
-			return fmt.Errorf("%s: %d is not above 0", name, n)
+			return fmt.Errorf("%s: %d must be above 0", name, n)
 		}
 	}
 	if c.Turn < 100*time.Millisecond {
-		return fmt.Errorf("turn: %v is below 100ms", c.Turn)
+		return fmt.Errorf("turn: %v must be at least 100ms", c.Turn)
 	}
 	if c.Bytes < 256 {
-		return fmt.Errorf("bytes: %d is below 256", c.Bytes)
+		return fmt.Errorf("bytes: %d must be at least 256", c.Bytes)
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 	"sluice/infra/leaks"
 )
 
-// The test binary stands in for the app and the proxy when it is called so, as
-// cmd/bench does.
+// The test binary runs as the app or the proxy with those arguments, as cmd/bench
+// does.
 func TestMain(m *testing.M) {
 	var err error
 	switch {
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(1)
 }
 
-// TestRun measures everything, too shortly for the figures to mean anything.
+// TestRun measures everything, but too briefly for meaningful figures.
 func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a server and builds the bundle")

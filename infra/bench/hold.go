@@ -10,13 +10,13 @@ import (
 	"sluice/infra/bench/load"
 )
 
-// hold compares a sidecar whose app is away with single INSERTs of the rows
-// that it writes. Both tables are alike and grow alike.
+// hold compares a sidecar whose app is down with single INSERTs of the rows that
+// it writes. Both tables are alike and grow alike.
 type hold struct {
 	config   Config
 	requests []load.Request
 	sidecar  *sidecar
-	queue    *pgx.Conn // to look into the sidecar's table
+	queue    *pgx.Conn // to read the sidecar's table
 	inserts  []load.Sender
 	database load.Meter
 }
@@ -28,11 +28,11 @@ const (
 
 func (s *stage) newHold(ctx context.Context) (*hold, error) {
 	h := &hold{config: s.config, database: s.databaseCPU, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
-	nobody, err := freeAddr()
+	noApp, err := freeAddr() // nothing listens there
 	if err != nil {
 		return nil, err
 	}
-	if h.sidecar, err = s.startSidecar(ctx, nobody, "GITHUB_WEBHOOK_SECRET="+load.Secret); err != nil {
+	if h.sidecar, err = s.startSidecar(ctx, noApp, "GITHUB_WEBHOOK_SECRET="+load.Secret); err != nil {
 		return nil, err
 	}
 	if h.queue, err = s.connect(ctx, h.sidecar.database); err != nil {
@@ -45,7 +45,8 @@ func (s *stage) newHold(ctx context.Context) (*hold, error) {
 	if h.inserts, err = s.newInserters(ctx, h.queue); err != nil {
 		return nil, err
 	}
-	// So neither table grows while it is written to, if rates are as foreseen.
+	// Then neither table grows while it is written to, unless the rates are higher
+	// than expected.
 	turns := time.Duration(s.config.Rounds) * (warm + s.config.Turn)
 	for _, conn := range []*pgx.Conn{h.queue, h.inserts[0].(*inserter).conn} {
 		if err := s.makeRoom(ctx, conn, turns); err != nil {
@@ -80,7 +81,7 @@ func (h *hold) round(ctx context.Context, number int, r *Report) error {
 	return inTurn(number, held, inserted)
 }
 
-// inTurn calls the functions, another one first in each round.
+// inTurn calls the functions, starting with another one in each round.
 func inTurn(number int, turns ...func() error) error {
 	for i := range turns {
 		if err := turns[(i+number)%len(turns)](); err != nil {
@@ -90,7 +91,7 @@ func inTurn(number int, turns ...func() error) error {
 	return nil
 }
 
-// post has webhooks held and checks that each one acknowledged has its row.
+// post has webhooks held and checks that each acknowledged one has a row.
 func (h *hold) post(ctx context.Context, spec load.Spec, connections int) (*load.Result, error) {
 	before, err := h.rows(ctx)
 	if err != nil {

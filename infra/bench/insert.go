@@ -12,9 +12,9 @@ import (
 	"sluice/infra/bench/load"
 )
 
-// inserter writes the sidecar's rows one by one, each its own transaction, over
-// a connection of its own: what a receiver would do that keeps each webhook
-// before it answers, but without the receiver, who would cost something too.
+// inserter writes the sidecar's rows one by one, each in its own transaction, over
+// a connection of its own. A receiver that stores each webhook before it answers
+// would do the same; the cost of the receiver itself is left out.
 type inserter struct {
 	conn *pgx.Conn
 	rows [][]any
@@ -26,8 +26,8 @@ const copiedColumns = "source, event_name, lane, bucket, headers, body, body_siz
 const insertSQL = `INSERT INTO webhook_queue (` + copiedColumns + `, sluice_id, delivery_id, dedupe_key)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 
-// newInserters makes the same tables in another database and takes the rows to
-// be written from a sidecar's queue.
+// newInserters makes the same tables in another database. The rows to write are
+// copied from a sidecar's queue.
 func (s *stage) newInserters(ctx context.Context, queue *pgx.Conn) (all []load.Sender, err error) {
 	url, err := s.freshDatabase(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *stage) newInserters(ctx context.Context, queue *pgx.Conn) (all []load.S
 	return all, nil
 }
 
-// Send writes the next row under ids of its own.
+// Send writes the next row with new ids.
 func (in *inserter) Send(ctx context.Context) error {
 	row := in.rows[in.next%len(in.rows)]
 	in.next++

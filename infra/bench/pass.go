@@ -15,7 +15,7 @@ type pass struct {
 	contenders []contender
 }
 
-// contender is something that takes webhooks.
+// contender is a program that takes webhooks.
 type contender struct {
 	name string
 	addr string
@@ -77,7 +77,7 @@ func (s *stage) newPass(ctx context.Context) (*pass, error) {
 
 func (p *pass) round(ctx context.Context, number int, r *Report) error {
 	for i := range p.contenders {
-		// Each round begins with another one, so that none always follows the same.
+		// Each round starts with another one, so that none always has the same place.
 		c := p.contenders[(i+number)%len(p.contenders)]
 		got, err := load.Post(ctx,
 			load.Spec{Warm: warm, Measure: p.config.Turn, Meters: []load.Meter{c.proc.CPU}},

@@ -13,9 +13,9 @@ import (
 	"sluice/infra/bench/standin"
 )
 
-// replay compares the sidecar, which hands an app the webhooks that it has held,
-// with a sender that posts to the same app directly. The app is started anew for
-// each turn, so that neither finds the other's work.
+// replay compares the sidecar, which replays held webhooks to an app, with a
+// sender that posts to the same app directly. The app is started again for each
+// turn, so that no turn finds the work of another.
 type replay struct {
 	stage    *stage
 	config   Config
@@ -28,8 +28,8 @@ type replay struct {
 // app is an app to replay to.
 type app struct {
 	name string
-	// start runs it. received says how many webhooks it has taken, and in what
-	// time, by its own account.
+	// start runs it. received returns how many webhooks the app has taken and in
+	// what time, as the app itself reports.
 	start func(ctx context.Context) (proc *process.Process, received func(context.Context) (int, time.Duration, error), err error)
 }
 
@@ -38,7 +38,7 @@ const (
 	replayed      = ": replay"
 	direct        = ": posted directly"
 	replayLimit   = 2 * time.Minute
-	receivedPoll  = 100 * time.Millisecond // a turn's end is told by the app's own times, not by this
+	receivedPoll  = 100 * time.Millisecond // the app's own times decide when a turn ended
 )
 
 func (s *stage) newReplay(ctx context.Context) (*replay, error) {
@@ -64,7 +64,7 @@ func (p *replay) round(ctx context.Context, number int, r *Report) error {
 	return nil
 }
 
-// replayed has webhooks held, starts the app and waits until it has them all.
+// replayed has webhooks held, starts the app and waits until the app has them all.
 func (p *replay) replayed(ctx context.Context, a app, number int, r *Report) error {
 	if err := await(ctx, p.sidecar.Process, "http://"+p.sidecar.addr+"/healthz", `"app":"un`); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (p *replay) replayed(ctx context.Context, a app, number int, r *Report) err
 	if err != nil {
 		return err
 	}
-	// The app's start is no part of a replay; the sidecar learns of it later.
+	// The start of the app is not part of a replay; the sidecar notices it later.
 	if err := await(ctx, proc, "http://"+p.addr+"/healthz", ""); err != nil {
 		return err
 	}
@@ -163,8 +163,8 @@ func (p *replay) startStandIn(context.Context) (*process.Process, func(context.C
 
 const sluiceSecret = "bench-sluice"
 
-// startApp runs the bundle's own app with an empty database, so that no job of
-// an earlier turn is left to do.
+// startApp runs the bundled app with an empty database, so that no job of an
+// earlier turn is left.
 func (p *replay) startApp(ctx context.Context) (*process.Process, func(context.Context) (int, time.Duration, error), error) {
 	url, err := p.stage.freshDatabase(ctx)
 	if err != nil {
@@ -181,9 +181,9 @@ func (p *replay) startApp(ctx context.Context) (*process.Process, func(context.C
 	proc, err := p.stage.start(p.config.App, []string{"serve"}, []string{
 		"DATABASE_URL=" + url, "PORT=" + port, "LISTEN_HOST=127.0.0.1", "LOG_FORMAT=json",
 		"GITHUB_WEBHOOK_SECRET=" + load.Secret, "SLUICE_SECRET=" + sluiceSecret,
-		// Every webhook is stored with its job. That the jobs run is no part of
-		// what is compared, and would favour the faster turn, which ends before
-		// most of them have.
+		// Every webhook is stored with its job. Running the jobs is not part of the
+		// comparison, and would favour the faster turn, which ends before most of
+		// its jobs have run.
 		"MAX_WORKERS=1",
 	})
 	return proc, func(ctx context.Context) (n int, took time.Duration, err error) {

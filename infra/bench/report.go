@@ -8,7 +8,7 @@ import (
 	"sluice/infra/bench/load"
 )
 
-// Report is what a run has measured.
+// Report is the result of a run.
 type Report struct {
 	Started  time.Time  `json:"started"`
 	Seconds  float64    `json:"seconds"`
@@ -18,7 +18,7 @@ type Report struct {
 	Sections []*Section `json:"sections"`
 }
 
-// Machine is where it was measured.
+// Machine is where the run took place.
 type Machine struct {
 	OS         string `json:"os"`
 	Arch       string `json:"arch"`
@@ -41,20 +41,20 @@ type Row struct {
 	Ratio   *Ratio    `json:"ratio,omitempty"`
 }
 
-// Figures are of one turn. Zero stands for what was not measured.
+// Figures are those of one turn. Zero means not measured.
 type Figures struct {
 	Rate float64 `json:"perSecond"`
 	P50  float64 `json:"p50Micros,omitempty"`
 	P99  float64 `json:"p99Micros,omitempty"`
-	// CPU time for one webhook: of the contender's whole process, and of the
-	// database server.
+	// CPU time for one webhook: that of the contender's whole process, of the
+	// database server,
 	CPU         float64 `json:"cpuMicros,omitempty"`
 	DatabaseCPU float64 `json:"databaseCpuMicros,omitempty"`
-	// and of the bench itself, which sends: what measuring takes of the machine.
+	// and of the bench itself, which sends.
 	SenderCPU float64 `json:"senderCpuMicros,omitempty"`
 }
 
-// Ratio compares a row with another, turn by turn of the same round.
+// Ratio compares a row with another, round by round.
 type Ratio struct {
 	To     string  `json:"to"`
 	Of     string  `json:"of"` // "CPU" or "rate"
@@ -70,7 +70,7 @@ func newReport(c Config) *Report {
 	}
 }
 
-// add records a turn; rows stand in the order in which they first appear.
+// add records a turn. Rows are in the order in which they first appear.
 func (r *Report) add(section, row string, round int, f Figures) {
 	s := r.section(section)
 	if s == nil {
@@ -116,7 +116,7 @@ func (s *Section) row(name string) *Row {
 	return nil
 }
 
-// conclude fills the medians and ratios once every round is in.
+// conclude computes medians and ratios after the last round.
 func (r *Report) conclude() {
 	for _, s := range r.Sections {
 		for _, row := range s.Rows {
@@ -148,7 +148,7 @@ func figures(got *load.Result) Figures {
 		SenderCPU: each(got.Own, got.Answered)}
 }
 
-// each is the part of d, in microseconds, that falls to one of n.
+// each is d divided by n, in microseconds.
 func each(d time.Duration, n int) float64 { return micros(d) / float64(max(n, 1)) }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

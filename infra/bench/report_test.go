@@ -7,7 +7,7 @@ import (
 
 func TestRatiosPairTurnsOfOneRound(t *testing.T) {
 	r := newReport(Config{Rounds: 3, Bytes: 2048})
-	// The machine is half as fast in the second round: each pair says 2x, the
+	// The machine is half as fast in the second round. Each pair gives 2x; the
 	// medians of the rates alone would not.
 	for round, speed := range []float64{1000, 500, 800} {
 		r.add(sectionHold, "sidecar", round, Figures{Rate: 2 * speed, P50: 1500})

@@ -39,7 +39,7 @@ type stage struct {
 	logs     int
 	closers  []func() error // called last one first
 
-	postmaster int // process id of the server when it is ours
+	postmaster int // process id of the server, 0 when it was given
 }
 
 func newStage(ctx context.Context, c Config) (*stage, error) {
@@ -60,7 +60,7 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 	}
 	if s.database == "" {
 		s.config.Progress("starting PostgreSQL")
-		if s.server, err = postgres.Start(ctx, postgres.Options{Settings: settled}); err != nil {
+		if s.server, err = postgres.Start(ctx, postgres.Options{Settings: serverSettings}); err != nil {
 			return err
 		}
 		s.onClose(s.server.Close)
@@ -101,7 +101,7 @@ func (s *stage) close() error {
 	return errors.Join(errs...)
 }
 
-// start runs a program until the stage is closed, unless it is ended before.
+// start runs a program until the stage is closed, unless it is stopped before.
 func (s *stage) start(path string, args, env []string) (*process.Process, error) {
 	s.logs++
 	log := filepath.Join(s.dir, fmt.Sprintf("%s-%d.log", filepath.Base(path), s.logs))
@@ -115,13 +115,13 @@ func (s *stage) start(path string, args, env []string) (*process.Process, error)
 // sidecar is a running sidecar and where it is reached.
 type sidecar struct {
 	*process.Process
-	addr     string // the ingress
+	addr     string // the public listener
 	probe    string
 	database string
 }
 
-// startSidecar runs a sidecar with a database of its own, set up as it is in
-// production but for what env says, and waits until it can hold.
+// startSidecar runs a sidecar with a database of its own and waits until it can
+// hold. It is set up as in production, except for env.
 func (s *stage) startSidecar(ctx context.Context, app string, env ...string) (*sidecar, error) {
 	sc := &sidecar{}
 	var err error
@@ -137,7 +137,7 @@ func (s *stage) startSidecar(ctx context.Context, app string, env ...string) (*s
 	env = append([]string{
 		"DATABASE_URL=" + sc.database, "APP_URL=http://" + app,
 		"LISTEN_ADDR=" + sc.addr, "PROBE_ADDR=" + sc.probe, "CONTROL_ADDR=" + control,
-		"HOLD_TIMEOUT=30s", // a slow commit is a figure, not an error
+		"HOLD_TIMEOUT=30s", // a slow commit shall be measured, not fail
 		"LANES=github:" + load.KeyPath, "REPLAY_CONCURRENCY=" + strconv.Itoa(s.config.ReplayConnections),
 		"STARTUP_GATE=buffer", "LOG_LEVEL=info", "LOG_FORMAT=json",
 	}, env...)
@@ -170,7 +170,8 @@ func (s *stage) connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// examine asks the server for its version and, when it is ours, for its process.
+// examine asks the server for its version and, when this run started it, for its
+// process.
 func (s *stage) examine(ctx context.Context) error {
 	conn, err := s.connect(ctx, s.database)
 	if err != nil {
@@ -186,8 +187,8 @@ func (s *stage) examine(ctx context.Context) error {
 	return err
 }
 
-// databaseCPU is the CPU time that the server has used; 0 for one that is not
-// ours and may be anywhere.
+// databaseCPU is the CPU time that the server has used; 0 for a given server,
+// which may run on another machine.
 func (s *stage) databaseCPU() (time.Duration, error) {
 	if s.postmaster == 0 {
 		return 0, nil
@@ -225,7 +226,7 @@ func get(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make request: %w", err)
 	}
-	req.Close = true // an idle connection would outlive the process that it leads to
+	req.Close = true // an idle connection would outlive the server process
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", fmt.Errorf("get: %w", err)

@@ -40,7 +40,7 @@ func micro(us float64) string {
 	return fmt.Sprintf("%.1f µs", us)
 }
 
-// String is the end of a table's line.
+// String returns the last columns of a table row.
 func (r *Ratio) String() string {
 	if r == nil {
 		return "\t\t"

@@ -1,9 +1,8 @@
-// Package docs keeps what is generated in a page equal to the code that it is
-// made from.
+// Package docs checks that generated parts of the documentation match the code.
 //
-// It owns the markers: a block begins with the line `<!-- generated: NAME -->`
-// and ends with `<!-- end -->`. It must never change a page unless it is told to
-// with -update. Tests call it.
+// It owns the markers: a generated block begins with the line
+// `<!-- generated: NAME -->` and ends with `<!-- end -->`. It must never change a
+// page unless the test runs with -update. Tests call it.
 package docs
 
 import (
@@ -13,10 +12,10 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write what is generated into the pages of docs")
+var update = flag.Bool("update", false, "write the generated blocks into the pages of docs")
 
-// Check fails the test unless the block of the page is as wanted. With -update
-// it is made so.
+// Check fails the test unless the block of the page is as wanted. With -update it
+// writes the block instead.
 func Check(t *testing.T, page, block, want string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -32,7 +31,7 @@ func Check(t *testing.T, page, block, want string) {
 		return
 	}
 	if !*update {
-		t.Errorf("the block %q of %s is not what the code says; run this test with -update. First difference:\n%s", block, page, difference(is, want))
+		t.Errorf("block %q of %s differs from the code; run this test with -update. First difference:\n%s", block, page, difference(is, want))
 		return
 	}
 	text = []byte(before + "<!-- generated: " + block + " -->\n" + want + "<!-- end -->\n" + after)
@@ -41,7 +40,7 @@ func Check(t *testing.T, page, block, want string) {
 	}
 }
 
-// difference returns the first lines that are not the same.
+// difference returns the first lines that differ.
 func difference(is, want string) string {
 	for is != "" || want != "" {
 		var page, code string

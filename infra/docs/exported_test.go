@@ -11,19 +11,18 @@ import (
 	"testing"
 )
 
-// public are the packages that others import: their exported names are for them.
+// public are the packages that other modules or tests import.
 var public = []string{
 	"app/drain", "sidecar/senders", "sidecar/routes", "sidecar/settings", "sidecar/entra",
 	"infra/testkit", "infra/leaks", "infra/docs", "infra/steady", // tests import these
 }
 
-// called are methods that the standard library or a dependency calls, by an
-// interface or by reflection.
+// called are methods that the standard library or a dependency calls through an
+// interface or reflection.
 var called = []string{"Visit", "UnmarshalYAML", "NextRetry"}
 
-// An exported name that only tests use is code that nobody needs, or a seam that
-// belongs to a file of tests. A method counts as used where any method or field of
-// its name is.
+// An exported name that only tests use is unneeded code or belongs into a test
+// file. A method counts as used when any method or field of that name is used.
 func TestNoExportedNameIsForTestsOnly(t *testing.T) {
 	u := usage{set: token.NewFileSet(), plain: map[string]int{}, qualified: map[string]int{}, selected: map[string]int{}}
 	for _, module := range []string{"app", "sidecar", "infra"} {
@@ -48,13 +47,13 @@ func TestNoExportedNameIsForTestsOnly(t *testing.T) {
 	}
 }
 
-// usage is what the code that is not a test declares and uses.
+// usage is what code outside tests declares and uses.
 type usage struct {
 	set       *token.FileSet
 	declared  []declaration
 	plain     map[string]int // by directory and name
 	qualified map[string]int // by package and name
-	selected  map[string]int // by name, behind a point or as a declaration of an interface or a struct
+	selected  map[string]int // by name: after a dot, or as a method of an interface
 }
 
 type declaration struct {

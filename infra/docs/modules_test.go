@@ -7,8 +7,8 @@ import (
 )
 
 // The three modules require each other in one direction: app, sidecar, infra.
-// Without a circle each can be built and released on its own.
-func TestModulesHaveNoCircle(t *testing.T) {
+// Without a cycle each can be built and released on its own.
+func TestModulesHaveNoCycle(t *testing.T) {
 	requires := map[string][]string{}
 	named := regexp.MustCompile(`(?m)^\s*(?:require )?sluice/(\w+) v`)
 	for _, module := range []string{"app", "sidecar", "infra"} {
@@ -21,7 +21,7 @@ func TestModulesHaveNoCircle(t *testing.T) {
 		}
 	}
 	if len(requires["app"]) == 0 || len(requires["sidecar"]) == 0 {
-		t.Fatalf("the modules require %v: not all is read", requires)
+		t.Fatalf("the modules require %v: not every go.mod was read", requires)
 	}
 	reached := map[string]bool{} // from the module at hand
 	var reach func(from string)
@@ -36,7 +36,7 @@ func TestModulesHaveNoCircle(t *testing.T) {
 	for module := range requires {
 		clear(reached)
 		if reach(module); reached[module] {
-			t.Errorf("%s requires itself by way of others: %v", module, requires)
+			t.Errorf("%s requires itself through others: %v", module, requires)
 		}
 	}
 }

@@ -1,8 +1,7 @@
 // Package leaks fails tests that leave goroutines behind.
 //
-// It owns the patience that goleak lacks: that gives goroutines four tenths of
-// a second to end, all of which a busy machine may need for something else. It
-// must never let a goroutine pass that does not end. Tests call it.
+// It waits longer than goleak, which gives goroutines 0.4 s to end: too short on a
+// busy machine. It must never ignore a goroutine that does not end. Tests call it.
 package leaks
 
 import (
@@ -16,8 +15,8 @@ import (
 
 const patience = time.Minute
 
-// Main is the whole of a package's TestMain: it runs the tests, looks for what
-// they left behind, and exits.
+// Main is all that a package's TestMain needs: it runs the tests, looks for
+// goroutines that they left, and exits.
 func Main(m *testing.M, ignored ...goleak.Option) {
 	code := m.Run()
 	if code == 0 {
@@ -29,8 +28,8 @@ func Main(m *testing.M, ignored ...goleak.Option) {
 	os.Exit(code)
 }
 
-// Find returns an error that names the goroutines that have not ended, nil when
-// there are none but the ignored ones.
+// Find returns an error that names the goroutines that have not ended, except the
+// ignored ones; nil when there are none.
 func Find(ignored ...goleak.Option) error { return find(patience, ignored...) }
 
 func find(patience time.Duration, ignored ...goleak.Option) error {

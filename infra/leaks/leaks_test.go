@@ -12,12 +12,12 @@ func TestFind(t *testing.T) {
 	here := goleak.IgnoreCurrent()
 	go func() { <-time.After(time.Second) }() // longer than goleak waits
 	if err := Find(here); err != nil {
-		t.Errorf("what ends late was taken for a leak: %v", err)
+		t.Errorf("a goroutine that ends late was taken for a leak: %v", err)
 	}
 	end := make(chan struct{})
 	go leak(end)
 	if err := find(time.Second, here); err == nil || !strings.Contains(err.Error(), "leaks.leak") {
-		t.Errorf("what does not end was not found: %v", err)
+		t.Errorf("a goroutine that does not end was not found: %v", err)
 	}
 	close(end)
 }

@@ -1,11 +1,9 @@
-// Package ports hands out TCP ports of 127.0.0.1 for processes that are started
-// with a port in their settings, and which therefore can't take one by asking
-// the kernel for 0.
+// Package ports hands out free TCP ports of 127.0.0.1, for processes that get
+// their port as a setting and so can't let the kernel choose one.
 //
-// It owns the blocks of ports that this process has reserved: a listener on the
-// first port of a block keeps other processes that ask here away from the rest
-// for as long as this process lives, so that tests of different packages may
-// run side by side. It must never hand a port out twice. Tests, the rehearsal
+// It reserves ports in blocks. A listener on the first port of a block marks the
+// block as taken while this process lives, so that tests of different packages
+// can run side by side. It must never hand out a port twice. Tests, the rehearsal
 // and the benchmarks call it.
 package ports
 
@@ -18,13 +16,13 @@ import (
 	"sync"
 )
 
-// The ports lie below those that the kernel gives to outgoing connections and
-// to who listens on 0 (Linux from 32768, macOS and Windows from 49152): one that
-// is closed, and opened again later, is still free then.
+// The ports lie below those that the kernel gives to outgoing connections and to
+// listeners on port 0 (Linux from 32768, macOS and Windows from 49152). So a port
+// that a process closes is still free when the process opens it again.
 const (
 	lowest  = 20000
 	highest = 32767
-	block   = 64 // the first of them is the reservation
+	block   = 64 // its first port marks it as taken
 )
 
 var reserved struct {
@@ -33,8 +31,8 @@ var reserved struct {
 	next, end int            // what is left of the last block
 }
 
-// Free returns a port of 127.0.0.1 on which nobody listens and which this
-// function gives to nobody else.
+// Free returns a port of 127.0.0.1 that has no listener. It never returns the same
+// port again.
 func Free() (int, error) {
 	reserved.Lock()
 	defer reserved.Unlock()
@@ -52,7 +50,7 @@ func Free() (int, error) {
 	}
 }
 
-// reserve takes a block that no process has. The caller holds the lock.
+// reserve takes a block that no other process has. The caller holds the lock.
 func reserve() error {
 	const blocks = (highest + 1 - lowest) / block
 	begin := rand.N(blocks)

@@ -28,8 +28,8 @@ func child() {
 	os.Exit(0)
 }
 
-// No port comes twice, whoever asks: several goroutines here, and several
-// processes at the same time.
+// No port is handed out twice, to several goroutines and several processes that
+// ask at the same time.
 func TestNoPortComesTwice(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[int]string{}
@@ -60,7 +60,7 @@ func TestNoPortComesTwice(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { // only now: its ports are its own while it lives
+		t.Cleanup(func() { // at the end only: its ports stay reserved while it lives
 			_ = in.Close()
 			_ = cmd.Wait()
 		})

@@ -27,8 +27,8 @@ var installPlaces = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
-// findBinaries returns the directory of initdb and postgres: installed ones,
-// else those that embedded-postgres downloads, unpacked under dir.
+// findBinaries returns the directory of initdb and postgres. When none is
+// installed, embedded-postgres downloads them and unpacks them under dir.
 func findBinaries(dir string, progress func(string)) (string, error) {
 	if bin := Installed(); bin != "" {
 		return bin, nil
@@ -37,12 +37,12 @@ func findBinaries(dir string, progress func(string)) (string, error) {
 	return download(filepath.Join(dir, "dist"))
 }
 
-// Installed returns the directory of an installed server's binaries, the newest
-// where there are several, "" where there is none.
+// Installed returns the directory of an installed server's binaries: the newest of
+// several, "" when there is none.
 func Installed() string {
 	if path, err := exec.LookPath("postgres"); err == nil {
 		if real, err := filepath.EvalSymlinks(path); err == nil {
-			path = real // initdb looks for its share directory beside the real one
+			path = real // initdb looks for its share directory next to the real file
 		}
 		if bin := filepath.Dir(path); complete(bin) {
 			return bin
@@ -76,8 +76,8 @@ func complete(bin string) bool {
 	return true
 }
 
-// version reads the major version out of a place such as
-// /usr/lib/postgresql/15/bin; 0 when it names none.
+// version reads the major version from a directory such as
+// /usr/lib/postgresql/15/bin; 0 when it contains none.
 func version(bin string) float64 {
 	name := filepath.Base(filepath.Dir(bin))
 	number := strings.TrimLeftFunc(name, func(r rune) bool { return r < '0' || r > '9' })
@@ -89,9 +89,8 @@ func version(bin string) float64 {
 }
 
 // download unpacks a server under dist and returns its binaries' directory.
-// embedded-postgres has no way to fetch without starting, so it starts a server
-// of its own, which is stopped at once; as root that start fails, and the
-// binaries are there all the same.
+// embedded-postgres cannot download without starting a server, so this starts one
+// and stops it at once. As root the start fails, but the binaries are there.
 func download(dist string) (string, error) {
 	port, err := ports.Free()
 	if err != nil {

@@ -42,7 +42,7 @@ func workingIn(dir string) ([]int, error) {
 	var found []int
 	for _, link := range links {
 		if at, err := os.Readlink(link); err != nil || at != dir {
-			continue // it has ended, or is somebody else's
+			continue // it has ended, or works elsewhere
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
 		if err != nil {
@@ -55,14 +55,14 @@ func workingIn(dir string) ([]int, error) {
 	return found, nil
 }
 
-// fields returns what a stat file says after the process's name, which may hold
-// anything: its state, its parent and so on.
+// fields returns the fields of a stat file after the process's name: state, parent
+// and so on. The name may contain any character.
 func fields(stat []byte) []string {
 	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
-// ended reports whether a process runs no more, whoever has yet to ask how it
-// ended.
+// ended reports whether a process has ended. A zombie, which its parent has not yet
+// waited for, counts as ended.
 func ended(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	f := fields(stat)

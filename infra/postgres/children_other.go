@@ -26,8 +26,8 @@ func childrenOf(pid int) ([]int, error) {
 	return children, nil
 }
 
-// ended reports whether a process runs no more.
+// ended reports whether a process has ended.
 func ended(pid int) bool { return syscall.Kill(pid, 0) != nil }
 
-// workingIn is not known here.
+// workingIn finds nothing on these systems.
 func workingIn(string) ([]int, error) { return nil, nil }

@@ -10,12 +10,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestURLVar names a running server for tests to share; package testkit makes
-// databases of their own on it.
+// TestURLVar is the variable with the URL of a server that tests share. Package
+// testkit makes a database for each test on it.
 const TestURLVar = "SLUICE_TEST_DATABASE_URL"
 
 // Fresh makes a new, empty database on the server that base names and returns
-// its URL and what drops it again, with whoever is still connected.
+// its URL. drop removes it and cuts connections that are still open.
 func Fresh(ctx context.Context, base string) (fresh string, drop func(context.Context) error, err error) {
 	u, err := url.Parse(base)
 	if err != nil {
@@ -23,8 +23,7 @@ func Fresh(ctx context.Context, base string) (fresh string, drop func(context.Co
 	}
 	name := "t_" + strings.ToLower(rand.Text())
 	u.Path = "/" + name
-	// template0: nobody can be connected to it, which is what CREATE DATABASE
-	// asks of its template.
+	// CREATE DATABASE needs a template without connections; template0 allows none.
 	if err := execute(ctx, base, "CREATE DATABASE "+name+" TEMPLATE template0"); err != nil {
 		return "", nil, err
 	}

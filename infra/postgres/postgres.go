@@ -1,13 +1,13 @@
 // Package postgres runs a throwaway PostgreSQL server on this machine.
 //
 // It owns the server's process, its data directory and its port. The server
-// commits to disk (fsync on) unless told otherwise, because durability is what
-// its users test. It must never touch a server that it did not start, and never
-// outlive its parent where the kernel can see to that (Linux). Tests call
-// [Main] and [New]; the rehearsal and the scripts call [Start].
+// commits to disk (fsync on) unless told otherwise, because its
+// users test durability. It must never touch a server that it did not start. On Linux the
+// kernel ends the server with its parent process. Package testkit, the rehearsal,
+// the benchmarks and the command withpg call [Start] and [Fresh].
 //
-// While a server runs, one goroutine waits for its process. Who looks for
-// leaked goroutines leaves it out with
+// While a server runs, one goroutine waits for its process. A check for leaked
+// goroutines ignores it with
 // goleak.IgnoreAnyFunction("sluice/infra/postgres.(*process).own").
 package postgres
 
@@ -38,22 +38,21 @@ const (
 	portRetries = 5
 )
 
-// Options say how the server is set up. The zero value is good.
+// Options say how the server is set up. The zero value is usable.
 type Options struct {
 	// Parent is the directory in which the server's own is made; os.TempDir()
 	// when empty. As root it must be open to the user the server runs as.
 	Parent string
-	// Scram asks for a password from everybody; otherwise who reaches the
-	// server is trusted.
+	// Scram requires a password; otherwise every connection is trusted.
 	Scram bool
-	// NoFsync makes the server faster and lets a crash of the machine lose it.
+	// NoFsync makes the server faster; a crash of the machine may lose its data.
 	NoFsync bool
 	// MaxConnections defaults to 200.
 	MaxConnections int
 	// Settings are further server settings ("log_statement": "all").
 	Settings map[string]string
-	// LogFile receives the server's log; a file in the server's own directory,
-	// which Close removes, when empty.
+	// LogFile receives the server's log. When empty, the log is in the server's
+	// directory, which Close removes.
 	LogFile string
 	// Progress receives a line for each step that may take long; nil for none.
 	Progress io.Writer
@@ -194,19 +193,19 @@ func (s *Server) waitReady(ctx context.Context) error {
 	}
 }
 
-// Stop shuts the server down (open sessions are cut, data is flushed) and keeps
-// its data for Restart. Stopping a stopped server does nothing.
+// Stop shuts the server down: open sessions are cut, data is flushed and stays
+// for Restart. Stopping a stopped server does nothing.
 func (s *Server) Stop() error { return s.end(fastShutdown) }
 
-// Kill ends the server at once and without a checkpoint, as a crash would: the
-// next Restart goes through crash recovery.
+// Kill ends the server at once without a checkpoint, as a crash would. The next
+// Restart does crash recovery.
 func (s *Server) Kill() error { return s.end(immediateShutdown) }
 
 func (s *Server) end(how shutdown) error {
 	if s.proc == nil {
 		return nil
 	}
-	err := s.Thaw() // a frozen server hears no signal
+	err := s.Thaw() // a frozen server handles no signal
 	err = errors.Join(err, s.proc.end(how, stopLimit))
 	s.proc = nil
 	return err

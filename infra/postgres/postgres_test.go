@@ -42,7 +42,7 @@ func show(t *testing.T, conn *pgx.Conn, setting string) string {
 	return v
 }
 
-func TestServerKeepsDataOverKillAndRestart(t *testing.T) {
+func TestDataSurvivesKillAndRestart(t *testing.T) {
 	s, err := Start(t.Context(), Options{Scram: true, Settings: map[string]string{"work_mem": "5MB"}})
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestServerKeepsDataOverKillAndRestart(t *testing.T) {
 			t.Errorf("%s = %s, want %s", setting, got, want)
 		}
 	}
-	if _, err := conn.Exec(t.Context(), "CREATE TABLE kept (n int); INSERT INTO kept VALUES (42)"); err != nil {
+	if _, err := conn.Exec(t.Context(), "CREATE TABLE survivors (n int); INSERT INTO survivors VALUES (42)"); err != nil {
 		t.Fatal(err)
 	}
 	url := s.URL
@@ -74,7 +74,7 @@ func TestServerKeepsDataOverKillAndRestart(t *testing.T) {
 			t.Fatalf("after %s the URL changed from %s to %s", name, url, s.URL)
 		}
 		var n int
-		if err := connect(t, url).QueryRow(t.Context(), "SELECT n FROM kept").Scan(&n); err != nil || n != 42 {
+		if err := connect(t, url).QueryRow(t.Context(), "SELECT n FROM survivors").Scan(&n); err != nil || n != 42 {
 			t.Fatalf("after %s: n = %d, %v", name, n, err)
 		}
 	}
@@ -91,7 +91,7 @@ func TestServerKeepsDataOverKillAndRestart(t *testing.T) {
 	}
 }
 
-func TestFrozenServerAnswersNobodyUntilItIsThawed(t *testing.T) {
+func TestFrozenServerAnswersOnlyOnceThawed(t *testing.T) {
 	s, err := Start(t.Context(), Options{LogFile: filepath.Join(t.TempDir(), "server.log")})
 	if err != nil {
 		t.Fatal(err)
@@ -128,8 +128,8 @@ func TestFrozenServerAnswersNobodyUntilItIsThawed(t *testing.T) {
 	}
 }
 
-// TestServerDiesWithItsParent kills a process that owns a server and looks
-// whether the server goes too.
+// TestServerDiesWithItsParent kills a process that owns a server and checks that
+// the server ends too.
 func TestServerDiesWithItsParent(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("no parent-death signal here")
@@ -169,7 +169,7 @@ func TestServerDiesWithItsParent(t *testing.T) {
 	}
 }
 
-// orphanMaker starts a server, says where, and waits to be killed.
+// orphanMaker starts a server, prints where, and waits to be killed.
 func orphanMaker() {
 	s, err := Start(context.Background(), Options{})
 	if err != nil {

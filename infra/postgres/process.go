@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// shutdown is a signal in PostgreSQL's own meaning.
+// shutdown is a signal that PostgreSQL takes as a way to shut down.
 type shutdown syscall.Signal
 
 const (
@@ -22,11 +22,11 @@ const (
 	immediateShutdown = shutdown(syscall.SIGQUIT)
 )
 
-// account is the user the server runs as: nil for the one we are.
+// account is the user that the server runs as, nil for the current one.
 type account struct{ uid, gid uint32 }
 
 // serverAccount returns the account to run the server as. PostgreSQL refuses to
-// run as root, so root borrows an unprivileged one.
+// run as root, so root uses an unprivileged one.
 func serverAccount() (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -42,7 +42,7 @@ func serverAccount() (*account, error) {
 			return &account{uint32(uid), uint32(gid)}, nil
 		}
 	}
-	return nil, errors.New("find a user for the server: root may not run it, and there is no user postgres or nobody")
+	return nil, errors.New("find a user for the server: PostgreSQL does not run as root, and there is no user postgres or nobody")
 }
 
 // own gives path to the account.
@@ -77,7 +77,8 @@ func (a *account) run(ctx context.Context, dir, name string, args ...string) err
 	return nil
 }
 
-// environment is ours without the settings that would reach into the server.
+// environment is this process's without the variables that would change the
+// server's settings.
 func environment() []string {
 	env := []string{"LC_ALL=C"}
 	for _, kv := range os.Environ() {
@@ -127,7 +128,7 @@ func (p *process) own() {
 	}
 }
 
-// end signals the process and waits for it, by force once limit has passed.
+// end signals the process and waits for it. After limit it uses stronger signals.
 func (p *process) end(how shutdown, limit time.Duration) error {
 	for _, step := range []struct {
 		signal syscall.Signal
@@ -148,5 +149,5 @@ func (p *process) end(how shutdown, limit time.Duration) error {
 		case <-timer.C:
 		}
 	}
-	return errors.New("stop server: it outlives SIGKILL")
+	return errors.New("stop server: it still runs after SIGKILL")
 }

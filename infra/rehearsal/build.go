@@ -54,7 +54,7 @@ func BuildSidecar(ctx context.Context, path string) error {
 }
 
 // BuildOldSidecar builds the sidecar of a git reference to path. The source is
-// taken out into a directory in dir, so that the working tree stays as it is.
+// extracted into a directory in dir, so that the working tree does not change.
 func BuildOldSidecar(ctx context.Context, reference, dir, path string) error {
 	work, err := workspace(ctx)
 	if err != nil {

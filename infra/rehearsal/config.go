@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice/infra/postgres"
 	"sluice/infra/rehearsal/replica"
 )
 
-// Config says what is rehearsed and with what. Start from Defaults.
+// Config says which scenario is played, and how. Start from Defaults.
 type Config struct {
 	Scenario string
 
@@ -22,28 +23,28 @@ type Config struct {
 	Retry    bool          // whether senders that retry do so
 	MaxTries int
 
-	Order       string        // ORDER of the sidecars: "lane", "strict" or "none"
-	Signal      replica.Order // SIGTERM: to both containers at once, or one first
-	Grace       time.Duration // from SIGTERM to SIGKILL
-	DrainWindow time.Duration // SHUTDOWN_GRACE_MS of the app
-	Linger      time.Duration // how long the ingress routes to a replica after its SIGTERM
-	Overlap     time.Duration // how long both revisions take traffic before the old one is signalled
-	Backoff     time.Duration // before a crashed container starts again
-	BootDelay   time.Duration // slow-boot: how late the app starts
-	Away        time.Duration // db-away: how long PostgreSQL is gone
-	Work        time.Duration // long-drain: how long its jobs take
-	ProbeEvery  time.Duration // of the ingress
-	DoorRetries int           // of the ingress, by itself
-	Workers     int           // MAX_WORKERS of the app
-	SettleLimit time.Duration // how long to wait without progress for held webhooks to arrive
+	Order           string        // ORDER of the sidecars: "lane", "strict" or "none"
+	Signal          replica.Order // SIGTERM: to both containers at once, or one first
+	Grace           time.Duration // from SIGTERM to SIGKILL
+	DrainWindow     time.Duration // SHUTDOWN_GRACE_MS of the app
+	Linger          time.Duration // how long the balancer routes to a replica after its SIGTERM
+	Overlap         time.Duration // how long both revisions take traffic before the old one is signalled
+	Backoff         time.Duration // before a crashed container starts again
+	BootDelay       time.Duration // slow-boot: how late the app starts
+	Away            time.Duration // db-away: how long PostgreSQL is gone
+	Work            time.Duration // long-drain: how long its jobs take
+	ProbeEvery      time.Duration // of the balancer
+	BalancerRetries int           // how often the balancer repeats a failed request itself
+	Workers         int           // MAX_WORKERS of the app
+	SettleLimit     time.Duration // how long to wait for held webhooks without progress
 
 	Programs Programs
 	// Env is added to the environment of both containers, as "NAME=value".
 	Env []string
 	// Dir receives a directory for each run, with the logs of its processes.
 	Dir string
-	// Keep leaves the directory of a good run there too.
-	Keep bool
+	// KeepLogs leaves the directory of a good run there too.
+	KeepLogs bool
 
 	// DatabaseURL names a server on which each run makes a database of its own.
 	DatabaseURL string
@@ -79,24 +80,24 @@ func (c *Config) check() error {
 		}
 	}
 	_, known := scenarios[c.Scenario]
-	must(known, "scenario %q is none of %v", c.Scenario, Scenarios())
-	must(c.Rate > 0, "rate %d is not positive", c.Rate)
-	must(c.Duration > 0, "duration %s is not positive", c.Duration)
-	must(c.Senders > 0, "senders %d is not positive", c.Senders)
-	must(c.Lanes > 0, "lanes %d is not positive", c.Lanes)
-	must(c.Bytes >= 512, "a body of %d bytes is too small, the least is 512", c.Bytes)
-	must(c.MaxTries > 0, "max tries %d is not positive", c.MaxTries)
-	must(slices.Contains([]string{"lane", "strict", "none"}, c.Order), "order %q is none of lane, strict, none", c.Order)
-	must(slices.Contains([]string{"", "app", "sidecar"}, c.Signal.First), "first %q is none of app, sidecar", c.Signal.First)
-	must(c.Grace >= 10*time.Second, "grace %s is under 10s", c.Grace)
-	must(c.ProbeEvery > 0, "probe interval %s is not positive", c.ProbeEvery)
-	must(c.Workers > longJobs, "workers %d is not above %d", c.Workers, longJobs)
-	must(c.Scenario != "db-away" || c.Server != nil, "db-away stops PostgreSQL and so needs a server of its own, not DATABASE_URL")
-	must(c.Scenario != "long-drain" || c.Work > longDrainWindow, "work %s does not outlast the first window of %s", c.Work, longDrainWindow)
+	must(known, "scenario %q must be one of %s", c.Scenario, strings.Join(Scenarios(), ", "))
+	must(c.Rate > 0, "rate %d must be positive", c.Rate)
+	must(c.Duration > 0, "duration %s must be positive", c.Duration)
+	must(c.Senders > 0, "senders %d must be positive", c.Senders)
+	must(c.Lanes > 0, "lanes %d must be positive", c.Lanes)
+	must(c.Bytes >= 512, "bytes %d must be at least 512", c.Bytes)
+	must(c.MaxTries > 0, "max tries %d must be positive", c.MaxTries)
+	must(slices.Contains([]string{"lane", "strict", "none"}, c.Order), "order %q must be lane, strict or none", c.Order)
+	must(slices.Contains([]string{"", "app", "sidecar"}, c.Signal.First), "first %q must be app or sidecar", c.Signal.First)
+	must(c.Grace >= 10*time.Second, "grace %s must be at least 10s", c.Grace)
+	must(c.ProbeEvery > 0, "probe interval %s must be positive", c.ProbeEvery)
+	must(c.Workers > longJobs, "workers %d must be above %d", c.Workers, longJobs)
+	must(c.Scenario != "db-away" || c.Server != nil, "db-away stops PostgreSQL, so it cannot use the server of DATABASE_URL")
+	must(c.Scenario != "long-drain" || c.Work > longDrainWindow, "work %s must be longer than the first window of %s", c.Work, longDrainWindow)
 	return errors.Join(problems...)
 }
 
-// settings are the parts of the configuration that a reader of the report wants.
+// settings are the parts of the configuration that the report shows.
 func (c *Config) settings() map[string]string {
 	s := map[string]string{
 		"rate":     fmt.Sprintf("%d/s", c.Rate),

@@ -11,7 +11,7 @@ import (
 	"sluice/infra/rehearsal/sender"
 )
 
-// secrets of a rehearsal are known to everybody: nothing outside it uses them.
+// secrets may stand here because nothing outside a rehearsal uses them.
 var secrets = sender.Secrets{GitHub: "rehearsal-github", Slack: "rehearsal-slack"}
 
 const sluiceSecret = "rehearsal-sluice"
@@ -36,7 +36,7 @@ func hooksFile(dir, recorder, records string) (string, error) {
 func (s *stage) sidecarCommand(name, revision, startupGate string) func(replica.Ports) replica.Command {
 	return func(p replica.Ports) replica.Command {
 		env := s.env(
-			"LISTEN_ADDR="+replica.Addr(p.Ingress),
+			"LISTEN_ADDR="+replica.Addr(p.Public),
 			"PROBE_ADDR="+replica.Addr(p.Probe),
 			"CONTROL_ADDR="+replica.Addr(p.Control),
 			"APP_URL=http://"+replica.Addr(p.App),
@@ -72,8 +72,8 @@ func (s *stage) drainWindow() time.Duration {
 	return s.config.DrainWindow
 }
 
-// env is what both containers get, with more for one of them; what the
-// configuration adds comes last and so prevails.
+// env is the environment of both containers, with more for one of them. The
+// configuration's own variables come last and override the others.
 func (s *stage) env(more ...string) []string {
 	env := []string{
 		"DATABASE_URL=" + s.database,

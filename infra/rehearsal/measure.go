@@ -23,12 +23,12 @@ type appHealth struct {
 	started, healthy time.Time // healthy is zero until it is
 }
 
-// timeColdStart knocks at a sidecar from the start of its process until it
-// accepts a webhook.
+// timeColdStart posts to a sidecar from the start of its process until it accepts
+// a webhook.
 func (s *stage) timeColdStart(ctx context.Context, name string, p replica.Ports, started time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, coldStartLimit)
 	defer cancel()
-	done, err := s.fleet.Knock(ctx, name, "http://"+replica.Addr(p.Ingress), sender.Try.Acknowledged)
+	done, err := s.fleet.PostUntil(ctx, name, "http://"+replica.Addr(p.Public), sender.Try.Acknowledged)
 	if err != nil {
 		return // the run ended, or the process did: its end is in the timeline
 	}
@@ -44,9 +44,9 @@ func (s *stage) timeFirstHold(ctx context.Context, r *replica.Replica, signalled
 	ctx, cancel := context.WithTimeout(ctx, firstHoldLimit)
 	defer cancel()
 	held := func(t sender.Try) bool { return t.Held }
-	done, err := s.fleet.Knock(ctx, r.Name, "http://"+replica.Addr(r.Ports.Ingress), held)
+	done, err := s.fleet.PostUntil(ctx, r.Name, "http://"+replica.Addr(r.Ports.Public), held)
 	if err != nil {
-		return // nothing was held: the latency has no value, which the report says
+		return // nothing was held: the report says that there is no value
 	}
 	s.log.AddAt(done, r.Name, "first webhook held after SIGTERM")
 	s.mu.Lock()
@@ -65,7 +65,7 @@ func (s *stage) timeHealth(ctx context.Context, name string, p replica.Ports, st
 	for ; ctx.Err() == nil; pause(ctx, healthEvery) {
 		ok := healthy(ctx, "http://"+replica.Addr(p.App)+"/healthz")
 		if s.restarted(mine) {
-			return // what was asked is a later process, which has its own poll
+			return // the answer came from a later process, which has a poll of its own
 		}
 		if ok {
 			at := s.log.Add(name, "app healthy")
@@ -112,8 +112,8 @@ func firstReplays(starts []appHealth, waits []wait) []time.Duration {
 			continue
 		}
 		for _, w := range waits {
-			// A sidecar may see the app's health before our poll does: from
-			// the start of the process on it can only be this app's doing.
+			// A sidecar may see that the app is healthy before our poll does. After
+			// the start of the process only this app can have taken the webhook.
 			if w.held.Before(start.healthy) && w.taken.After(start.started) && (first.IsZero() || w.taken.Before(first)) {
 				first = w.taken
 			}
@@ -125,8 +125,8 @@ func firstReplays(starts []appHealth, waits []wait) []time.Duration {
 	return found
 }
 
-// wait is a held webhook: when it was acknowledged and when the app had it;
-// taken is zero when it never did.
+// wait is a held webhook: when it was acknowledged and when the app took it.
+// taken is zero when the app never took it.
 type wait struct{ held, taken time.Time }
 
 func waits(e verdict.Evidence) []wait {

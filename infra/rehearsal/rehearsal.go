@@ -1,11 +1,11 @@
 // Package rehearsal plays a deploy, a crash or a drain on one machine, with
-// real processes, a real PostgreSQL and signed webhooks, and tells whether a
+// real processes, a real PostgreSQL and signed webhooks, and reports whether a
 // webhook was lost.
 //
-// It owns the scenarios and the order of a run: start, load, play, settle,
-// gather the evidence, judge. It must never believe the sidecar's own counters
-// where webhooks are concerned: the senders' ledger says what was acknowledged,
-// the recorder's file what was delivered, the app's job table in which order.
+// It owns the scenarios and the steps of a run: start, send, play, wait for
+// delivery, gather the evidence, judge. It must never rely on the sidecar's
+// counters to judge webhooks: the senders' ledger says what was acknowledged, the
+// recorder's file what was delivered, the app's job table in which order.
 // The command infra/cmd/rehearsal calls it.
 package rehearsal
 
@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"sluice/infra/postgres"
-	"sluice/infra/rehearsal/door"
+	"sluice/infra/rehearsal/balancer"
 	"sluice/infra/rehearsal/replica"
 	"sluice/infra/rehearsal/report"
 	"sluice/infra/rehearsal/sender"
@@ -35,15 +35,15 @@ type stage struct {
 	dir      string // of this run
 	records  string // the recorder's file
 	hooks    string
-	database string // URL of this run's own
+	database string // URL of this run's own database
 	drop     func(context.Context) error
 
-	log   timeline.Log
-	door  *door.Door
-	fleet *sender.Fleet
-	work  sync.WaitGroup // goroutines of the run
-	begin time.Time      // of the load
-	sent  time.Time      // end of the load
+	log      timeline.Log
+	balancer *balancer.Balancer
+	fleet    *sender.Fleet
+	work     sync.WaitGroup // goroutines of the run
+	begin    time.Time      // of the load
+	sent     time.Time      // end of the load
 
 	mu        sync.Mutex
 	replicas  []*replica.Replica
@@ -52,8 +52,8 @@ type stage struct {
 	appHealth []appHealth
 }
 
-// Run plays the scenario once. An error means that it could not be played;
-// what it showed is in the report.
+// Run plays the scenario once. An error means that it could not be played; the
+// report says what it showed.
 func Run(ctx context.Context, c Config) (*report.Report, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("check rehearsal: %w", err)
@@ -67,13 +67,13 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 	r.Scenario, r.About = c.Scenario, scenarios[c.Scenario].about
 	r.Settings = c.settings()
 	r.Start, r.Took = start, time.Since(start)
-	if r.Good() && !c.Keep {
+	if r.Good() && !c.KeepLogs {
 		err = os.RemoveAll(s.dir)
 	}
 	return r, err
 }
 
-// run sets the stage, plays, and clears the stage whatever happened.
+// run starts everything, plays the scenario, and always stops what it started.
 func (s *stage) run(ctx context.Context) (r *report.Report, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
@@ -86,7 +86,7 @@ func (s *stage) run(ctx context.Context) (r *report.Report, err error) {
 	if err := s.play(ctx); err != nil {
 		return nil, err
 	}
-	s.settle(ctx)
+	s.awaitDelivery(ctx)
 	evidence, err := s.evidence(ctx)
 	if err != nil {
 		return nil, err
@@ -107,12 +107,12 @@ func (s *stage) set(ctx context.Context) error {
 	if s.database, s.drop, err = postgres.Fresh(ctx, s.config.DatabaseURL); err != nil {
 		return err
 	}
-	options := door.Options{ProbeEvery: s.config.ProbeEvery, Retries: s.config.DoorRetries}
-	if s.door, err = door.Open(options, &s.log); err != nil {
+	options := balancer.Options{ProbeEvery: s.config.ProbeEvery, Retries: s.config.BalancerRetries}
+	if s.balancer, err = balancer.Open(options, &s.log); err != nil {
 		return err
 	}
 	s.fleet = sender.New(sender.Options{
-		URL: s.door.URL(), Rate: s.config.Rate, Count: int(float64(s.config.Rate) * s.config.Duration.Seconds()),
+		URL: s.balancer.URL(), Rate: s.config.Rate, Count: int(float64(s.config.Rate) * s.config.Duration.Seconds()),
 		PerLane: s.config.Senders, Lanes: s.config.Lanes, Bytes: s.config.Bytes,
 		Retry: s.config.Retry, MaxTries: s.config.MaxTries, Secrets: secrets,
 	})
@@ -149,15 +149,15 @@ func (s *stage) play(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// clear ends whatever the run started. Replicas go first: their containers are
-// what starts goroutines.
+// clear stops whatever the run started. Replicas stop first, because their
+// containers start goroutines.
 func (s *stage) clear() error {
 	for _, r := range s.replicas {
 		r.Close()
 	}
 	var errs []error
-	if s.door != nil {
-		errs = append(errs, s.door.Close())
+	if s.balancer != nil {
+		errs = append(errs, s.balancer.Close())
 	}
 	s.work.Wait()
 	if s.fleet != nil {
@@ -172,7 +172,7 @@ func (s *stage) clear() error {
 	return errors.Join(errs...)
 }
 
-// fault notes that something beside the webhooks went otherwise than it should.
+// fault records that something other than a webhook went wrong.
 func (s *stage) fault(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

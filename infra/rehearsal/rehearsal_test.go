@@ -37,7 +37,7 @@ func setUp(t *testing.T, scenario, fault string) Config {
 	c.Linger, c.Overlap, c.Backoff, c.BootDelay = 400*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond, time.Second
 	c.Work, c.Grace = 4*time.Second, 2*time.Minute
 	c.SettleLimit = time.Minute
-	if fault == "lose" { // what is lost is waited for in vain
+	if fault == "lose" { // the lost webhooks never arrive
 		c.SettleLimit = 5 * time.Second
 	}
 	c.Dir, c.Env = t.TempDir(), []string{faultVar + "=" + fault}
@@ -65,7 +65,7 @@ func play(t *testing.T, c Config) *report.Report {
 	return r
 }
 
-func TestScenariosFindNothingWhereNothingIsWrong(t *testing.T) {
+func TestCorrectStandInsPassEveryScenario(t *testing.T) {
 	for _, scenario := range Scenarios() {
 		t.Run(scenario, func(t *testing.T) {
 			t.Parallel()

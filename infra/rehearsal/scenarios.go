@@ -92,7 +92,7 @@ func slowBoot(ctx context.Context, s *stage, old *replica.Replica) error {
 	return nil
 }
 
-// longJobs is how many jobs of long-drain take long.
+// longJobs is how many jobs of long-drain are long.
 const longJobs = 4
 
 func longDrain(ctx context.Context, s *stage, old *replica.Replica) error {
@@ -101,8 +101,8 @@ func longDrain(ctx context.Context, s *stage, old *replica.Replica) error {
 	if err := s.jobsRunning(ctx, old, longJobs); err != nil {
 		return err
 	}
-	// Both at once, so that the jobs are the old app's and it has yet to wait
-	// for them.
+	// Stop the old replica and start the new one at the same time, so that the old
+	// app still has the jobs and must wait for them.
 	retired := make(chan struct{})
 	s.work.Go(func() {
 		defer close(retired)
@@ -120,16 +120,16 @@ func longDrain(ctx context.Context, s *stage, old *replica.Replica) error {
 func dbAway(ctx context.Context, s *stage, old *replica.Replica) error {
 	s.at(ctx, 0.2)
 	const before, after = 500 * time.Millisecond, time.Second
-	untilWeSay := s.config.Grace
+	untilLeave := s.config.Grace
 	retired := make(chan struct{})
 	s.work.Go(func() {
 		defer close(retired)
-		s.retire(ctx, old, untilWeSay)
+		s.retire(ctx, old, untilLeave)
 	})
 	pause(ctx, before)
 	err := s.databaseAway(ctx, s.config.Away)
-	// What comes in now is to be held again.
-	s.door.Leave(ctx, old.Name, after)
+	// From now on webhooks are held again.
+	s.balancer.Leave(ctx, old.Name, after)
 	<-retired
 	if err != nil {
 		return err
@@ -141,8 +141,8 @@ func dbAway(ctx context.Context, s *stage, old *replica.Replica) error {
 	return s.ready(ctx, next)
 }
 
-// expectInLog notes a fault when a container never said what the scenario is
-// about: then it did not happen.
+// expectInLog records a fault when a container's log lacks the message: the
+// scenario did not happen then.
 func (s *stage) expectInLog(r *replica.Replica, container, message string) {
 	log, err := os.ReadFile(filepath.Join(s.dir, r.Name+"-"+container+".log"))
 	if err != nil || !strings.Contains(string(log), message) {
@@ -150,8 +150,8 @@ func (s *stage) expectInLog(r *replica.Replica, container, message string) {
 	}
 }
 
-// checkExit notes a fault when a signalled replica did not end by itself, or
-// not with the code that the contract says.
+// checkExit records a fault when a signalled replica had to be killed or ended
+// with an exit code that the contract does not allow.
 func (s *stage) checkExit(r *replica.Replica, exit replica.Exit) {
 	allowed := scenarios[s.config.Scenario].exits
 	if allowed == nil {

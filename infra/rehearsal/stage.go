@@ -18,7 +18,8 @@ const (
 	statusRoute = "/v1/status"
 )
 
-// local asks the processes of the run; their answers are small and quick.
+// local is the client for the run's own processes, whose answers are small and
+// quick.
 var local = &http.Client{Timeout: localLimit, Transport: &http.Transport{}}
 
 type startOptions struct {
@@ -26,7 +27,7 @@ type startOptions struct {
 	appDelay    time.Duration // how late the app's process starts
 }
 
-// start starts a replica of a revision and puts it behind the door.
+// start starts a replica of a revision and puts it behind the balancer.
 func (s *stage) start(ctx context.Context, revision string, o startOptions) (*replica.Replica, error) {
 	if o.startupGate == "" {
 		o.startupGate = "app"
@@ -54,9 +55,9 @@ func (s *stage) start(ctx context.Context, revision string, o startOptions) (*re
 	return r, nil
 }
 
-// ready puts a replica behind the door and waits until it takes traffic.
+// ready puts a replica behind the balancer and waits until it takes traffic.
 func (s *stage) ready(ctx context.Context, r *replica.Replica) error {
-	first := s.door.Add(r.Name, replica.Addr(r.Ports.Ingress), replica.Addr(r.Ports.Probe))
+	first := s.balancer.Add(r.Name, replica.Addr(r.Ports.Public), replica.Addr(r.Ports.Probe))
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	select {
@@ -67,11 +68,11 @@ func (s *stage) ready(ctx context.Context, r *replica.Replica) error {
 	}
 }
 
-// retire stops a replica as the platform does, while the door still routes to
+// retire stops a replica as the platform does, while the balancer still routes to
 // it for the given time, and waits until it is gone.
 func (s *stage) retire(ctx context.Context, r *replica.Replica, linger time.Duration) {
 	exit := r.Terminate(ctx, s.config.Signal, s.config.Grace, func(at time.Time) {
-		s.door.Leave(ctx, r.Name, linger)
+		s.balancer.Leave(ctx, r.Name, linger)
 		s.work.Go(func() { s.timeFirstHold(ctx, r, at) })
 	})
 	if ctx.Err() == nil {
@@ -79,18 +80,17 @@ func (s *stage) retire(ctx context.Context, r *replica.Replica, linger time.Dura
 	}
 }
 
-// databaseAway takes PostgreSQL away as a crash does, and brings it back.
+// databaseAway kills PostgreSQL as a crash does, and starts it again.
 func (s *stage) databaseAway(ctx context.Context, away time.Duration) error {
 	s.log.Add("postgres", "dies")
 	if err := s.config.Server.Kill(); err != nil {
-		return fmt.Errorf("take database away: %w", err)
+		return fmt.Errorf("kill database: %w", err)
 	}
 	s.log.Add("postgres", "is gone")
 	pause(ctx, away)
-	// Without it the run cannot be cleared away: it comes back even when ctx
-	// has ended.
+	// Restart even when ctx has ended: cleaning up needs the server.
 	if err := s.config.Server.Restart(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("bring database back: %w", err)
+		return fmt.Errorf("restart database: %w", err)
 	}
 	s.log.Add("postgres", "is back")
 	return nil
@@ -115,7 +115,7 @@ func (s *stage) jobsRunning(ctx context.Context, r *replica.Replica, n int) erro
 	}
 }
 
-// watchState notes the sidecar's states for the timeline.
+// watchState records the sidecar's states in the timeline.
 func (s *stage) watchState(ctx context.Context, r *replica.Replica) {
 	for ; ctx.Err() == nil; pause(ctx, pollEvery) {
 		var status struct {

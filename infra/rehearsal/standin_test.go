@@ -21,13 +21,13 @@ import (
 )
 
 // The stand-ins below are a sidecar and an app in a few lines each, true to the
-// contract and, when STANDIN_FAULT says so, false to it in one way. They are
-// there to test the rehearsal: that it finds nothing where there is nothing,
-// and everything where there is something.
+// contract and, when STANDIN_FAULT says so, false to it in one way. They
+// test the rehearsal itself: it must report no fault in a correct run and find
+// every fault that STANDIN_FAULT causes.
 
 const faultVar = "STANDIN_FAULT"
 
-// standIn plays the program that the environment asks for and exits.
+// standIn runs the program that the environment asks for and exits.
 func standIn() {
 	var err error
 	if os.Getenv("LISTEN_ADDR") != "" {
@@ -67,7 +67,7 @@ func standInPool() (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// miniSidecar forwards, or keeps in order; one lock for each lane.
+// miniSidecar forwards, or holds in order, with one lock for each lane.
 type miniSidecar struct {
 	pool     *pgxpool.Pool
 	fault    string
@@ -134,7 +134,7 @@ func (m *miniSidecar) watch() {
 }
 
 // replay delivers a lane's first row and reports whether there may be more. It
-// holds the lane's lock for that one only: senders do not wait for ever.
+// locks the lane for one row only, so that senders do not wait for ever.
 func (m *miniSidecar) replay(lane string) bool {
 	m.lanes[lane].Lock()
 	defer m.lanes[lane].Unlock()
@@ -254,7 +254,7 @@ func standInApp() error {
 	<-signals
 	draining.Store(true)
 	workers.Wait()
-	fmt.Println(`{"msg":"Drain timeout, extending grace window once"}`) // it never looks at the time
+	fmt.Println(`{"msg":"Drain timeout, extending grace window once"}`) // printed always, whatever the time
 	return server.Shutdown(context.Background())
 }
 
@@ -264,7 +264,7 @@ UPDATE river_job SET state = 'running', attempt = attempt + 1, pid = $1 WHERE id
 	ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, args->>'sluice_id', body`
 
-// work runs one job, a dead app's too, and reports whether there was one.
+// work runs one job, which may be a dead app's, and reports whether there was one.
 func work(pool *pgxpool.Pool, busy *atomic.Int64, argv []string) bool {
 	var id int64
 	var sluiceID string

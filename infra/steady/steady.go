@@ -1,8 +1,9 @@
-// Package steady tells tests about limits of time whether the machine kept up.
+// Package steady tells a test whether the machine was too busy to check a time
+// limit.
 //
-// On one that has other things to do a process may get no processor for longer
-// than the limit that it has to keep: such a run proves nothing. It measures and
-// never judges. Tests call it.
+// On a busy machine a process may get no CPU for longer than the limit under
+// test; such a run proves nothing. The package measures and must never judge.
+// Tests call it.
 package steady
 
 import (
@@ -12,8 +13,8 @@ import (
 
 const every = 10 * time.Millisecond
 
-// Watch begins to measure. The function that it returns ends that, and returns the
-// longest time by which a timer of 10 ms was late.
+// Watch starts to measure. The returned function stops and returns the longest
+// time by which a timer of 10 ms was late.
 func Watch() (stalled func() time.Duration) {
 	var watch sync.WaitGroup
 	var longest time.Duration

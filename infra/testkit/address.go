@@ -8,8 +8,8 @@ import (
 	"sluice/infra/ports"
 )
 
-// Address returns a host and port of this machine that is nobody else's, also
-// while nobody listens on it.
+// Address returns a host and port of this machine that is free and that no other
+// caller gets, even while nothing listens on it.
 func Address(tb testing.TB) string {
 	tb.Helper()
 	port, err := ports.Free()

@@ -7,19 +7,19 @@ import (
 	"testing"
 )
 
-// shared is what the tests of this process have in common. Each part is made by
-// the first test that needs it.
+// shared is what the tests of this process share. The first test that needs a
+// part makes it.
 var shared struct {
 	sync.Mutex
-	main      bool // Main runs, which removes all of it
+	main      bool // whether Main runs, which removes everything
 	server    server
 	directory string            // of the programs
 	programs  map[string]string // files by what was built
 }
 
-// Main is the whole of a package's TestMain: it runs the tests, removes what
-// they shared and exits. When all went well it makes the checks before that, for
-// what the tests may have left behind.
+// Main is all that a package's TestMain needs: it runs the tests, removes what
+// they shared and exits. When every test passed it also runs the checks, which
+// look for what the tests left behind.
 func Main(m *testing.M, checks ...func() error) {
 	shared.Lock()
 	shared.main = true
@@ -54,8 +54,8 @@ func remove() error {
 	return shared.server.stop()
 }
 
-// needMain fails a test whose package has no Main to remove what it shares. The
-// caller holds the lock.
+// needMain fails a test whose package does not call Main, since nothing would
+// remove what it shares. The caller holds the lock.
 func needMain(tb testing.TB) {
 	tb.Helper()
 	if !shared.main {

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Output gathers what a process prints or a logger writes. The zero value is
-// ready for use, by several goroutines at a time.
+// Output collects what a process prints or a logger writes. The zero value is
+// ready, and safe for concurrent use.
 type Output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -46,7 +46,7 @@ func (o *Output) Records(message string) (found []map[string]any) {
 	return found
 }
 
-// Reset forgets what was gathered.
+// Reset drops what was collected.
 func (o *Output) Reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// poolerConfig has fewer server connections than anybody's pool of clients, so
-// that transactions of one client meet different servers.
+// poolerConfig has fewer server connections than a client's pool, so that the
+// transactions of one client run on different server connections.
 const poolerConfig = `[databases]
 * = host=%s port=%s user=%s
 [pgbouncer]
@@ -26,8 +26,8 @@ pool_mode = transaction
 default_pool_size = %d
 `
 
-// Pooler returns the URL of a PgBouncer in transaction mode, with so many
-// server connections, in front of the database at direct. It ends with the
+// Pooler returns the URL of a PgBouncer in transaction mode in front of the
+// database at direct, with the given number of server connections. It ends with the
 // test, which is skipped where pgbouncer is not installed.
 func Pooler(tb testing.TB, direct string, servers int) string {
 	tb.Helper()

@@ -12,8 +12,8 @@ import (
 // Process is a process that a test has started. It ends with the test.
 type Process struct {
 	Cmd *exec.Cmd
-	// Output is what the process prints to stdout and stderr, where the command
-	// names nobody else for it.
+	// Output is what the process prints to stdout and stderr, unless the command
+	// sets other writers.
 	Output Output
 	Ended  chan struct{} // closed when the process has ended
 
@@ -23,9 +23,9 @@ type Process struct {
 // shownLines is how much of the output of a failed test's process is shown.
 const shownLines = 200
 
-// Start runs a command. When the test ends the process is killed; the test fails
-// when it printed that it had a data race or a panic, and a failed test shows
-// the end of what it printed.
+// Start runs a command and kills it when the test ends. The test fails when the
+// process printed a data race or a panic. A failed test shows the end of the
+// output.
 func Start(tb testing.TB, cmd *exec.Cmd) *Process {
 	tb.Helper()
 	p := &Process{Cmd: cmd, Ended: make(chan struct{}), tb: tb}
@@ -90,9 +90,9 @@ func (p *Process) ExitCode() int {
 	}
 }
 
-// WaitRecords waits until the process has logged n records with that message,
-// and returns those that there are. A record is written after what it tells of
-// can be seen in other ways, so each test that looks for one has to wait for it.
+// WaitRecords waits until the process has logged n records with that message and
+// returns them all. A process logs an event after its effect can be seen, so a
+// test has to wait for the record.
 func (p *Process) WaitRecords(n int, message string) (found []map[string]any) {
 	p.tb.Helper()
 	if !Within(Patience, func() bool { found = p.Output.Records(message); return len(found) >= n }) {

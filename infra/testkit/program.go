@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Program returns the file of the main package pkg, built with the race detector
-// when the tests have it. It is built once for all tests of a package.
+// Program builds the main package pkg and returns the file, with the race detector
+// when the tests use it. All tests of a package share one build.
 func Program(tb testing.TB, pkg string) string {
 	tb.Helper()
 	return program(tb, pkg, Race)

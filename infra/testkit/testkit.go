@@ -1,12 +1,11 @@
-// Package testkit holds what the tests of all three modules need again and
-// again: waiting with a limit, a fresh database, a program built from source, a
-// process and what it prints, an address that is nobody else's.
+// Package testkit is what the tests of all three modules share: waiting with a
+// limit, a fresh database, a program built from source, a process and its output,
+// an address that is free.
 //
-// It owns what a test process shares: one PostgreSQL server, the programs that
-// were built, and their removal when the tests have run. It must never be
-// imported by code that is not a test, it never judges what the code under test
-// does, and it knows none of it: a helper that knows the sidecar or the app stays
-// with the tests of these. Tests call it, and their TestMain calls Main.
+// It owns the PostgreSQL server and the built programs of a test process, and
+// removes them after the tests. It must never be imported by code that is not a
+// test, and never know the code under test: a helper that knows the sidecar or
+// the app stays with their tests. Tests call it, and their TestMain calls Main.
 package testkit
 
 import (
@@ -14,14 +13,14 @@ import (
 	"time"
 )
 
-// Patience is how long anything may take to come about. It costs nothing where
-// all is well, and is far beyond what a slow, busy machine needs.
+// Patience is how long a test waits for anything. It costs nothing when the test
+// passes, and a slow, busy machine needs far less.
 const Patience = 2 * time.Minute
 
 const pollEvery = 5 * time.Millisecond
 
-// Eventually polls until ok returns true, and ends the test when that does not
-// happen within Patience. Call it from the test's own goroutine.
+// Eventually polls until ok returns true. It fails and ends the test when that
+// takes longer than Patience. Call it from the test's own goroutine.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	if !Within(Patience, ok) {
@@ -29,8 +28,8 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Within polls until ok returns true, and reports whether it did before the
-// limit was over. ok is called once at least.
+// Within polls until ok returns true, and reports whether that happened within the
+// limit. It calls ok at least once.
 func Within(limit time.Duration, ok func() bool) bool {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()

@@ -27,7 +27,7 @@ func TestWithin(t *testing.T) {
 			t.Errorf("never true: ended after %s", time.Since(began))
 		}
 		if !Within(0, func() bool { return true }) {
-			t.Error("without time it does not ask once")
+			t.Error("with a limit of 0 ok is not called")
 		}
 	})
 }
@@ -75,7 +75,7 @@ func TestProcess(t *testing.T) {
 	p.Kill()
 }
 
-// failing records what a test would have been told.
+// failing records the failure and the log of a test.
 type failing struct {
 	testing.TB
 	failed atomic.Bool

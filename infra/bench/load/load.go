@@ -1,12 +1,12 @@
-// Package load keeps a fixed number of senders busy, each of which sends its
-// next webhook when the last one is acknowledged (a closed loop), and says how
-// many were acknowledged and how long they took.
+// Package load runs a fixed number of senders, each of which sends its next
+// webhook when the last one is acknowledged (a closed loop). It reports how many
+// were acknowledged and how long that took.
 //
-// It costs as little as it can, because it shares the machine with what it
-// measures: requests are made beforehand, of an answer only the status and the
-// length are read, and on Linux one goroutine serves all connections. It must
-// never count what was not acknowledged, and it knows nothing of who answers.
-// Package bench calls it.
+// It uses as little CPU as possible, because it shares the machine with what it
+// measures: requests are made beforehand, only status and length of an answer are
+// read, and on Linux one goroutine serves all connections. It must never count a
+// webhook that was not acknowledged, nor depend on who answers. Package bench
+// calls it.
 package load
 
 import (
@@ -26,31 +26,32 @@ type Sender interface {
 	Send(context.Context) error
 }
 
-// Meter returns a sum that only grows: CPU time used.
+// Meter returns a total that only grows, such as used CPU time.
 type Meter func() (time.Duration, error)
 
-// Spec says how long is sent. Either Measure or Count is set.
+// Spec says how long, or how many webhooks, to send. Either Measure or Count is
+// set.
 type Spec struct {
 	Warm    time.Duration // before answers are counted
-	Measure time.Duration // how long they are
+	Measure time.Duration // how long answers are counted
 	Count   int           // how many webhooks are sent in all, without a warm-up
 	Meters  []Meter       // read at both ends of the measured time
 }
 
-// Result is what was counted.
+// Result is what was measured.
 type Result struct {
 	Answered int             // within the measured time
 	Total    int             // the warm-up included
 	Elapsed  time.Duration   // the measured time
-	Latency  []time.Duration // of what was answered in it, lowest first
-	Used     []time.Duration // in it, by the meters
-	Own      time.Duration   // CPU time in it of this process, which sends
+	Latency  []time.Duration // of the answers in that time, lowest first
+	Used     []time.Duration // by the meters, in that time
+	Own      time.Duration   // CPU time of this process, which sends, in that time
 }
 
 // Rate is the answers a second.
 func (r *Result) Rate() float64 { return float64(r.Answered) / r.Elapsed.Seconds() }
 
-// Percentile is the latency that p (0 to 1) of the answers kept to.
+// Percentile is the latency that a share p (0 to 1) of the answers did not exceed.
 func (r *Result) Percentile(p float64) time.Duration {
 	if len(r.Latency) == 0 {
 		return 0
@@ -58,15 +59,15 @@ func (r *Result) Percentile(p float64) time.Duration {
 	return r.Latency[min(int(p*float64(len(r.Latency))), len(r.Latency)-1)]
 }
 
-// bound limits a run: an answer may take long, but not for ever.
+// bound limits a run: an answer may take long, but not forever.
 func (s Spec) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 30*time.Second+s.Warm+s.Measure+time.Duration(s.Count)*10*time.Millisecond)
 }
 
-// worker keeps one sender or several busy until no more is to be sent.
+// worker runs one or more senders until nothing is left to send.
 type worker func(context.Context, *run, *tally) error
 
-// run is one Run under way.
+// run is the state of one Run.
 type run struct {
 	measuring, ending atomic.Bool
 	left              atomic.Int64 // webhooks that may still be sent
@@ -134,7 +135,7 @@ func work(ctx context.Context, spec Spec, workers []worker) (*Result, error) {
 func (r *run) work(ctx context.Context, w worker, t *tally) {
 	t.latency = make([]time.Duration, 0, 1<<14)
 	if t.err = w(ctx, r, t); t.err != nil {
-		r.ending.Store(true) // the others need not go on
+		r.ending.Store(true) // stop the others
 	}
 }
 
@@ -153,7 +154,7 @@ func (r *run) loop(ctx context.Context, s Sender, t *tally) error {
 // more reports whether one more webhook is to be sent.
 func (r *run) more() bool { return !r.ending.Load() && r.left.Add(-1) >= 0 }
 
-// count counts one that was acknowledged.
+// count counts an acknowledged webhook.
 func (r *run) count(t *tally, latency time.Duration) {
 	t.total++
 	if r.measuring.Load() {
@@ -161,7 +162,7 @@ func (r *run) count(t *tally, latency time.Duration) {
 	}
 }
 
-// failed returns the workers' first error: the others' say the same.
+// failed returns the first worker's error; the others are usually the same.
 func (r *run) failed() error {
 	for i := range r.tallies {
 		if err := r.tallies[i].err; err != nil {

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { leaks.Main(m) }
 
-// receiver remembers the delivery ids it has seen and checks signatures.
+// receiver records the delivery ids and checks signatures.
 type receiver struct {
 	mu     sync.Mutex
 	seen   map[string]int

@@ -14,11 +14,11 @@ import (
 type Target struct {
 	Addr        string // host:port
 	Connections int
-	Requests    []Request // each connection sends them in turn and begins at another one
+	Requests    []Request // each connection sends them in turn, starting with a different one
 }
 
-// Post sends over connections of its own. Any answer but a 2xx is an error:
-// figures of a run with refusals would say nothing.
+// Post sends over connections of its own. Any answer but a 2xx is an
+// error: figures of a run with refusals are meaningless.
 func Post(ctx context.Context, spec Spec, to Target) (*Result, error) {
 	ctx, cancel := spec.bound(ctx)
 	defer cancel()
@@ -42,9 +42,9 @@ type exchanges struct {
 	requests []Request // copies: each send changes the delivery id
 	next     int
 	sent     time.Time
-	head     []byte // of the answer, as far as it has come
+	head     []byte // of the answer, as far as received
 	inBody   bool
-	missing  int // of the answer's body
+	missing  int // bytes of the answer's body still to come
 }
 
 func newExchanges(to Target, number int) *exchanges {
@@ -66,8 +66,8 @@ func (x *exchanges) begin() []byte {
 
 const maxHead = 16 << 10 // of an answer
 
-// took takes what has come of the answer, and reports whether that is all.
-func (x *exchanges) took(b []byte) (whole bool, err error) {
+// receive takes a part of the answer and reports whether the answer is complete.
+func (x *exchanges) receive(b []byte) (whole bool, err error) {
 	if !x.inBody {
 		x.head = append(x.head, b...)
 		end := bytes.Index(x.head, []byte("\r\n\r\n"))

@@ -11,9 +11,9 @@ import (
 	"unsafe"
 )
 
-// post serves all connections from one goroutine by epoll(7). A goroutine for
-// each would cost about as much as the sending itself, on the CPUs that are to
-// show what a webhook costs those who take it.
+// post serves all connections from one goroutine with epoll(7). A goroutine for
+// each connection would use about as much CPU as the sending itself, and the
+// receivers under test need that CPU.
 func post(ctx context.Context, spec Spec, to Target) (*Result, error) {
 	p := &poller{events: make([]syscall.EpollEvent, max(to.Connections, 1)), buf: make([]byte, 4096)}
 	defer p.close()
@@ -62,7 +62,7 @@ func (p *poller) open(ctx context.Context, to Target) (err error) {
 	return nil
 }
 
-// detach takes a connection's socket from the runtime, which would wake a
+// detach takes a connection's socket from the Go runtime, which would wake a
 // goroutine for each answer.
 func detach(conn net.Conn) (fd int, err error) {
 	defer conn.Close()
@@ -98,7 +98,7 @@ func (p *poller) close() {
 	}
 }
 
-const pollLimit = 20 // ms, between two looks at the context; the collector may have to wait for it
+const pollLimit = 20 // ms, after which the context is checked; garbage collection may have to wait as long
 
 // run is the worker with all connections.
 func (p *poller) run(ctx context.Context, r *run, t *tally) error {
@@ -124,9 +124,9 @@ func (p *poller) run(ctx context.Context, r *run, t *tally) error {
 	return nil
 }
 
-// wait waits for events. The runtime is not told that this blocks: its monitor
-// thread would look after it every 20 µs, which took a seventh of the sender's
-// time. Nothing else here has to run on this thread's behalf.
+// wait waits for events. It does not tell the runtime that it blocks: the
+// runtime's monitor thread would check on it every 20 µs, which took a seventh of
+// the sender's time. Nothing else has to run on this thread meanwhile.
 func (p *poller) wait() (n int, err error) {
 	got, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.epoll),
 		uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), pollLimit, 0, 0)
@@ -139,7 +139,7 @@ func (p *poller) wait() (n int, err error) {
 	return int(got), nil
 }
 
-// serve does what can be done on a connection without waiting.
+// serve writes and reads on a connection as far as possible without waiting.
 func (p *poller) serve(i int, r *run, t *tally) error {
 	s := p.socks[i]
 	if len(s.unsent) > 0 {
@@ -157,7 +157,7 @@ func (p *poller) serve(i int, r *run, t *tally) error {
 	if err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	whole, err := s.took(p.buf[:n])
+	whole, err := s.receive(p.buf[:n])
 	if !whole || err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (p *poller) serve(i int, r *run, t *tally) error {
 	return p.send(i, r)
 }
 
-// send sends the next request, if there is to be one.
+// send sends the next request, if any is left.
 func (p *poller) send(i int, r *run) error {
 	if !r.more() {
 		return nil

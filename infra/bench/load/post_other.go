@@ -17,7 +17,7 @@ func post(ctx context.Context, spec Spec, to Target) (*Result, error) {
 			return nil, err
 		}
 		defer conn.Close()
-		// Reading knows no context: a connection that hangs is closed.
+		// Read takes no context, so its end closes the connection.
 		defer context.AfterFunc(ctx, func() { conn.Close() })()
 		senders = append(senders, &poster{conn: conn, exchanges: newExchanges(to, i)})
 	}
@@ -41,7 +41,7 @@ func (p *poster) Send(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read answer: %w", err)
 		}
-		if whole, err := p.took(p.buf[:n]); whole || err != nil {
+		if whole, err := p.receive(p.buf[:n]); whole || err != nil {
 			return err
 		}
 	}

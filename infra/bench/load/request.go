@@ -19,8 +19,8 @@ const Path = "/webhooks/github"
 // KeyPath is the place in their bodies that names a lane.
 const KeyPath = "repository.full_name"
 
-// Request is a whole HTTP request. Its delivery id is another at each send, so
-// that no webhook is taken for a second copy of an earlier one.
+// Request is a complete HTTP request. Each send gives it a new delivery id, so that
+// no webhook is taken for a copy of an earlier one.
 type Request struct {
 	bytes []byte
 	id    int // where the digits that change begin
@@ -31,8 +31,8 @@ const idDigits = 12
 // numbers makes delivery ids; they are unique in this process.
 var numbers atomic.Uint64
 
-// GitHub returns one signed push for each of so many repositories, with bodies
-// of size bytes. The signature covers the body alone, as GitHub's does, so it
+// GitHub returns one signed push for each lane (a repository), with bodies of size
+// bytes. The signature covers the body alone, as GitHub's does, so it
 // is made once.
 func GitHub(lanes, size int) []Request {
 	requests := make([]Request, lanes)
@@ -63,7 +63,7 @@ func GitHub(lanes, size int) []Request {
 	return requests
 }
 
-// payload is a push event, filled up to size with commits' messages.
+// payload is a push event, padded to size with a commit message.
 func payload(lane, size int) []byte {
 	body := fmt.Appendf(nil, `{"ref":"refs/heads/main","repository":{"id":%d,"full_name":"example/repository-%d"},"commits":[{"message":"`,
 		186853000+lane, lane)

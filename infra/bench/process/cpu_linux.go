@@ -31,7 +31,7 @@ func CPU(pid int) (time.Duration, error) {
 		if err != nil {
 			return 0, fmt.Errorf("read list of children: %w", err)
 		}
-		// One that has ended meanwhile counts as its parent's.
+		// The time of one that has just ended is counted with its parent's.
 		if time, err := used(child, false); err == nil {
 			sum += time
 		}

@@ -1,9 +1,9 @@
 // Package process runs the programs that a bench measures and reads how much
 // CPU time they have used.
 //
-// It owns the processes it starts: each ends with Stop or Kill, at the latest
-// with its parent where the kernel can see to that (Linux). It must never touch
-// a process that it did not start. Package bench calls it.
+// It owns the processes it starts. Stop or Kill ends a process; on Linux the
+// kernel also ends it when its parent dies. It must never touch a process that it
+// did not start. Package bench calls it.
 package process
 
 import (
@@ -22,7 +22,7 @@ import (
 type Command struct {
 	Path string
 	Args []string
-	Env  []string // all there is, beside PATH, HOME and TMPDIR
+	Env  []string // the whole environment, except PATH, HOME and TMPDIR
 	Log  string   // the file that takes both outputs
 }
 
@@ -68,7 +68,7 @@ func (p *Process) own(started chan<- error) {
 	err := p.cmd.Start()
 	started <- err
 	if err == nil {
-		_ = p.cmd.Wait() // how it ended is told by Err, where it matters
+		_ = p.cmd.Wait() // Err says how it ended
 	}
 }
 
@@ -115,7 +115,7 @@ func (p *Process) Stop(limit time.Duration) error {
 	}
 }
 
-// Kill ends the process at once, with what it has started.
+// Kill ends the process at once, together with its children.
 func (p *Process) Kill() error {
 	// It leads a process group of its own.
 	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {

@@ -23,7 +23,7 @@ func shell(t *testing.T, script string) *Process {
 }
 
 func TestCPUCountsChildren(t *testing.T) {
-	// The shell itself only waits; what is used is its child's.
+	// The shell itself only waits; its child uses the CPU.
 	p := shell(t, `sh -c 'while :; do :; done' & wait`)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -57,7 +57,7 @@ func TestParent(t *testing.T) {
 	}
 }
 
-func TestWaitTellsFailure(t *testing.T) {
+func TestWaitReportsFailure(t *testing.T) {
 	p := shell(t, "echo no luck; exit 3")
 	if err := p.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "no luck") || !strings.Contains(err.Error(), "3") {
 		t.Errorf("error is %v, want the status and the log", err)

@@ -1,10 +1,10 @@
-// Package standin is what a bench puts beside the bundle, each in a process of
-// its own: the app that a proxy forwards to, and a proxy made of
-// httputil.ReverseProxy.
+// Package standin holds two programs for the bench: the app that a proxy forwards
+// to, and a proxy made with httputil.ReverseProxy. Each runs in a process of its
+// own.
 //
-// They are to be good at what they do, since a weak opponent flatters. They
-// must never know who measures them. infra/cmd/bench runs them by starting
-// itself again.
+// They must be as fast as possible, since a slow opponent would make the sidecar
+// look good, and must never depend on the bench. infra/cmd/bench runs them by
+// starting itself again.
 package standin
 
 import (
@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// StatsPath is where the app tells what it has received.
+// StatsPath is where the app reports what it has received.
 const StatsPath = "/-/stats"
 
 // Stats are the webhooks that an app has received.
@@ -48,7 +48,7 @@ func App(ctx context.Context, addr string) error {
 		stats.webhooks.Add(1)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusAccepted)
-		_, _ = w.Write(answer) // who hung up needs no answer
+		_, _ = w.Write(answer) // a client that hung up needs no answer
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET "+StatsPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -58,8 +58,8 @@ func App(ctx context.Context, addr string) error {
 }
 
 // ReverseProxy forwards everything to the upstream, until ctx ends: the proxy
-// that one would write with the standard library, with its connections kept and
-// its buffers pooled.
+// that one would write with the standard library, with connections reused and
+// buffers pooled.
 func ReverseProxy(ctx context.Context, addr, upstream string) error {
 	target, err := url.Parse("http://" + upstream)
 	if err != nil {
@@ -82,7 +82,7 @@ func ReverseProxy(ctx context.Context, addr, upstream string) error {
 	})
 }
 
-// buffers keeps ReverseProxy from making 32 KB for each answer.
+// buffers saves ReverseProxy from allocating 32 KB for each answer.
 type buffers struct{ pool sync.Pool }
 
 func (b *buffers) Get() []byte {

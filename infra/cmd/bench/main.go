@@ -1,5 +1,5 @@
-// Command bench measures the bundle beside what it is to be compared with. See
-// package sluice/infra/bench.
+// Command bench compares sidecar and app with other proxies, with plain INSERTs
+// and with posting directly. See package sluice/infra/bench.
 package main
 
 import (
@@ -40,9 +40,9 @@ func command() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "bench [" + strings.Join(bench.Sections(), "|") + "]...",
-		Short: "Measure the bundle beside what it is to be compared with",
-		Long: "Measures webhooks passed (beside other proxies), held (beside single INSERTs) and\n" +
-			"replayed (beside posting to the app directly); all of it when nothing is named.\n\n" +
+		Short: "Compare sidecar and app with other proxies, INSERTs and direct posts",
+		Long: "Measures how webhooks are passed (compared with other proxies), held (compared with single\n" +
+			"INSERTs) and replayed (compared with posting to the app); everything when none is named.\n\n" +
 			"Environment: DATABASE_URL names a server to use; without it a throwaway one is started.",
 		ValidArgs:     bench.Sections(),
 		SilenceUsage:  true,
@@ -77,7 +77,7 @@ func command() *cobra.Command {
 
 func run(cmd *cobra.Command, c bench.Config, output string) (err error) {
 	if output != "text" && output != "json" {
-		return fmt.Errorf("%w: output %q is none of text, json", errUsage, output)
+		return fmt.Errorf("%w: output %q must be text or json", errUsage, output)
 	}
 	c.DatabaseURL = os.Getenv("DATABASE_URL")
 	c.Progress = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }

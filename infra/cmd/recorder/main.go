@@ -1,6 +1,6 @@
 // Command recorder is the receiving end of a rehearsal: an exec hook that
 // appends one line for its job to a file and syncs it. It is started once per
-// webhook, so it imports next to nothing and is done in about a millisecond.
+// webhook, so it imports very little and ends in about a millisecond.
 //
 //	recorder FILE < payload
 //
@@ -39,7 +39,7 @@ func record() (failure string) {
 		return "read payload: " + err.Error()
 	}
 	work := time.Duration(number(after(payload, workMark))) * time.Millisecond
-	time.Sleep(work) //nolint:forbidigo // this is the work; a signal ends it
+	time.Sleep(work) //nolint:forbidigo // the work itself; a signal ends it
 
 	fd, err := syscall.Open(file, syscall.O_WRONLY|syscall.O_APPEND|syscall.O_CREAT|syscall.O_CLOEXEC, 0o644)
 	if err != nil {
@@ -53,7 +53,7 @@ func record() (failure string) {
 		hexadecimal(fnv1a(payload)),
 		decimal(uint64(len(payload))),
 	)
-	// One write: O_APPEND makes it whole among those of other recorders.
+	// With O_APPEND a single write is never mixed with those of other recorders.
 	if n, err := syscall.Write(fd, line); err != nil || n != len(line) {
 		return "append to " + file + " failed"
 	}

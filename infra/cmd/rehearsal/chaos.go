@@ -30,10 +30,10 @@ func chaosCommand() *cobra.Command {
 	in := &chaosRun{config: chaos.Defaults()}
 	cmd := &cobra.Command{
 		Use:   "chaos",
-		Short: "Do harm at random for a while and tell whether the promise held",
+		Short: "Inject random faults for a while and report whether a webhook was lost",
 		Long: "Kills and freezes processes and PostgreSQL, disturbs the wires between them, deploys and\n" +
 			"scales, as a seed decides, while signed senders go on; then repairs everything, waits\n" +
-			"until nothing is stored any more, and judges. It starts a PostgreSQL of its own.",
+			"until the queue is empty, and judges. It starts a PostgreSQL of its own.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("%w: chaos takes no %q", errUsage, args[0])
@@ -54,13 +54,13 @@ func chaosCommand() *cobra.Command {
 	f.IntVar(&c.Rate, "rate", c.Rate, "webhooks per second")
 	f.IntVar(&c.Lanes, "lanes", c.Lanes, "lanes for each of the two sources")
 	f.IntVar(&c.PerLane, "senders", c.PerLane, "sequential senders for each lane")
-	f.IntVar(&c.Bytes, "bytes", c.Bytes, "size of a usual body")
+	f.IntVar(&c.Bytes, "bytes", c.Bytes, "size of an ordinary body")
 	f.DurationVar(&c.SettleLimit, "settle", c.SettleLimit, "how long to wait at the end without progress")
 	f.BoolVar(&in.brief, "brief", false, "a single line for a good run")
 	f.StringVar(&in.output, "output", "text", "text or json")
 	f.StringVar(&c.Sidecar, "sidecar", "", "the sidecar's binary (built from the workspace)")
 	f.StringVar(&c.Dir, "dir", "", "where runs keep logs (a temporary directory; kept when a run fails)")
-	f.BoolVar(&c.Keep, "keep", false, "keep the logs of good runs too")
+	f.BoolVar(&c.KeepLogs, "keep", false, "keep the logs of good runs too")
 	return cmd
 }
 
@@ -79,7 +79,7 @@ func (in *chaosRun) run(ctx context.Context, out, progress io.Writer) error {
 	if c.Dir, err = logDirectory(c.Dir); err != nil {
 		return err
 	}
-	defer os.Remove(c.Dir) // only an empty one goes
+	defer os.Remove(c.Dir) // fails unless it is empty
 	programs, err := os.MkdirTemp("", "sluice-programs-")
 	if err != nil {
 		return fmt.Errorf("make directory for programs: %w", err)
@@ -96,7 +96,7 @@ func (in *chaosRun) run(ctx context.Context, out, progress io.Writer) error {
 	return in.report(out, r, show)
 }
 
-// programs builds what is not given. The app is this program itself.
+// programs builds what is not given. This program itself is the app.
 func (in *chaosRun) programs(ctx context.Context, dir string, show *ticker) error {
 	c := &in.config
 	self, err := os.Executable()

@@ -1,4 +1,4 @@
-// Command rehearsal plays deploys, crashes and drains on this machine and tells
+// Command rehearsal plays deploys, crashes and drains on this machine and reports
 // whether a webhook was lost. See package sluice/infra/rehearsal.
 //
 // It exits 0 when every run was good, 1 when something was lost, out of order

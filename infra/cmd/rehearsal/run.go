@@ -17,7 +17,7 @@ import (
 // run plays every scenario as often as asked and reports.
 func (in *invocation) run(ctx context.Context, out, progress io.Writer) (err error) {
 	if in.output != "text" && in.output != "json" {
-		return fmt.Errorf("%w: output %q is none of text, json", errUsage, in.output)
+		return fmt.Errorf("%w: output %q must be text or json", errUsage, in.output)
 	}
 	show := newTicker(progress)
 	c := &in.config
@@ -25,7 +25,7 @@ func (in *invocation) run(ctx context.Context, out, progress io.Writer) (err err
 	if c.Dir, err = logDirectory(c.Dir); err != nil {
 		return err
 	}
-	// Only an empty one goes: what a failed run left is kept.
+	// This fails unless the directory is empty: the logs of a failed run stay.
 	defer os.Remove(c.Dir)
 	programs, err := os.MkdirTemp("", "sluice-programs-")
 	if err != nil {
@@ -99,7 +99,7 @@ func (in *invocation) play(ctx context.Context, out io.Writer, show *ticker) ([]
 
 // withServer returns the configuration of a scenario with the server it is to
 // use: the one of DATABASE_URL, else a throwaway one, which is started once.
-// db-away stops its server, so it never gets anybody's but ours.
+// db-away stops its server, so it always gets a throwaway one.
 func (in *invocation) withServer(ctx context.Context, scenario string, show *ticker) (rehearsal.Config, error) {
 	c := in.config
 	c.Scenario = scenario
@@ -125,7 +125,7 @@ func (in *invocation) stopServer(err *error) {
 	}
 }
 
-// write writes what is written at the end: JSON and the page.
+// write writes the JSON and the page after all runs.
 func (in *invocation) write(out io.Writer, reports []*report.Report) error {
 	if in.output == "json" {
 		encoder := json.NewEncoder(out)

@@ -1,6 +1,6 @@
 // Command sender posts signed webhooks to an installation, as the rehearsal's
-// senders do, until it is interrupted or the time is over, and says what came of
-// them. It exits with 1 when a webhook was never acknowledged.
+// senders do, until it is interrupted or the time is over, and prints the
+// results. It exits with 1 when a webhook was never acknowledged.
 //
 //	GITHUB_WEBHOOK_SECRET=... sender --url https://... --duration 10m
 package main
@@ -31,7 +31,7 @@ func command() *cobra.Command {
 	o := sender.Options{PerLane: 1, Bytes: 1000, Retry: true, MaxTries: 20}
 	var duration time.Duration
 	c := &cobra.Command{
-		Use: "sender --url URL", Short: "Post signed webhooks and say what came of them",
+		Use: "sender --url URL", Short: "Post signed webhooks and print the results",
 		Args: cobra.NoArgs, SilenceUsage: true,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
@@ -46,11 +46,12 @@ func command() *cobra.Command {
 	c.Flags().IntVar(&o.Rate, "rate", 5, "webhooks a second")
 	c.Flags().IntVar(&o.Lanes, "lanes", 2, "lanes of each source")
 	c.Flags().DurationVar(&duration, "duration", 10*time.Minute, "for how long")
-	_ = c.MarkFlagRequired("url") // the flag is there
+	_ = c.MarkFlagRequired("url") // it fails only for an unknown flag
 	return c
 }
 
-// send posts until ctx ends. A webhook that its end cuts off is not judged.
+// send posts until ctx ends. A webhook that was cut off by that is not counted as
+// lost.
 func send(ctx context.Context, c *cobra.Command, o sender.Options) error {
 	f := sender.New(o)
 	defer f.Close()

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// run sends for a moment to an installation that answers so.
+// run sends for a moment to an installation with the given answers.
 func run(t *testing.T, answer func(n int64) int) (string, error) {
 	t.Helper()
 	var n atomic.Int64
@@ -24,7 +24,7 @@ func run(t *testing.T, answer func(n int64) int) (string, error) {
 	return out.String(), err
 }
 
-func TestSenderSaysWhatCameOfIt(t *testing.T) {
+func TestSenderPrintsResults(t *testing.T) {
 	out, err := run(t, func(int64) int { return 202 })
 	if err != nil || !strings.Contains(out, "60 webhooks, 60 acknowledged") || !strings.Contains(out, "0 never acknowledged") {
 		t.Errorf("%v\n%s", err, out)

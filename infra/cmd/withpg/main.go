@@ -1,14 +1,14 @@
-// Command withpg runs a command beside a throwaway PostgreSQL server, whose URL
-// the command finds in DATABASE_URL and SLUICE_TEST_DATABASE_URL, and stops the
-// server when the command ends. It exits as the command did.
+// Command withpg starts a throwaway PostgreSQL server, runs a command with the
+// server's URL in DATABASE_URL and SLUICE_TEST_DATABASE_URL, and stops the server
+// when the command ends. Its exit code is the command's.
 //
 //	withpg COMMAND [ARGUMENT...]
 //	withpg -find
 //
-// With -find it runs nothing: it prints where an installed server's binaries
-// are and exits 0, or exits 1 when there are none.
+// With -find it runs nothing. It prints the directory of an installed server's
+// binaries and exits 0, or exits 1 when there is none.
 //
-// Where DATABASE_URL is set already it only runs the command.
+// When DATABASE_URL is already set, it only runs the command.
 package main
 
 import (
@@ -53,7 +53,7 @@ func run(args []string) (code int, err error) {
 	if url == "" {
 		server, err := postgres.Start(ctx, postgres.Options{
 			Progress:       os.Stderr,
-			MaxConnections: 500, // of the tests of several packages at a time
+			MaxConnections: 500, // for the tests of several packages at a time
 		})
 		if err != nil {
 			return 1, err

@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	actLength = 30 * time.Second // of harm, between two rests
-	// restLimit is how long what was stored before a rest may take to be
-	// delivered in it. A replica is dead after 15 s of silence, and its leases
-	// and what it awaited are the others' then.
+	actLength = 30 * time.Second // of faults, between two rests
+	// restLimit is how long delivery of the stored rows may take during a rest.
+	// After 15 s of silence a replica counts as dead, and the others take over
+	// its leases and the rows it awaited.
 	restLimit = 45 * time.Second
-	mostRests = 2 // that came to nothing: what is stuck then stays so
+	mostRests = 2 // that failed: rows that are stuck then stay stuck
 )
 
-// play sends and does harm until the time is over, and returns for how long it
-// has sent. It does so in acts: after each the harm rests until what was stored
-// by then is delivered, since a lane that is stuck shows only while nothing
-// else moves it.
+// play sends webhooks and injects faults until the time is over, and returns how
+// long it has sent. It does so in acts. After each act it rests: no fault begins
+// until the rows stored so far are delivered. Only then a stuck lane shows, since
+// a further fault could free it.
 func (s *stage) play(ctx context.Context, plan []Step) time.Duration {
 	sending, cancel := context.WithTimeout(ctx, s.config.For)
 	defer cancel()
@@ -32,12 +32,12 @@ func (s *stage) play(ctx context.Context, plan []Step) time.Duration {
 		sent <- time.Since(s.begin)
 	}()
 	failed := 0
-	for harm := time.Duration(0); sending.Err() == nil; harm += actLength {
-		first := slices.IndexFunc(plan, func(step Step) bool { return step.At >= harm })
+	for planned := time.Duration(0); sending.Err() == nil; planned += actLength {
+		first := slices.IndexFunc(plan, func(step Step) bool { return step.At >= planned })
 		if first < 0 {
 			first = len(plan)
 		}
-		s.act(ctx, sending, plan[first:], harm)
+		s.act(ctx, sending, plan[first:], planned)
 		if sending.Err() == nil && failed < mostRests && !s.rest(ctx) {
 			failed++
 		}
@@ -46,8 +46,8 @@ func (s *stage) play(ctx context.Context, plan []Step) time.Duration {
 }
 
 // act does the steps of one act, each at its time, and returns when everything
-// is repaired. harm is the plan's time at its beginning.
-func (s *stage) act(ctx, sending context.Context, plan []Step, harm time.Duration) {
+// is repaired. planned is the plan's time at the beginning of the act.
+func (s *stage) act(ctx, sending context.Context, plan []Step, planned time.Duration) {
 	begin := time.Now()
 	over, cancel := context.WithTimeout(sending, actLength)
 	defer cancel()
@@ -55,7 +55,7 @@ func (s *stage) act(ctx, sending context.Context, plan []Step, harm time.Duratio
 	steps := make(chan Step, len(plan))
 	s.strikes.Go(func() { s.platformLoop(ctx, steps) })
 	for _, step := range plan {
-		if step.At >= harm+actLength || !s.last(ctx, time.Until(begin.Add(step.At-harm))) {
+		if step.At >= planned+actLength || !s.last(ctx, time.Until(begin.Add(step.At-planned))) {
 			break
 		}
 		s.done[step.Kind.String()]++
@@ -76,23 +76,23 @@ const oldestSQL = `
 SELECT count(*), coalesce(min(id), 0) FROM webhook_queue
 WHERE status IN ('pending', 'processing') AND queued_at < now() - make_interval(secs => $1)`
 
-// rest waits until everything that was stored before it is delivered, and
-// reports whether it was.
+// rest waits until every row that was stored before it is delivered, and reports
+// whether that happened.
 func (s *stage) rest(ctx context.Context) bool {
 	begin := time.Now()
 	var rows, first int64
 	var err error
-	for time.Since(begin) < restLimit && pause(ctx, settleEvery) {
+	for time.Since(begin) < restLimit && pause(ctx, backlogPoll) {
 		err = s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {
 			return c.QueryRow(ctx, oldestSQL, time.Since(begin).Seconds()).Scan(&rows, &first)
 		})
 		if err == nil && rows == 0 {
-			s.log.Add("chaos", "what was stored is delivered, %s later", short(time.Since(begin)))
+			s.log.Add("chaos", "the stored rows are delivered, %s later", short(time.Since(begin)))
 			return true
 		}
 	}
 	if ctx.Err() == nil {
-		s.stuck(ctx, time.Since(begin), fmt.Sprintf("%d rows that were stored before a rest are not delivered after %s of it, the first is %d (%v)", rows, restLimit, first, err))
+		s.stuck(ctx, time.Since(begin), fmt.Sprintf("%d rows stored before a rest are not delivered %s later, the first is %d (%v)", rows, restLimit, first, err))
 	}
 	return false
 }
@@ -106,8 +106,8 @@ FROM (
 ) q LEFT JOIN webhook_replicas r ON r.id = q.awaited_by
 ORDER BY q.id LIMIT 5`
 
-// stuck notes that lanes do not move, with the rows at their heads that are
-// older than age, as they are now.
+// stuck records that lanes make no progress, with the current state of the first
+// row of each that is older than age.
 func (s *stage) stuck(ctx context.Context, age time.Duration, what string) {
 	s.problem("%s", what)
 	err := s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {

@@ -1,11 +1,12 @@
-// Package chaos does harm to a running bundle at random, for minutes, and tells
-// whether the promise held.
+// Package chaos injects random faults into running sidecars, apps and PostgreSQL
+// for minutes, and reports whether every acknowledged webhook was delivered.
 //
-// It owns the plan, which a seed decides, and what is done to the processes, the
-// wires between them and PostgreSQL while signed senders go on. At its end it
-// repairs everything, waits until nothing is stored any more and hands ledger,
-// records and faults to package verdict. It must never excuse what the contract
-// (docs/contract.md) does not. The command infra/cmd/rehearsal calls it.
+// It owns the plan, which a seed decides, and the faults: processes are killed or
+// frozen, and the wires (connections) between them are cut or delayed, while
+// signed senders go on. At the end it repairs everything, waits until the queue
+// is empty and gives ledger, records and faults to package verdict. It must never
+// excuse what the contract (docs/contract.md) does not. The command
+// infra/cmd/rehearsal calls it.
 package chaos
 
 import (
@@ -19,12 +20,12 @@ import (
 	"time"
 
 	"sluice/infra/postgres"
-	"sluice/infra/rehearsal/door"
+	"sluice/infra/rehearsal/balancer"
 	"sluice/infra/rehearsal/timeline"
 	"sluice/infra/rehearsal/verdict"
 )
 
-const probeEvery = 250 * time.Millisecond // of the ingress
+const probeEvery = 250 * time.Millisecond // of the balancer
 
 // stage is one run.
 type stage struct {
@@ -32,13 +33,13 @@ type stage struct {
 	dir      string // of this run
 	records  string // the apps' file
 	server   *postgres.Server
-	database string // URL of the run's own, past all wires
-	door     *door.Door
+	database string // URL of the run's own database, past all wires
+	balancer *balancer.Balancer
 	load     *load
 	log      timeline.Log
 	faults   faults
 	begin    time.Time       // of the load and of the plan
-	over     <-chan struct{} // closed when the act under way is over
+	over     <-chan struct{} // closed at the end of the current act
 	done     map[string]int  // steps, by kind
 	work     sync.WaitGroup  // goroutines of the replicas
 	strikes  sync.WaitGroup  // steps under way
@@ -47,15 +48,15 @@ type stage struct {
 	databaseTurn sync.Mutex // one step at PostgreSQL at a time
 
 	mu       sync.Mutex
-	nodes    []*node // all that there have been, by their beginning
+	nodes    []*node // every one there has been, oldest first
 	leaving  map[*node]bool
 	samples  []sample
 	problems []string
 	suspects []string // webhooks that were stuck, whose stories are told
 }
 
-// Run plays one run. An error means that it could not be played; what it showed
-// is in the report.
+// Run plays one run. An error means that it could not be played; the report says
+// what it showed.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("check chaos: %w", err)
@@ -67,14 +68,14 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, fmt.Errorf("run chaos with seed %d: %w", c.Seed, err)
 	}
 	r.Start, r.Took, r.Logs = start, time.Since(start), s.dir
-	if r.Good() && !c.Keep {
+	if r.Good() && !c.KeepLogs {
 		r.Logs = ""
 		err = os.RemoveAll(s.dir)
 	}
 	return r, err
 }
 
-// run sets the stage, plays, and clears the stage whatever happened.
+// run starts everything, plays the plan, and always stops what it started.
 func (s *stage) run(ctx context.Context) (r *Report, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
@@ -87,10 +88,10 @@ func (s *stage) run(ctx context.Context) (r *Report, err error) {
 	plan := NewPlan(s.config.Seed, s.config.For, s.config.Every, s.config.Old != "")
 	s.begin = s.log.Add("chaos", "begins with seed %d", s.config.Seed)
 	sending := s.play(ctx, plan)
-	if s.settle(ctx) {
-		s.closing(ctx)
-		s.settle(ctx)
-		s.quietened(ctx)
+	if s.awaitDelivery(ctx) {
+		s.probeLanes(ctx)
+		s.awaitDelivery(ctx)
+		s.awaitRest(ctx)
 	}
 	memory, goroutines := s.sizes(ctx)
 	if ctx.Err() != nil {
@@ -105,7 +106,7 @@ func (s *stage) run(ctx context.Context) (r *Report, err error) {
 	}), nil
 }
 
-// set starts PostgreSQL, the ingress and the first replicas.
+// set starts PostgreSQL, the balancer and the first replicas.
 func (s *stage) set(ctx context.Context) (err error) {
 	if s.dir, err = os.MkdirTemp(s.config.Dir, fmt.Sprintf("chaos-%s-%d-", s.config.Order, s.config.Seed)); err != nil {
 		return fmt.Errorf("make run directory: %w", err)
@@ -117,12 +118,12 @@ func (s *stage) set(ctx context.Context) (err error) {
 	if s.database, _, err = postgres.Fresh(ctx, s.server.URL); err != nil {
 		return err
 	}
-	if s.door, err = door.Open(door.Options{ProbeEvery: probeEvery}, &s.log); err != nil {
+	if s.balancer, err = balancer.Open(balancer.Options{ProbeEvery: probeEvery}, &s.log); err != nil {
 		return err
 	}
-	s.load = newLoad(s.config, s.door)
-	s.work.Go(func() { s.breathe(ctx) })
-	s.work.Go(func() { s.commits(ctx) })
+	s.load = newLoad(s.config, s.balancer)
+	s.work.Go(func() { s.watchTimers(ctx) })
+	s.work.Go(func() { s.watchCommits(ctx) })
 	for range leastReplicas {
 		n, first, err := s.startReplica(ctx, false)
 		if err != nil {
@@ -135,7 +136,7 @@ func (s *stage) set(ctx context.Context) (err error) {
 	return nil
 }
 
-// clear ends whatever the run started. Replicas go first: they are what starts
+// clear stops whatever the run started. Replicas stop first, because they start
 // goroutines.
 func (s *stage) clear() error {
 	for _, n := range s.nodes {
@@ -144,8 +145,8 @@ func (s *stage) clear() error {
 		}
 	}
 	var errs []error
-	if s.door != nil {
-		errs = append(errs, s.door.Close())
+	if s.balancer != nil {
+		errs = append(errs, s.balancer.Close())
 	}
 	s.retiring.Wait()
 	s.work.Wait()
@@ -162,7 +163,7 @@ func (s *stage) clear() error {
 	return errors.Join(errs...)
 }
 
-// problem notes that something beside single webhooks went wrong.
+// problem records that something other than a single webhook went wrong.
 func (s *stage) problem(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	s.log.Add("chaos", "! %s", text)
@@ -171,7 +172,7 @@ func (s *stage) problem(format string, args ...any) {
 	s.problems = append(s.problems, text)
 }
 
-// report judges and completes the report.
+// report judges the run and completes the report.
 func (s *stage) report(ctx context.Context, e *evidence, r *Report) *Report {
 	r.Verdict = verdict.Judge(e.Evidence)
 	r.Stories = s.stories(ctx, r.Verdict, e)
@@ -179,7 +180,7 @@ func (s *stage) report(ctx context.Context, e *evidence, r *Report) *Report {
 	for i := range e.Faults {
 		switch e.Faults[i].Kind {
 		case lateTimers, slowCommits:
-			r.Breathless++
+			r.Overloaded++
 		}
 	}
 	for _, final := range e.final {
@@ -189,7 +190,7 @@ func (s *stage) report(ctx context.Context, e *evidence, r *Report) *Report {
 	}
 	for _, row := range e.failed {
 		if !e.final[row.SluiceID] {
-			s.problem("row %d, Sluice-Id %s, is a dead letter though no app turned it down for good: attempts %d, %q", row.ID, row.SluiceID, row.Attempts, row.Error)
+			s.problem("row %d, Sluice-Id %s, is a dead letter though no app refused it for good: attempts %d, %q", row.ID, row.SluiceID, row.Attempts, row.Error)
 		}
 	}
 	r.Settings = map[string]string{
@@ -212,7 +213,7 @@ func (s *stage) showProgress() (stop func()) {
 		defer close(done)
 		for ; ctx.Err() == nil; pause(ctx, time.Second) {
 			s.progress(fmt.Sprintf("acknowledged %d (%d held), refused %d, %d replicas | %s", s.load.acknowledged.Load(),
-				s.load.held.Load(), s.load.refused.Load(), len(s.serving(false)), strings.Join(s.faults.now(), ", ")))
+				s.load.held.Load(), s.load.refused.Load(), len(s.serving(false)), strings.Join(s.faults.current(), ", ")))
 		}
 	}()
 	return func() { cancel(); <-done }

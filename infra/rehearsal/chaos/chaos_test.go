@@ -99,8 +99,8 @@ func setUp(t *testing.T) Config {
 	return c
 }
 
-// TestLiarIsFound: what is acknowledged and forgotten is lost, and the report
-// tells of it.
+// TestLiarIsFound: a webhook that is acknowledged and dropped is lost, and the
+// report says so.
 func TestLiarIsFound(t *testing.T) {
 	c := setUp(t)
 	r, err := Run(t.Context(), c)

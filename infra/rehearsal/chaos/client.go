@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// answer is what a sender reads of a response.
+// answer is what a sender needs from a response.
 type answer struct {
 	status               int
 	held                 bool
 	sluiceID, retryAfter string
 }
 
-// client posts to replicas over kept connections. It is far cheaper than
-// net/http's, and repeats nothing by itself.
+// client posts to replicas and reuses its connections. It costs far less than
+// net/http's client and never repeats a request by itself.
 type client struct {
 	mu     sync.Mutex
 	idle   map[string][]*conn // by address, the last one used at the end
@@ -41,8 +41,8 @@ func (c *client) post(addr string, q request, deadline time.Time) (answer, error
 	k.net.SetDeadline(deadline)
 	bufs := net.Buffers{q.head, q.body}
 	_, writeErr := bufs.WriteTo(k.net)
-	// Who refuses a body may answer before it has come whole.
-	a, keep, err := k.read()
+	// A refusal may come before the whole body is sent: read it after a write error.
+	a, reusable, err := k.read()
 	if err != nil {
 		k.net.Close()
 		if writeErr != nil {
@@ -50,7 +50,7 @@ func (c *client) post(addr string, q request, deadline time.Time) (answer, error
 		}
 		return answer{}, fmt.Errorf("read answer: %w", err)
 	}
-	if writeErr != nil || !keep {
+	if writeErr != nil || !reusable {
 		k.net.Close()
 		return a, nil
 	}
@@ -58,7 +58,7 @@ func (c *client) post(addr string, q request, deadline time.Time) (answer, error
 	return a, nil
 }
 
-func (k *conn) read() (a answer, keep bool, err error) {
+func (k *conn) read() (a answer, reusable bool, err error) {
 	resp, err := http.ReadResponse(k.br, nil)
 	if err != nil {
 		return a, false, err
@@ -101,8 +101,8 @@ func (c *client) get(addr string, deadline time.Time) (*conn, error) {
 	return &conn{nc, raw, bufio.NewReader(nc)}, nil
 }
 
-// open reports whether a kept connection can be used: there is nothing to read,
-// not even its end.
+// open reports whether an idle connection can be used: it holds no unread byte and
+// is not closed.
 func (k *conn) open() bool {
 	live := false
 	k.net.SetDeadline(time.Time{})
@@ -125,7 +125,7 @@ func (c *client) put(addr string, k *conn) {
 	c.idle[addr] = append(c.idle[addr], k)
 }
 
-// forget closes the kept connections to an address that is no more.
+// forget closes the idle connections to the address of a stopped replica.
 func (c *client) forget(addr string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,7 +135,7 @@ func (c *client) forget(addr string) {
 	delete(c.idle, addr)
 }
 
-// forgetAll closes every kept connection.
+// forgetAll closes every idle connection.
 func (c *client) forgetAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

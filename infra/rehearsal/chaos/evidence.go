@@ -17,13 +17,13 @@ import (
 	"sluice/infra/rehearsal/verdict"
 )
 
-// evidence is what the run left behind, for the verdict and for the stories.
+// evidence is what the verdict and the stories are made from.
 type evidence struct {
 	verdict.Evidence
 	deliveries []receiver.Delivery
-	broken     int // lines that an app did not get to write whole
+	broken     int // lines that an app could not finish writing
 	failed     []failedRow
-	final      map[string]bool // Sluice-Ids that an app has turned down for good
+	final      map[string]bool // Sluice-Ids that an app has refused for good
 }
 
 // failedRow is a dead letter.
@@ -49,7 +49,7 @@ func (s *stage) gather(ctx context.Context) (*evidence, error) {
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
 		if d.Status/100 == 5 {
-			continue // not taken: it asks for another try
+			continue // not taken: a 5xx asks for another try
 		}
 		e.final[d.SluiceID] = e.final[d.SluiceID] || d.Status/100 == 4
 		e.Records = append(e.Records, verdict.Record{
@@ -68,7 +68,7 @@ const (
 	storedSQL = `SELECT id, sluice_id::text, status FROM webhook_queue WHERE status IN ('pending', 'processing')`
 )
 
-// readRows reads the dead letters and what is still stored.
+// readRows reads the dead letters and the rows that are still stored.
 func (e *evidence) readRows(ctx context.Context, c *pgx.Conn) error {
 	rows, err := c.Query(ctx, failedSQL)
 	if err != nil {
@@ -90,17 +90,18 @@ func (e *evidence) readRows(ctx context.Context, c *pgx.Conn) error {
 	return err
 }
 
-// The sidecar's words for a lane opened by CATCHUP_LIMIT, and for the begin and
-// the end of a time in which it passes lanes of unknown backlog.
+// The sidecar's log messages for a lane opened by CATCHUP_LIMIT, and for the
+// beginning and the end of a time in which it forwards in lanes of unknown
+// backlog.
 var (
 	forcedMessage = []byte("Lane opened with a backlog")
 	blindMessage  = []byte("webhooks are forwarded without regard to what may be held")
 	seeingMessage = []byte("PostgreSQL is back, held webhooks go first again")
 )
 
-// readLogs reads from the sidecars' logs when the contract promised no order.
+// readLogs finds in the sidecars' logs when the contract promised no order.
 func (s *stage) readLogs(e *evidence) error {
-	blind := map[string]int{} // what is open, by replica: an index from 1
+	blind := map[string]int{} // by replica: the unfinished entry of e.Blind, counted from 1
 	end := func(replica string, at time.Time) {
 		if i := blind[replica]; i > 0 {
 			e.Blind[i-1].End = at
@@ -124,7 +125,7 @@ func (s *stage) readLogs(e *evidence) error {
 			end(replica, stamp(text))
 		}
 	})
-	// A process that was killed sees no end of it.
+	// A process that was killed logged no end.
 	for i := range e.Blind {
 		for _, f := range e.Faults {
 			if b := &e.Blind[i]; f.Forgets && f.Replica == b.Replica && f.Begin.After(b.Begin) && f.Begin.Before(b.End) {
@@ -137,7 +138,7 @@ func (s *stage) readLogs(e *evidence) error {
 
 const logSuffix = "-sidecar.log"
 
-// eachLine goes through the sidecars' logs.
+// eachLine calls see with each line of the sidecars' logs.
 func (s *stage) eachLine(see func(replica string, line []byte)) error {
 	paths, err := filepath.Glob(filepath.Join(s.dir, "*"+logSuffix))
 	if err != nil {

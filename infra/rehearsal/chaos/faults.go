@@ -9,13 +9,13 @@ import (
 	"sluice/infra/rehearsal/verdict"
 )
 
-// faults are what has been done so far. The zero value is ready.
+// faults records the faults of the run so far. The zero value is ready.
 type faults struct {
 	mu   sync.Mutex
 	list []*verdict.Fault // End is zero while it lasts
 }
 
-// begin notes a fault before it is done, and returns what notes its end.
+// begin records a fault that is about to start. Calling end records its end.
 func (f *faults) begin(fault verdict.Fault) (end func()) {
 	fault.Begin, fault.End = time.Now(), time.Time{}
 	f.mu.Lock()
@@ -28,15 +28,15 @@ func (f *faults) begin(fault verdict.Fault) (end func()) {
 	}
 }
 
-// add notes a fault of which both ends are known.
+// add records a fault whose beginning and end are known.
 func (f *faults) add(fault verdict.Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.list = append(f.list, &fault)
 }
 
-// all returns the faults by their beginning; one that has not ended lasts until
-// now.
+// all returns the faults by their beginning. A fault that has not ended gets the
+// current time as its end.
 func (f *faults) all() []verdict.Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -51,8 +51,8 @@ func (f *faults) all() []verdict.Fault {
 	return list
 }
 
-// now names the faults that last, for the progress line.
-func (f *faults) now() (names []string) {
+// current names the faults that have not ended, for the progress line.
+func (f *faults) current() (names []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fault := range f.list {

@@ -3,18 +3,18 @@ package chaos
 import (
 	"sync"
 
-	"sluice/infra/rehearsal/wire"
+	"sluice/infra/rehearsal/relay"
 )
 
-// link is a wire of a replica: it takes connections while the process at its far
-// end does, and while no fault has it refuse them.
+// link is the relay on one wire of a replica. It accepts connections while the
+// process at its far end listens and no fault makes it refuse them.
 type link struct {
-	wire *wire.Wire
+	relay *relay.Relay
 
 	mu      sync.Mutex
 	target  string // "" while nobody listens there
 	refuses bool
-	busy    bool // a step is at it
+	busy    bool // a step is using it
 }
 
 // follow says where the far end listens, "" for nowhere.
@@ -35,10 +35,10 @@ func (l *link) refuse(refuses bool) error {
 
 func (l *link) apply() error {
 	if l.target == "" || l.refuses {
-		l.wire.Down()
+		l.relay.Down()
 		return nil
 	}
-	return l.wire.Up(l.target)
+	return l.relay.Up(l.target)
 }
 
 // take gives the link to one step alone; free gives it back.

@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	senderLimit  = 10 * time.Second // GitHub's patience, and everybody's here
+	senderLimit  = 10 * time.Second // as GitHub waits; here every sender does
 	mostTries    = 10
 	retryPause   = time.Second // after a refusal that names no time
 	longestPause = 5 * time.Second
-	// behind is how far a sender that was kept waiting falls back at most: what
-	// it missed beyond that is not sent later.
+	// behind is how many seconds of webhooks a delayed sender still sends later.
+	// It skips the ones before that.
 	behind = 5 * time.Second
 )
 
-// router knows which replica is to get the next webhook.
+// router chooses the replica for the next webhook.
 type router interface {
-	Route() (replica, ingress string, ok bool)
+	Route() (replica, public string, ok bool)
 }
 
 // load is all senders of a run and their ledger.
@@ -52,7 +52,7 @@ func newLoad(c Config, r router) *load {
 	return l
 }
 
-// run sends until ctx ends and every webhook under way is acknowledged or given
+// run sends until ctx ends and every webhook sent by then is acknowledged or given
 // up.
 func (l *load) run(ctx context.Context) {
 	senders := len(l.lanes) * l.perLane
@@ -79,17 +79,17 @@ func (l *load) send(ctx context.Context, number int, due time.Time, interval tim
 			due = time.Now().Add(-behind)
 		}
 	}
-	l.file(mine)
+	l.record(mine)
 }
 
-func (l *load) file(webhooks []sender.Webhook) {
+func (l *load) record(webhooks []sender.Webhook) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ledger = append(l.ledger, webhooks...)
 }
 
-// deliver sees a webhook through. One that has been refused is tried again even
-// when the run's sending is over, but does not wait as long for it.
+// deliver posts one webhook until it is acknowledged or given up. It tries again
+// even after the end of the run's sending.
 func (l *load) deliver(ctx context.Context, k *kind, w *sender.Webhook, q request) {
 	l.sent.Add(1)
 	for {
@@ -98,7 +98,7 @@ func (l *load) deliver(ctx context.Context, k *kind, w *sender.Webhook, q reques
 		if ok {
 			try, after = l.try(replica, addr, q)
 		} else {
-			try.Done = time.Now() // the ingress itself refuses
+			try.Done = time.Now() // the balancer itself refuses
 		}
 		l.count(try)
 		w.Tries = append(w.Tries, try)
@@ -115,8 +115,8 @@ func (l *load) deliver(ctx context.Context, k *kind, w *sender.Webhook, q reques
 	}
 }
 
-// try makes one try at a replica. An answer that is under way is waited for even
-// when the run ends: a webhook whose outcome nobody knows proves nothing.
+// try makes one try at a replica. It waits for the answer even when the run ends:
+// a webhook with an unknown outcome proves nothing.
 func (l *load) try(replica, addr string, q request) (t sender.Try, retryAfter string) {
 	t = sender.Try{Replica: replica, Sent: time.Now()}
 	a, err := l.client.post(addr, q, t.Sent.Add(senderLimit))

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"sluice/infra/rehearsal/relay"
 	"sluice/infra/rehearsal/replica"
-	"sluice/infra/rehearsal/wire"
 )
 
 const (
@@ -26,19 +26,19 @@ type node struct {
 	ended chan struct{} // closed when the replica is gone
 
 	mu      sync.Mutex
-	started int // how often the app's process has ended or begun
+	started int // how often the app's process has started or ended
 }
 
 // newNode starts a replica whose connections go over wires of its own.
 func (s *stage) newNode(ctx context.Context, name, revision, sidecar string) (*node, error) {
 	n := &node{ended: make(chan struct{})}
 	for i := range n.links {
-		w, err := wire.New()
+		r, err := relay.New()
 		if err != nil {
 			n.closeLinks()
 			return nil, err
 		}
-		n.links[i] = &link{wire: w}
+		n.links[i] = &link{relay: r}
 	}
 	database, err := url.Parse(s.database)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *stage) newNode(ctx context.Context, name, revision, sidecar string) (*n
 		n.closeLinks()
 		return nil, err
 	}
-	database.Host = n.links[DatabaseWire].wire.Addr()
+	database.Host = n.links[DatabaseWire].relay.Addr()
 	n.Replica, err = replica.Start(ctx, replica.Spec{
 		Name: name, LogDir: s.dir, Backoff: restartBackoff,
 		Sidecar: func(p replica.Ports) replica.Command {
@@ -72,7 +72,7 @@ func (s *stage) newNode(ctx context.Context, name, revision, sidecar string) (*n
 		n.closeLinks()
 		return nil, err
 	}
-	if err := n.links[DoorWire].follow(replica.Addr(n.Ports.Ingress)); err != nil {
+	if err := n.links[BalancerWire].follow(replica.Addr(n.Ports.Public)); err != nil {
 		n.close()
 		return nil, err
 	}
@@ -82,10 +82,10 @@ func (s *stage) newNode(ctx context.Context, name, revision, sidecar string) (*n
 func (s *stage) sidecarCommand(n *node, p replica.Ports, path, name, revision, database string) replica.Command {
 	return replica.Command{Path: path, Args: []string{"serve"}, Env: []string{
 		"DATABASE_URL=" + database,
-		"LISTEN_ADDR=" + replica.Addr(p.Ingress),
+		"LISTEN_ADDR=" + replica.Addr(p.Public),
 		"PROBE_ADDR=" + replica.Addr(p.Probe),
 		"CONTROL_ADDR=" + replica.Addr(p.Control),
-		"APP_URL=http://" + n.links[AppWire].wire.Addr(),
+		"APP_URL=http://" + n.links[AppWire].relay.Addr(),
 		"ORDER=" + s.config.Order,
 		"WEBHOOK_ROUTES=" + routes,
 		"LANES=" + laneKeys,
@@ -100,7 +100,7 @@ func (s *stage) sidecarCommand(n *node, p replica.Ports, path, name, revision, d
 	}}
 }
 
-// turn notes that the app's process has begun or ended.
+// turn counts that the app's process has started or ended.
 func (n *node) turn() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,7 +108,7 @@ func (n *node) turn() int {
 	return n.started
 }
 
-// followApp lets the sidecar reach the app once it listens.
+// followApp connects the wire to the app once it listens.
 func (n *node) followApp(ctx context.Context, turn int, addr string) {
 	for pause(ctx, followEvery) {
 		c, err := net.DialTimeout("tcp", addr, localLimit)
@@ -147,7 +147,7 @@ func (n *node) gone() bool {
 	}
 }
 
-// close ends what is left of the replica and its wires.
+// close stops the replica and its wires.
 func (n *node) close() {
 	n.Close()
 	n.closeLinks()
@@ -159,7 +159,7 @@ func (n *node) close() {
 func (n *node) closeLinks() {
 	for _, l := range n.links {
 		if l != nil {
-			l.wire.Close()
+			l.relay.Close()
 		}
 	}
 }

@@ -45,30 +45,30 @@ type Wire int
 
 // The wires of a replica.
 const (
-	DoorWire     Wire = iota // platform -> sidecar
+	BalancerWire Wire = iota // platform -> sidecar
 	AppWire                  // sidecar -> app
 	DatabaseWire             // sidecar -> PostgreSQL
 	wires
 )
 
-var wireNames = [...]string{"door", "app", "postgres"}
+var wireNames = [...]string{"balancer", "app", "postgres"}
 
-// String is what is at the far end.
+// String names the far end.
 func (w Wire) String() string { return wireNames[w] }
 
-// Step is one thing that happens. What it hits is decided when its time comes,
-// by Pick, among the replicas that there are then.
+// Step is one entry of the plan. Pick decides which of the replicas that exist at
+// that time it concerns.
 type Step struct {
 	At   time.Duration // since the start
 	Kind Kind
 	Pick uint32        // which replica
 	All  bool          // every replica's wire
 	Wire Wire          // of CutWire, DelayWire, DropAnswers
-	For  time.Duration // until it is repaired; of CutWire 0 for once
-	// Delay is that of DelayWire, and of DropAnswers how long after the first
-	// swallowed byte the connection is cut.
+	For  time.Duration // until it is repaired; with 0 CutWire cuts once
+	// Delay is the delay of DelayWire. For DropAnswers it is the time from the
+	// first swallowed byte to the cut.
 	Delay    time.Duration
-	Replicas int           // of Scale: how many there are to be
+	Replicas int           // of Scale: the new number of replicas
 	Old      bool          // of Deploy: the previous version's binaries
 	Half     bool          // of Deploy: only every other replica is replaced
 	Grace    time.Duration // of Deploy and Scale: from SIGTERM to SIGKILL
@@ -83,9 +83,9 @@ const (
 	grace         = 20 * time.Second
 )
 
-// NewPlan draws what happens within length, with a mean pause of every between
-// two steps. The same seed gives the same plan. Without old no step is of a
-// previous version.
+// NewPlan draws the steps within length, with a mean pause of every between two
+// steps. The same seed gives the same plan. Without old no step
+// deploys a previous version.
 func NewPlan(seed uint64, length, every time.Duration, old bool) []Step {
 	d := dice{rand.New(rand.NewPCG(seed, 0x51_07_ce))}
 	var plan []Step
@@ -98,7 +98,7 @@ func NewPlan(seed uint64, length, every time.Duration, old bool) []Step {
 	}
 }
 
-// dice draws steps.
+// dice draws random steps.
 type dice struct{ *rand.Rand }
 
 func (d dice) step(at time.Duration, old bool) Step {
@@ -120,13 +120,13 @@ func (d dice) step(at time.Duration, old bool) Step {
 		s.Wire, s.All = Wire(d.IntN(int(wires))), d.chance(4)
 		s.For, s.Delay = d.between(time.Second, 10*time.Second), d.between(20*time.Millisecond, 3*time.Second)
 	case DropAnswers:
-		s.Wire, s.All = d.loser(), d.chance(4)
+		s.Wire, s.All = d.lossy(), d.chance(4)
 		s.For, s.Delay = d.between(300*time.Millisecond, 6*time.Second), d.between(time.Millisecond, 3*time.Second)
 	case Deploy, Scale:
 		s.Replicas = leastReplicas + d.IntN(mostReplicas-leastReplicas+1)
 		s.Old, s.Half = d.chance(2) && old, d.chance(3)
 		s.Grace = grace
-		if d.chance(4) { // the platform has been seen to kill earlier than it says
+		if d.chance(4) { // platforms sometimes kill earlier than they promise
 			s.Grace = d.between(100*time.Millisecond, 8*time.Second)
 		}
 		s.First = []string{"", "app", "sidecar"}[d.IntN(3)]
@@ -147,24 +147,24 @@ func (d dice) kind() Kind {
 	return Kind(k)
 }
 
-// loser is a wire that loses answers, mostly PostgreSQL's: whether a commit has
-// come about is the hardest of all questions.
-func (d dice) loser() Wire {
-	return []Wire{DoorWire, AppWire, DatabaseWire, DatabaseWire}[d.IntN(4)]
+// lossy draws the wire that loses answers, mostly PostgreSQL's: an unknown commit
+// is the hardest case.
+func (d dice) lossy() Wire {
+	return []Wire{BalancerWire, AppWire, DatabaseWire, DatabaseWire}[d.IntN(4)]
 }
 
 // chance is true once in n times.
 func (d dice) chance(n int) bool { return d.IntN(n) == 0 }
 
-// between draws a duration so that each order of magnitude is as likely as
-// another: most are short, since what is long costs the others their time.
+// between draws a duration so that every order of magnitude is equally likely.
+// Most are short, since a long fault leaves less time for others.
 func (d dice) between(lo, hi time.Duration) time.Duration {
 	x := math.Log(float64(lo)) + d.Float64()*(math.Log(float64(hi))-math.Log(float64(lo)))
 	return time.Duration(math.Exp(x)).Round(time.Millisecond)
 }
 
-// freeze is short, or now and then long enough for others to take a replica for
-// dead.
+// freeze draws a short time, or one in five times one so long that the other
+// replicas take this one for dead.
 func (d dice) freeze(longest time.Duration) time.Duration {
 	if d.chance(5) {
 		return d.between(8*time.Second, longest)
@@ -172,7 +172,7 @@ func (d dice) freeze(longest time.Duration) time.Duration {
 	return d.between(300*time.Millisecond, 8*time.Second)
 }
 
-// String says what the step does, without what it hits.
+// String says what the step does, but not to which replica.
 func (s Step) String() string {
 	switch s.Kind {
 	case CutWire, DelayWire, DropAnswers:

@@ -11,14 +11,14 @@ import (
 
 const (
 	readyLimit = 45 * time.Second
-	linger     = time.Second // how long the ingress routes to a replica after its SIGTERM
-	// cutting is how long before its end a sidecar whose drain is not clean may
-	// have cut off what it delivered.
+	linger     = time.Second // how long the balancer routes to a replica after its SIGTERM
+	// cutting is how long before its exit a sidecar whose drain was not clean may
+	// have cut off deliveries.
 	cutting = 6 * time.Second
 )
 
-// serving returns the replicas that are not on their way out, all that live when
-// leaving ones count.
+// serving returns the replicas that are not leaving, or with leaving all that
+// still run.
 func (s *stage) serving(leaving bool) (nodes []*node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,7 +30,7 @@ func (s *stage) serving(leaving bool) (nodes []*node) {
 	return nodes
 }
 
-// startReplica starts a replica and puts it behind the ingress.
+// startReplica starts a replica and puts it behind the balancer.
 func (s *stage) startReplica(ctx context.Context, old bool) (*node, <-chan struct{}, error) {
 	s.mu.Lock()
 	number := len(s.nodes) + 1
@@ -47,7 +47,7 @@ func (s *stage) startReplica(ctx context.Context, old bool) (*node, <-chan struc
 	s.nodes = append(s.nodes, n)
 	s.mu.Unlock()
 	s.work.Go(func() { s.watch(ctx, n) })
-	return n, s.door.Add(n.Name, n.links[DoorWire].wire.Addr(), replica.Addr(n.Ports.Probe)), nil
+	return n, s.balancer.Add(n.Name, n.links[BalancerWire].relay.Addr(), replica.Addr(n.Ports.Probe)), nil
 }
 
 // ready waits until a new replica takes traffic.
@@ -113,13 +113,13 @@ func (s *stage) scale(ctx context.Context, step Step) error {
 		if err != nil {
 			return err
 		}
-		ready(ctx, first) // the next one waits for it, and comes whatever it does
+		ready(ctx, first) // the next one starts even when this one is not ready in time
 	}
 	return nil
 }
 
-// retire stops a replica in the background as the platform does, and waits for
-// it nowhere: the others do their work meanwhile.
+// retire stops a replica in the background, as the platform does. The others go
+// on meanwhile.
 func (s *stage) retire(ctx context.Context, n *node, step Step) {
 	s.mu.Lock()
 	s.leaving[n] = true
@@ -129,16 +129,16 @@ func (s *stage) retire(ctx context.Context, n *node, step Step) {
 		order := replica.Order{First: step.First, Lead: min(step.Lead, step.Grace/2)}
 		exit := n.Terminate(ctx, order, step.Grace, func(at time.Time) {
 			signalled = at
-			s.door.Leave(ctx, n.Name, linger)
+			s.balancer.Leave(ctx, n.Name, linger)
 		})
 		s.noteExit(n, exit, signalled.Add(step.Grace))
 		n.close()
-		s.load.client.forget(n.links[DoorWire].wire.Addr())
+		s.load.client.forget(n.links[BalancerWire].relay.Addr())
 	})
 }
 
-// noteExit notes what the end of a replica may have cut off. A sidecar that had
-// to cut something off ends with 1.
+// noteExit records as a fault what the end of a replica may have cut off. A
+// sidecar that had to cut something off exits with 1.
 func (s *stage) noteExit(n *node, exit replica.Exit, deadline time.Time) {
 	now := time.Now()
 	switch {

@@ -12,7 +12,7 @@ import (
 	"sluice/infra/rehearsal/verdict"
 )
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
 	Seed     uint64            `json:"seed"`
 	Start    time.Time         `json:"start"`
@@ -21,15 +21,15 @@ type Report struct {
 	Settings map[string]string `json:"settings"`
 
 	Verdict *verdict.Verdict `json:"verdict"`
-	// Problems are what went wrong beside single webhooks.
+	// Problems are what went wrong other than single webhooks.
 	Problems []string `json:"problems"`
 	Stories  []Story  `json:"stories"`
 
 	Steps      map[string]int   `json:"steps"` // by kind
 	Faults     []verdict.Fault  `json:"faults"`
-	Breathless int              `json:"breathless"` // of the faults, those that nobody planned: the machine had too much to do
+	Overloaded int              `json:"breathless"` // faults that were not planned: the machine was overloaded
 	Failed     int              `json:"failed_rows"`
-	Final      int              `json:"final_answers"` // webhooks that an app turned down for good
+	Final      int              `json:"final_answers"` // webhooks that an app refused for good
 	Forced     int              `json:"forced_lanes"`
 	Memory     Size             `json:"memory_bytes"`
 	Goroutines Size             `json:"goroutines"`
@@ -48,7 +48,7 @@ func Summary(r *Report) string {
 	}
 	return fmt.Sprintf("%s chaos %s seed %d: acknowledged %d (%.0f/s), lost %d, out of order %d, duplicated %d (%d unexplained), wrong answers %d, problems %d, %d faults, took %s",
 		word, r.Settings["order"], r.Seed, v.Acknowledged, float64(v.Acknowledged)/r.Sending.Seconds(), len(v.Lost), len(v.OutOfOrder),
-		v.Duplicated, len(v.Unexplained), len(v.Wrong), len(r.Problems), len(r.Faults)-r.Breathless, r.Took.Round(100*time.Millisecond))
+		v.Duplicated, len(v.Unexplained), len(v.Wrong), len(r.Problems), len(r.Faults)-r.Overloaded, r.Took.Round(100*time.Millisecond))
 }
 
 // Text writes the report for a terminal.
@@ -74,10 +74,10 @@ func Text(w io.Writer, r *Report) error {
 	}
 	row("damaged", len(v.Damaged), "not byte for byte")
 	row("wrong answers", len(v.Wrong), "neither 503 nor explained by a fault")
-	row("failed rows", r.Failed, "%d webhooks were turned down for good by the app", r.Final)
+	row("failed rows", r.Failed, "the app refused %d webhooks for good", r.Final)
 	row("lanes opened by force", r.Forced, "CATCHUP_LIMIT")
-	row("faults", len(r.Faults)-r.Breathless, "%s", list(r.Steps))
-	row("short of breath", r.Breathless, "times in which the machine itself was too slow")
+	row("faults", len(r.Faults)-r.Overloaded, "%s", list(r.Steps))
+	row("overloaded", r.Overloaded, "times in which the machine itself was too slow")
 	row("memory", mebibytes(r.Memory.End), "at rest; under load at first %s, 95 %% within %s", mebibytes(r.Memory.FirstMedian), mebibytes(r.Memory.FirstHigh))
 	row("goroutines", r.Goroutines.End, "at rest; under load at first %d, 95 %% within %d", r.Goroutines.FirstMedian, r.Goroutines.FirstHigh)
 	for _, p := range r.Problems {
@@ -98,7 +98,7 @@ func scope(r *Report) string {
 	if r.Settings["order"] == "strict" {
 		return "across replicas"
 	}
-	return "at each replica's door"
+	return "at each replica"
 }
 
 func list[V any](m map[string]V) string {

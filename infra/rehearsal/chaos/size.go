@@ -15,10 +15,10 @@ type Size struct {
 	End         int64 `json:"end"`        // the largest of the replicas
 }
 
-// What a sidecar at rest may use more than 95 % of the samples under load did.
+// How much more a sidecar at rest may use than 95 % of the samples under load.
 const (
 	sizeFactor     = 1.25
-	memorySlack    = 48 << 20 // large bodies come at any time, and the heap may grow fivefold
+	memorySlack    = 48 << 20 // a large body may have just come, and the heap may grow fivefold
 	goroutineSlack = 20
 )
 
@@ -26,9 +26,9 @@ func (z Size) flat(slack int64) bool {
 	return float64(z.End) <= sizeFactor*float64(z.FirstHigh)+float64(slack)
 }
 
-// sizes measures the replicas at rest and compares.
+// sizes measures the replicas at rest and compares them with the samples.
 func (s *stage) sizes(ctx context.Context) (memory, goroutines Size) {
-	s.load.client.forgetAll() // each kept connection costs a goroutine
+	s.load.client.forgetAll() // each idle connection costs the sidecar a goroutine
 	pause(ctx, quiet)
 	for _, n := range s.serving(false) {
 		one, err := measure(ctx, n)

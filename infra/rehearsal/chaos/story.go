@@ -23,7 +23,7 @@ const (
 	lineWidth  = 400
 )
 
-// Story is what happened to one webhook that something is wrong with.
+// Story tells what happened to one webhook that something is wrong with.
 type Story struct {
 	Trouble string   `json:"trouble"`
 	ID      string   `json:"id"`
@@ -38,7 +38,7 @@ type line struct {
 	text string
 }
 
-// stories tells of the first few webhooks of each kind of trouble.
+// stories are those of the first few webhooks of each kind of trouble.
 func (s *stage) stories(ctx context.Context, v *verdict.Verdict, e *evidence) (all []Story) {
 	webhooks := make(map[string]*sender.Webhook, len(e.Webhooks))
 	for i := range e.Webhooks {
@@ -76,20 +76,19 @@ func troubles(v *verdict.Verdict) []trouble {
 	}
 }
 
-// stuckTrouble are the webhooks that were found at the head of a lane that did
-// not move.
+// stuckTrouble lists the webhooks that were first in a lane without progress.
 func (s *stage) stuckTrouble(webhooks map[string]*sender.Webhook) trouble {
 	t := trouble{name: "stuck"}
 	slices.Sort(s.suspects)
 	for _, id := range slices.Compact(s.suspects) {
 		if w := webhooks[id]; w != nil {
-			t.list = append(t.list, verdict.Finding{ID: id, Lane: w.Lane, Reason: "its lane did not move while nothing was done to it"})
+			t.list = append(t.list, verdict.Finding{ID: id, Lane: w.Lane, Reason: "its lane made no progress while no fault was active"})
 		}
 	}
 	return t
 }
 
-// happened is what the senders, the apps, the table and the logs say of a
+// happened gathers what the senders, the apps, the table and the logs say about a
 // webhook.
 func (s *stage) happened(ctx context.Context, w *sender.Webhook, e *evidence) (lines []line) {
 	ids := map[string]bool{}
@@ -106,7 +105,7 @@ func (s *stage) happened(ctx context.Context, w *sender.Webhook, e *evidence) (l
 			what += ", Sluice-Id " + t.SluiceID
 		}
 		lines = append(lines,
-			line{t.Sent, fmt.Sprintf("%s  try %d sent to %s (%d bytes)", w.ID, i+1, cmp.Or(t.Replica, "nobody"), w.Bytes)},
+			line{t.Sent, fmt.Sprintf("%s  try %d sent to %s (%d bytes)", w.ID, i+1, cmp.Or(t.Replica, "no replica"), w.Bytes)},
 			line{t.Done, fmt.Sprintf("%s  try %d %s", w.ID, i+1, what)})
 	}
 	for i := range e.deliveries {
@@ -118,7 +117,7 @@ func (s *stage) happened(ctx context.Context, w *sender.Webhook, e *evidence) (l
 		}
 	}
 	lines = append(lines, s.rows(ctx, w)...)
-	return append(lines, s.said(w.ID, ids)...)
+	return append(lines, s.logged(w.ID, ids)...)
 }
 
 const rowsSQL = `
@@ -126,7 +125,7 @@ SELECT id, sluice_id::text, status, attempts, coalesce(awaited_by::text, '-'), d
 	queued_at, coalesce(claimed_at, queued_at), coalesce(processed_at, now())
 FROM webhook_queue WHERE delivery_id = $1`
 
-// rows are the webhook's rows in the table, as they are now.
+// rows are the webhook's current rows in the table.
 func (s *stage) rows(ctx context.Context, w *sender.Webhook) (lines []line) {
 	err := s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		rows, err := c.Query(ctx, rowsSQL, w.Delivery)
@@ -152,8 +151,8 @@ func (s *stage) rows(ctx context.Context, w *sender.Webhook) (lines []line) {
 	return lines
 }
 
-// said are the lines of the sidecars' logs that name the webhook.
-func (s *stage) said(id string, sluiceIDs map[string]bool) (lines []line) {
+// logged returns the lines of the sidecars' logs that name the webhook.
+func (s *stage) logged(id string, sluiceIDs map[string]bool) (lines []line) {
 	marks := [][]byte{[]byte(`"delivery_id":"` + id + `"`)}
 	for sluiceID := range sluiceIDs {
 		marks = append(marks, []byte(sluiceID))
@@ -181,7 +180,7 @@ func stamp(text []byte) time.Time {
 	return parsed
 }
 
-// near are the faults around the things that happened.
+// near returns the faults that were active around the given lines.
 func near(faults []verdict.Fault, lines []line) (found []line) {
 	for i := range faults {
 		f := &faults[i]

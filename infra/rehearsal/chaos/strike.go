@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
+	"sluice/infra/rehearsal/relay"
 	"sluice/infra/rehearsal/replica"
 	"sluice/infra/rehearsal/verdict"
-	"sluice/infra/rehearsal/wire"
 )
 
 const (
@@ -19,8 +19,8 @@ const (
 	databaseFrozen = "postgres frozen"
 )
 
-// last lets a fault last for d, or until the faults are over: then it returns
-// false.
+// last waits for d, the length of a fault. It returns false when the act ends
+// first.
 func (s *stage) last(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -33,7 +33,7 @@ func (s *stage) last(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// strike does one step and repairs what it has done, early when the faults are over.
+// strike does one step and repairs what it has done, early when the act ends.
 func (s *stage) strike(ctx context.Context, step Step) {
 	nodes := s.serving(true)
 	if len(nodes) == 0 {
@@ -65,7 +65,7 @@ func (s *stage) strike(ctx context.Context, step Step) {
 		for _, n := range nodes {
 			s.strikes.Go(func() { s.disturb(ctx, n, step) })
 		}
-	case Deploy, Scale: // platformLoop's
+	case Deploy, Scale: // platformLoop does them
 	}
 }
 
@@ -88,9 +88,9 @@ func (s *stage) killBoth(ctx context.Context, n *node) {
 	s.killSidecar(ctx, n)
 }
 
-// until waits for a killed process to be back, or for its replica to be gone.
+// until waits until a killed process runs again or its replica is gone.
 func (s *stage) until(ctx context.Context, n *node, back func() bool) {
-	// What has just been killed may still answer.
+	// A process that was just killed may still answer.
 	for begun := time.Now(); pause(ctx, repairEvery) && !n.gone() && time.Since(begun) < repairLimit; {
 		if back() {
 			return
@@ -144,7 +144,7 @@ func (s *stage) freezeSidecar(ctx context.Context, n *node, step Step) {
 	}
 }
 
-// disturb does something to one wire of a replica.
+// disturb cuts or delays one wire of a replica, or drops its answers.
 func (s *stage) disturb(ctx context.Context, n *node, step Step) {
 	l := n.links[step.Wire]
 	if n.gone() || !l.take() {
@@ -154,7 +154,7 @@ func (s *stage) disturb(ctx context.Context, n *node, step Step) {
 	kind := map[Kind]string{CutWire: "cut", DelayWire: "delayed", DropAnswers: "loses answers"}[step.Kind]
 	end := s.faults.begin(verdict.Fault{
 		Kind: "wire to " + step.Wire.String() + " " + kind, Replica: n.Name,
-		Silences: step.Wire == DoorWire, Repeats: step.Wire != DoorWire, Blinds: step.Wire == DatabaseWire,
+		Silences: step.Wire == BalancerWire, Repeats: step.Wire != BalancerWire, Blinds: step.Wire == DatabaseWire,
 	})
 	defer end()
 	s.log.Add(n.Name, "%v", step)
@@ -163,14 +163,14 @@ func (s *stage) disturb(ctx context.Context, n *node, step Step) {
 		s.refuse(l, true)
 	}
 	if step.Kind == CutWire {
-		l.wire.Cut()
+		l.relay.Cut()
 	} else if step.Kind == DropAnswers {
-		l.wire.Disturb(wire.Fault{Drop: true, Hold: step.Delay})
+		l.relay.Disturb(relay.Fault{Drop: true, Hold: step.Delay})
 	} else {
-		l.wire.Disturb(wire.Fault{Delay: step.Delay})
+		l.relay.Disturb(relay.Fault{Delay: step.Delay})
 	}
 	s.last(ctx, step.For)
-	l.wire.Mend()
+	l.relay.Repair()
 	if refuses {
 		s.refuse(l, false)
 	}

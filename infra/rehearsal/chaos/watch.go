@@ -19,10 +19,11 @@ const (
 	watchEvery = time.Second
 )
 
-// local asks the processes of the run; their answers are small and quick.
+// local is the client for the run's own processes, whose answers are small and
+// quick.
 var local = &http.Client{Timeout: localLimit, Transport: &http.Transport{}}
 
-// status is what a sidecar says of itself, as far as it matters here.
+// status is the part of a sidecar's status answer that matters here.
 type status struct {
 	State    string `json:"state"`
 	Held     int64  `json:"held"`
@@ -32,7 +33,7 @@ type status struct {
 	Forced   int    `json:"forced_lanes"`
 }
 
-// sample is a sidecar's size at one moment.
+// sample is a sidecar's memory and goroutines at one moment.
 type sample struct {
 	at         time.Time
 	replica    string
@@ -40,7 +41,7 @@ type sample struct {
 	goroutines int
 }
 
-// watch notes a replica's states and sizes until it is gone.
+// watch records a replica's states and samples until it is gone.
 func (s *stage) watch(ctx context.Context, n *node) {
 	for !n.gone() && pause(ctx, watchEvery) {
 		st, err := askStatus(ctx, n)
@@ -69,7 +70,7 @@ func askStatus(ctx context.Context, n *node) (st status, err error) {
 	return st, nil
 }
 
-// measure reads the two figures of a sidecar's metrics.
+// measure reads memory and goroutines from a sidecar's metrics.
 func measure(ctx context.Context, n *node) (sample, error) {
 	body, err := get(ctx, "http://"+replica.Addr(n.Ports.Probe)+"/metrics")
 	if err != nil {
@@ -78,7 +79,7 @@ func measure(ctx context.Context, n *node) (sample, error) {
 	one := sample{at: time.Now(), replica: n.Name}
 	for lines := bufio.NewScanner(bytes.NewReader(body)); lines.Scan(); {
 		name, value, _ := bytes.Cut(lines.Bytes(), []byte(" "))
-		number, _ := strconv.ParseFloat(string(value), 64) // 0 when it is none
+		number, _ := strconv.ParseFloat(string(value), 64) // 0 when it is not a number
 		switch string(name) {
 		case "process_resident_memory_bytes":
 			one.memory = int64(number)
@@ -87,7 +88,7 @@ func measure(ctx context.Context, n *node) (sample, error) {
 		}
 	}
 	if one.goroutines == 0 {
-		return one, fmt.Errorf("read metrics of %s: no goroutines are told", n.Name)
+		return one, fmt.Errorf("read metrics of %s: go_goroutines is missing", n.Name)
 	}
 	return one, nil
 }

@@ -14,15 +14,15 @@ import (
 	"sluice/infra/rehearsal/sender"
 )
 
-// Secrets of a run are known to everybody: nothing outside it uses them.
+// Secrets may stand here because nothing outside a run uses them.
 const (
 	githubSecret  = "chaos-github"
 	genericSecret = "chaos-generic"
 	sluiceSecret  = "chaos-sluice"
 )
 
-// budget is how long the app may take while a sender waits, in routes and lanes
-// the sidecar's own notation.
+// budget is how long the app may take while a sender waits. routes and laneKeys
+// are in the notation of the sidecar's settings.
 const (
 	budget   = 2 * time.Second
 	routes   = "/webhooks/github=github+2s,/hooks/*=generic:X-Chaos-Signature+2s"
@@ -32,7 +32,7 @@ const (
 // kind is a source of webhooks.
 type kind struct {
 	source, path string
-	key          string // the body's begin, up to the value that names the lane
+	key          string // the beginning of the body, up to the value that names the lane
 	end          string // what closes it
 	head         string // fields of every request
 	id           string // the field with the delivery id
@@ -60,10 +60,10 @@ type lane struct {
 	key  string
 }
 
-// name is what the sidecars call it.
+// name is the lane's name in the sidecars.
 func (l lane) name() string { return l.kind.source + "/" + l.key }
 
-// wish is what a webhook asks of its app.
+// wish is what a webhook asks its app to do.
 type wish struct {
 	bytes  int
 	late   time.Duration
@@ -102,7 +102,7 @@ func upTo(r *rand.Rand, limit time.Duration) time.Duration {
 	return time.Duration(r.Int64N(int64(limit)))
 }
 
-// request is a webhook ready to be posted, as often as it takes.
+// request is a webhook that is ready to be posted any number of times.
 type request struct{ head, body []byte }
 
 // compose makes a webhook of a lane. Its id is unique in the run.

@@ -16,7 +16,7 @@ import (
 type Command struct {
 	Path  string
 	Args  []string
-	Env   []string      // added to the simulator's own
+	Env   []string      // added to the environment of this process
 	Delay time.Duration // before each start, to stand in for a slow boot
 }
 
@@ -30,7 +30,7 @@ type container struct {
 	say     func(format string, args ...any) time.Time
 	started func(at time.Time) // called after each start of the process
 	ended   func()             // called after each end of the process, nil for none
-	died    func(how string)   // called when it ends though nobody asked it to
+	died    func(how string)   // called when it ends without a signal or crash of ours
 
 	mu       sync.Mutex
 	process  *os.Process // nil while none runs
@@ -46,10 +46,10 @@ type container struct {
 func (c *container) start(ctx context.Context) {
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.gone = make(chan struct{})
-	go c.keep(ctx)
+	go c.restartLoop(ctx)
 }
 
-func (c *container) keep(ctx context.Context) {
+func (c *container) restartLoop(ctx context.Context) {
 	// Children die with the thread that started them (see dieWithParent), so
 	// that thread has to stay.
 	runtime.LockOSThread()
@@ -75,7 +75,7 @@ func (c *container) run() error {
 	cmd := exec.Command(c.command.Path, c.command.Args...)
 	cmd.Env = append(os.Environ(), c.command.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the simulator to handle
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this process to handle
 	dieWithParent(cmd.SysProcAttr)
 
 	c.mu.Lock()
@@ -126,7 +126,7 @@ func (c *container) ending() bool {
 	return c.stopping
 }
 
-// leave lets the process end when it likes: it is not started again.
+// leave lets the process end by itself and does not start it again.
 func (c *container) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,7 +143,7 @@ func (c *container) terminate() time.Time {
 	defer c.mu.Unlock()
 	at := time.Now()
 	if c.process != nil {
-		// An error means that the process has just ended, which is what is wanted.
+		// An error means that the process has just ended, as wanted.
 		_ = c.process.Signal(syscall.SIGTERM)
 	}
 	return at

@@ -1,10 +1,11 @@
 // Package replica stands in for a replica of the platform: two containers,
 // sidecar and app, as two processes on one machine.
 //
-// It owns the processes and their ports: it starts them, starts a crashed one
-// again in place, signals both at once when the replica is to go, and kills
-// what is left after the grace period. It must never route a request and never
-// look inside the database. The rehearsal's scenarios call it.
+// It owns the processes and their ports. It starts them, starts a crashed one
+// again in place, signals both when the replica is to stop, and kills after the
+// grace period what still runs. It must never route a request and never look
+// inside the database. Package rehearsal, package chaos and the app's examples
+// call it.
 package replica
 
 import (
@@ -18,8 +19,9 @@ import (
 	"sluice/infra/rehearsal/timeline"
 )
 
-// Ports are the addresses of one replica, all on 127.0.0.1.
-type Ports struct{ Ingress, Probe, Control, App int }
+// Ports are the ports of one replica, all on 127.0.0.1. Public is that of the
+// public listener.
+type Ports struct{ Public, Probe, Control, App int }
 
 // Addr returns 127.0.0.1 with the port.
 func Addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
@@ -45,13 +47,13 @@ type Spec struct {
 // Order is how SIGTERM reaches the two containers.
 type Order struct {
 	First string        // "app" or "sidecar"; "" for both at the same moment
-	Lead  time.Duration // how long the other one is spared
+	Lead  time.Duration // how much later the other one gets it
 }
 
-// Exit tells how a terminated replica went.
+// Exit says how a terminated replica ended.
 type Exit struct {
-	Sidecar, App       int // exit codes, -1 when a signal ended the process
-	SidecarCut, AppCut bool
+	Sidecar, App       int  // exit codes, -1 when a signal ended the process
+	SidecarCut, AppCut bool // whether SIGKILL was needed
 }
 
 // Replica is a running or ended replica.
@@ -98,8 +100,8 @@ func (r *Replica) Terminate(ctx context.Context, order Order, grace time.Duratio
 	if order.First == "app" {
 		first, second = second, first
 	}
-	// Neither is started again from now on, even where the second one ends
-	// before its own signal because the first one told it to.
+	// Start neither again from now on: the second one may end before its own
+	// signal because the first one told it to.
 	first.leave()
 	second.leave()
 	at := first.terminate()
@@ -141,8 +143,8 @@ func (r *Replica) CrashSidecar() {
 	r.sidecar.crash()
 }
 
-// FreezeSidecar stops the sidecar's process where it is (SIGSTOP), and reports
-// whether there was one. ThawSidecar lets it go on.
+// FreezeSidecar suspends the sidecar's process (SIGSTOP) and reports whether there
+// was one. ThawSidecar lets it go on.
 func (r *Replica) FreezeSidecar() bool {
 	r.log.Add(r.Name, "SIGSTOP to the sidecar")
 	return r.sidecar.signal(syscall.SIGSTOP)
@@ -161,7 +163,7 @@ func (r *Replica) Close() {
 }
 
 func freePorts() (p Ports, err error) {
-	for _, port := range []*int{&p.Ingress, &p.Probe, &p.Control, &p.App} {
+	for _, port := range []*int{&p.Public, &p.Probe, &p.Control, &p.App} {
 		if *port, err = ports.Free(); err != nil {
 			return Ports{}, err
 		}

@@ -15,8 +15,7 @@ var pageSource string
 
 var page = template.Must(template.New("page").Parse(pageSource))
 
-// HTML writes the reports as one page that needs nothing else: no script, no
-// font, no other file.
+// HTML writes the reports as one page without scripts, fonts or other files.
 func HTML(w io.Writer, reports []*Report) error {
 	var runs []run
 	for _, r := range reports {

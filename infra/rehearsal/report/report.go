@@ -1,7 +1,8 @@
-// Package report says what came of a rehearsal: as text, as JSON and as a page.
+// Package report presents the result of a rehearsal as text, as JSON and as an
+// HTML page.
 //
-// It owns the wording and the chart. It must never judge: the verdict is made.
-// The command calls it.
+// It owns the wording and the chart. It must never judge; package verdict does.
+// The command infra/cmd/rehearsal calls it.
 package report
 
 import (
@@ -20,23 +21,23 @@ type Report struct {
 	Settings map[string]string `json:"settings"`
 
 	Verdict *verdict.Verdict `json:"verdict"`
-	// Faults are what went otherwise than the scenario has it, beside the
-	// webhooks: an exit code, a process killed after its grace period.
+	// Faults are what went wrong other than webhooks: an exit code, a process
+	// killed after its grace period.
 	Faults []string `json:"faults"`
 
 	Latencies Latencies        `json:"latencies"`
 	Events    []timeline.Event `json:"events"`
 	States    []timeline.State `json:"states"`
-	Begin     time.Time        `json:"begin"`      // of the sending; zero of the curve
-	Sending   time.Duration    `json:"sending_ns"` // how long the senders took; longer than asked when the machine is short of breath
+	Begin     time.Time        `json:"begin"`      // of the sending, where the curve starts
+	Sending   time.Duration    `json:"sending_ns"` // how long the senders took; longer than asked when the machine is overloaded
 	Curve     []Point          `json:"curve"`
 }
 
-// Good reports whether the run proves what it set out to.
+// Good reports whether nothing went wrong.
 func (r *Report) Good() bool { return r.Verdict.Good() && len(r.Faults) == 0 }
 
-// Latencies are what the design sets targets for, one for each time it could
-// be measured in the run.
+// Latencies are those for which the design sets targets, one value for each time
+// that the run could measure it.
 type Latencies struct {
 	// ColdStart is from the start of a sidecar's process to the first webhook
 	// it accepted.

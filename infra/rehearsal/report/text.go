@@ -76,7 +76,7 @@ func rows(r *Report) []row {
 	return rows
 }
 
-// pace is the rate that the machine could keep up.
+// pace is the rate that was reached.
 func pace(r *Report) string {
 	if r.Sending <= 0 {
 		return ""
@@ -88,9 +88,9 @@ func scope(r *Report) string {
 	if r.Settings["order"] == "strict" {
 		return "across replicas"
 	}
-	scope := "at each replica's door"
+	scope := "at each replica"
 	if n := r.Verdict.Unordered; n > 0 {
-		scope += fmt.Sprintf("; %d tried at several doors, not judged", n)
+		scope += fmt.Sprintf("; %d tried at several replicas, not judged", n)
 	}
 	return scope
 }

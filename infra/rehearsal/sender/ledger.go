@@ -7,13 +7,13 @@ import (
 
 // Webhook is one webhook and every try to post it, as its sender saw it.
 type Webhook struct {
-	ID       string // in the body, where the receiving side finds it again
+	ID       string // also in the body, where the receiver finds it
 	Source   string // "github", "slack" or "generic"
 	Lane     string // the source, or source/key with several lanes per source
 	Delivery string // the sender's own delivery id
 	Hash     uint64 // FNV-1a of the body
 	Bytes    int
-	Direct   bool // posted past the ingress, to time the sidecar
+	Direct   bool // posted past the balancer, to time the sidecar
 	Tries    []Try
 }
 
@@ -21,8 +21,8 @@ type Webhook struct {
 type Try struct {
 	Sent, Done time.Time
 	Status     int    // 0 when no answer came
-	Replica    string // whose door answered, "" for the ingress itself
-	Held       bool   // the answer said that the sidecar keeps it
+	Replica    string // which one answered, "" for the balancer itself
+	Held       bool   // the answer said that the sidecar holds it
 	SluiceID   string
 	Err        string
 
@@ -40,7 +40,7 @@ func (w *Webhook) Acknowledged() *Try {
 	return nil
 }
 
-// Ledger is what the senders know, safe for concurrent use. The zero value is
+// Ledger records what the senders know. It is safe for concurrent use. The zero value is
 // ready.
 type Ledger struct {
 	mu       sync.Mutex
@@ -48,10 +48,10 @@ type Ledger struct {
 	count    Count
 }
 
-// Count is the ledger in numbers, for the progress line.
+// Count sums up the ledger for the progress line.
 type Count struct{ Sent, Acknowledged, Refused, Held int }
 
-// add files a webhook whose tries are over.
+// add records a webhook whose tries are over.
 func (l *Ledger) add(w Webhook) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,10 +1,11 @@
-// Package sender posts webhooks as their senders do, and keeps their ledger.
+// Package sender posts signed webhooks as GitHub, Slack and others do.
 //
-// It owns the making and signing of webhooks and the record of every try with
-// its answer. A sender is sequential: it posts its next webhook only when the
-// last one is answered, so that "acknowledged before the next was sent" can be
-// judged. It must never import the code that verifies signatures, nor repeat a
-// post that the ledger does not show. The rehearsal's scenarios call it.
+// It makes and signs the webhooks and owns the ledger, which records every try
+// with its answer. A sender is sequential: it posts its next webhook only when
+// the last one is answered, so that "acknowledged before the next was sent" can
+// be judged. It must never import the code that verifies signatures, nor post
+// anything that the ledger does not show. Package rehearsal and the command
+// infra/cmd/sender call it.
 package sender
 
 import (
@@ -17,24 +18,24 @@ import (
 	"sync"
 	"time"
 
-	"sluice/infra/rehearsal/door"
+	"sluice/infra/rehearsal/balancer"
 )
 
 const (
-	retryPause    = time.Second // after a refusal that names no time
-	longestPause  = 30 * time.Second
-	betweenKnocks = 2 * time.Millisecond
+	retryPause   = time.Second // after a refusal that names no time
+	longestPause = 30 * time.Second
+	betweenPosts = 2 * time.Millisecond
 )
 
 // Options say what is sent.
 type Options struct {
-	URL      string // of the ingress
+	URL      string // of the balancer
 	Rate     int    // webhooks per second, all senders together
 	Count    int    // webhooks in all
 	PerLane  int    // sequential senders for each lane
 	Lanes    int    // for each source; with more than one the receiver needs LaneKeys
 	Bytes    int    // per body
-	Retry    bool   // whether the senders that retry do; GitHub never does
+	Retry    bool   // false: no sender retries. GitHub never does
 	MaxTries int
 	Secrets  Secrets
 }
@@ -70,8 +71,8 @@ func LaneKeys() string {
 }
 
 // Run posts all webhooks at the set rate and returns when each has been
-// acknowledged or given up, or ctx ends. A sender that was kept waiting by a
-// refusal catches up afterwards.
+// acknowledged or given up, or ctx ends. A sender that a refusal delayed
+// catches up afterwards.
 func (f *Fleet) Run(ctx context.Context) {
 	senders := len(kinds) * f.options.Lanes * f.options.PerLane
 	interval := time.Duration(senders) * time.Second / time.Duration(f.options.Rate)
@@ -103,10 +104,10 @@ func (f *Fleet) Burst(ctx context.Context, n int, work time.Duration) {
 	}
 }
 
-// Knock posts to one sidecar, past the ingress, until an answer satisfies
-// enough, and returns when that answer came. It stands for what a sender finds
-// in the first moments of a sidecar or of a shutdown.
-func (f *Fleet) Knock(ctx context.Context, replica, base string, enough func(Try) bool) (time.Time, error) {
+// PostUntil posts to one sidecar, past the balancer, until an answer satisfies
+// enough, and returns the time of that answer. It shows what a sender meets in
+// the first moments of a sidecar or of a shutdown.
+func (f *Fleet) PostUntil(ctx context.Context, replica, base string, enough func(Try) bool) (time.Time, error) {
 	k := kinds[len(kinds)-1]
 	for n := 0; ctx.Err() == nil; n++ {
 		w, body := compose(k, 0, -1, n, f.options.Bytes, 0)
@@ -117,20 +118,20 @@ func (f *Fleet) Knock(ctx context.Context, replica, base string, enough func(Try
 			try.Replica = replica
 		}
 		w.Tries = append(w.Tries, try)
-		if !strings.Contains(try.Err, "refused") { // nobody listened: nothing was sent
+		if !strings.Contains(try.Err, "refused") { // no listener yet: nothing was sent
 			f.Ledger.add(w)
 		}
 		if enough(try) {
 			return try.Done, nil
 		}
 		if !try.Acknowledged() {
-			pause(ctx, betweenKnocks)
+			pause(ctx, betweenPosts)
 		}
 	}
-	return time.Time{}, fmt.Errorf("knock at %s: %w", replica, context.Cause(ctx))
+	return time.Time{}, fmt.Errorf("post to %s: %w", replica, context.Cause(ctx))
 }
 
-// send sees one webhook through: tries until it is acknowledged or given up.
+// send posts one webhook until it is acknowledged or given up.
 func (f *Fleet) send(ctx context.Context, base string, k kind, lane, sender, sequence int, work time.Duration) {
 	w, body := compose(k, lane, sender, sequence, f.options.Bytes, work)
 	f.lane(&w, lane)
@@ -153,8 +154,8 @@ func (f *Fleet) lane(w *Webhook, lane int) {
 
 // post makes one try and waits for its answer.
 func (f *Fleet) post(ctx context.Context, base string, k kind, w *Webhook, body []byte) Try {
-	// An answer that is under way is waited for even when the run ends: a
-	// webhook whose outcome nobody knows proves nothing.
+	// Wait for the answer even when the run ends: a webhook with an unknown
+	// outcome proves nothing.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.timeout)
 	defer cancel()
 	try := Try{Sent: time.Now()}
@@ -177,7 +178,7 @@ func (f *Fleet) post(ctx context.Context, base string, k kind, w *Webhook, body 
 	}
 	try.Done = time.Now()
 	try.Status = resp.StatusCode
-	try.Replica = resp.Header.Get(door.ReplicaHeader)
+	try.Replica = resp.Header.Get(balancer.ReplicaHeader)
 	try.Held = resp.Header.Get("Sluice-Status") == "held"
 	try.SluiceID = resp.Header.Get("Sluice-Id")
 	try.retryAfter = resp.Header.Get("Retry-After")

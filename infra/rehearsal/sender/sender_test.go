@@ -122,15 +122,15 @@ func TestSendersAreSequential(t *testing.T) {
 	}
 }
 
-func TestKnockGivesUpWithItsContext(t *testing.T) {
+func TestPostUntilEndsWithItsContext(t *testing.T) {
 	f := New(Options{PerLane: 1, Lanes: 1, Bytes: 1024})
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := f.Knock(ctx, "r1", "http://127.0.0.1:1", Try.Acknowledged); err == nil {
-		t.Error("a knock at a closed port succeeded")
+	if _, err := f.PostUntil(ctx, "r1", "http://127.0.0.1:1", Try.Acknowledged); err == nil {
+		t.Error("a post to a closed port succeeded")
 	}
 	if n := len(f.Ledger.Webhooks()); n != 0 {
-		t.Errorf("%d webhooks in the ledger that nobody was there to take", n)
+		t.Errorf("%d webhooks in the ledger, though nothing listened", n)
 	}
 }

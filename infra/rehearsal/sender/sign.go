@@ -14,18 +14,18 @@ import (
 	"github.com/google/uuid"
 )
 
-// Secrets are shared with the receiver. The signatures below are written from
-// the senders' own rules, apart from the code that verifies them, so that a
-// mistake there cannot hide.
+// Secrets are shared with the receiver. The signatures below follow
+// the senders' documentation and share no code with the verification, so that a
+// mistake there shows.
 type Secrets struct{ GitHub, Slack string }
 
-// kind is one source of webhooks: how its requests look.
+// kind describes the requests of one source of webhooks.
 type kind struct {
 	source string
 	path   string
 	body   func(w *Webhook, key string, mark string) []byte
 	header func(w *Webhook, s Secrets, body []byte, now time.Time) http.Header
-	// keeps is the path of the lane key in the body, for LANES.
+	// keyPath is the path of the lane key in the body, for LANES.
 	keyPath string
 	// retries is whether this sender repeats what was not acknowledged.
 	retries bool
@@ -121,7 +121,8 @@ func request(k kind, w *Webhook, s Secrets, base string, body []byte, now time.T
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	// Without it net/http cannot repeat a request behind the ledger's back.
+	// Without GetBody net/http cannot repeat a request, which the ledger would not
+	// show.
 	req.GetBody = nil
 	req.Header = k.header(w, s, body, now)
 	req.Header.Set("Content-Type", "application/json")

@@ -1,7 +1,7 @@
-// Package timeline keeps what happened during a rehearsal, and when.
+// Package timeline records what happened during a rehearsal, and when.
 //
 // It owns the list of events and the states of each replica over time. It must
-// never judge. Everything in a rehearsal adds to it; the report reads it.
+// never judge them. Every part of a rehearsal adds to it; the report reads it.
 package timeline
 
 import (
@@ -14,11 +14,11 @@ import (
 // Event is one thing that happened.
 type Event struct {
 	At   time.Time `json:"at"`
-	Who  string    `json:"who"` // a replica's name, "ingress", "postgres"
+	Who  string    `json:"who"` // a replica's name, "balancer", "postgres"
 	What string    `json:"what"`
 }
 
-// State says what a replica's sidecar called its state from At on.
+// State is the state that a replica's sidecar reported from At on.
 type State struct {
 	At      time.Time `json:"at"`
 	Replica string    `json:"replica"`
@@ -34,21 +34,21 @@ type Log struct {
 	last   map[string]string
 }
 
-// Add notes an event that happens now and returns its time.
+// Add records an event that happens now and returns its time.
 func (l *Log) Add(who, format string, args ...any) time.Time {
 	at := time.Now()
 	l.AddAt(at, who, format, args...)
 	return at
 }
 
-// AddAt notes an event that happened at a known time.
+// AddAt records an event that happened at a known time.
 func (l *Log) AddAt(at time.Time, who, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.events = append(l.events, Event{at, who, fmt.Sprintf(format, args...)})
 }
 
-// Enter notes a replica's state when it differs from its last one.
+// Enter records a replica's state when it has changed.
 func (l *Log) Enter(replica, state string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

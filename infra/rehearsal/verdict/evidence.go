@@ -12,7 +12,7 @@ import (
 	"sluice/infra/rehearsal/sender"
 )
 
-// Evidence is everything a run left behind.
+// Evidence is everything that a run is judged by.
 type Evidence struct {
 	Webhooks []sender.Webhook // from the senders' ledger
 	Records  []Record         // from the recorder's file: what the jobs did
@@ -20,14 +20,15 @@ type Evidence struct {
 	// AcrossReplicas asks for order between webhooks that different replicas
 	// acknowledged.
 	AcrossReplicas bool
-	// DoorRetries is how often the ingress may have repeated a request by itself.
-	DoorRetries int
-	// Faults are what was done to the replicas and the database in the run.
-	// They explain repeated deliveries and answers that never came.
+	// BalancerRetries is how often the balancer may have repeated a request by itself.
+	BalancerRetries int
+	// Faults are those of the replicas and the database during the run. They
+	// explain repeated deliveries and answers that never came.
 	Faults []Fault
-	// Forced are the lanes that a replica opened beside their backlog, Blind the
-	// times in which one passed lanes of unknown backlog. Only the sidecar itself
-	// can say so, and by the contract it does; whether it had reason to is asked.
+	// Forced are the lanes that a replica opened in spite of their backlog, Blind
+	// the times in which one forwarded in lanes of unknown backlog. Only the
+	// sidecar's log says so, as the contract demands; the verdict checks for Blind
+	// that it had a reason.
 	Forced []Forced
 	Blind  []Blind
 	// Stored are the rows that are still stored, by Sluice-Id.
@@ -41,8 +42,8 @@ type Forced struct {
 	Replica, Lane string
 }
 
-// Blind is a time in which a replica without the database passed what it did not
-// know to be stored.
+// Blind is a time in which a replica without the database forwarded in lanes that
+// may have had stored rows.
 type Blind struct {
 	Replica    string
 	Begin, End time.Time
@@ -59,7 +60,7 @@ type Record struct {
 
 	// The rest is known only where the app itself writes the records.
 	Place    int64     // in the order of all records, from 1
-	Begun    time.Time // when the app was given it
+	Begun    time.Time // when the app got it
 	Replica  string    // whose app took it
 	Replayed bool      // it came from the queue
 }
@@ -69,7 +70,7 @@ type Job struct {
 	ID       int64 // ascends in the order in which the app stored its jobs
 	SluiceID string
 	State    string
-	Attempt  int // how often it was begun
+	Attempt  int // how often it was started
 	Created  time.Time
 }
 

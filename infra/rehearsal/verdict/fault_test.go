@@ -93,10 +93,10 @@ func TestOrderOfRecords(t *testing.T) {
 		excused string
 		left    int
 	}{
-		"at one door":                          {late: b, first: taken("b", "s-b", "r1", 1, 40), found: 1},
-		"forwarded at one door":                {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), found: 1},
-		"at two doors":                         {late: elsewhere, first: live(taken("b", "s-b", "r2", 1, 40))},
-		"at two doors, strict":                 {late: elsewhere, first: live(taken("b", "s-b", "r2", 1, 40)), strict: true, found: 1},
+		"at one replica":                       {late: b, first: taken("b", "s-b", "r1", 1, 40), found: 1},
+		"forwarded at one replica":             {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), found: 1},
+		"at two replicas":                      {late: elsewhere, first: live(taken("b", "s-b", "r2", 1, 40))},
+		"at two replicas, strict":              {late: elsewhere, first: live(taken("b", "s-b", "r2", 1, 40)), strict: true, found: 1},
 		"forced open":                          {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), forced: []Forced{{at(25), "r1", "github"}}, excused: forcedOpen},
 		"forced open afterwards":               {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), forced: []Forced{{at(45), "r1", "github"}}, found: 1},
 		"another lane forced open":             {late: b, first: live(taken("b", "s-b", "r1", 1, 40)), forced: []Forced{{at(25), "r1", "slack"}}, found: 1},
@@ -113,7 +113,7 @@ func TestOrderOfRecords(t *testing.T) {
 		"its own copy is early as well": {
 			late: several, first: live(taken("b", "s-b", "r1", 1, 25)), found: 1,
 		},
-		"only another door's copy was delivered": {late: several, first: live(taken("b", "s-early", "r2", 1, 25)), left: 1},
+		"only another replica's copy was delivered": {late: several, first: live(taken("b", "s-early", "r2", 1, 25)), left: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := Evidence{

@@ -8,24 +8,26 @@ import (
 	"sluice/infra/rehearsal/sender"
 )
 
-// place is one delivered webhook where order is concerned.
+// place is where one delivered webhook stands in the order of its lane.
 type place struct {
 	webhook *sender.Webhook
 	sent    time.Time // of the first try: from then on it may be delivered
 	acked   time.Time
-	first   int64   // its place in the order of deliveries, by its first copy
-	bound   int64   // the same, by the first copy that has to come after others
-	judged  bool    // there is such a copy
-	record  *Record // it, nil where jobs tell the order
+	first   int64   // the place of its first copy in the order of deliveries
+	bound   int64   // the place of the first copy that has to come after others
+	judged  bool    // whether there is such a copy
+	record  *Record // of that copy; nil where jobs tell the order
 }
 
-// lane is where order holds: across replicas the door is "".
-type lane struct{ name, door string }
+// lane is where order is promised. replica is "" when order is promised across
+// replicas.
+type lane struct{ name, replica string }
 
 // outOfOrder finds, lane by lane, each webhook that the app took before another
-// one which had been acknowledged before it was sent. Order holds at one
-// replica's door, or across replicas when the evidence asks for it. Where the
-// contract promises no order it counts the reason in excused.
+// one which had been acknowledged before it was sent. Order is promised among
+// the webhooks that one replica acknowledged, or across replicas when the
+// evidence says so. Where the contract promises no order, outOfOrder counts the
+// reason in excused.
 func outOfOrder(e Evidence, received map[string]known, excused map[string]int) (found []Finding, left int) {
 	lanes := map[lane][]place{}
 	for i := range e.Webhooks {
@@ -44,7 +46,7 @@ func outOfOrder(e Evidence, received map[string]known, excused map[string]int) (
 		}
 		key := lane{w.Lane, ack.Replica}
 		if e.AcrossReplicas {
-			key.door = ""
+			key.replica = ""
 		}
 		lanes[key] = append(lanes[key], p)
 	}
@@ -55,7 +57,7 @@ func outOfOrder(e Evidence, received map[string]known, excused map[string]int) (
 				continue
 			}
 			f := finding(m.late.webhook, "delivery %d at %s, but %s, acknowledged %s before this was sent, is delivery %d",
-				m.late.bound, key.door, m.early.webhook.ID, m.late.sent.Sub(m.early.acked).Round(time.Microsecond), m.early.first)
+				m.late.bound, key.replica, m.early.webhook.ID, m.late.sent.Sub(m.early.acked).Round(time.Microsecond), m.early.first)
 			f.Other = m.early.webhook.ID
 			found = append(found, f)
 		}
@@ -69,14 +71,13 @@ func outOfOrder(e Evidence, received map[string]known, excused map[string]int) (
 	return found, left
 }
 
-// placeOf says where a webhook stands. At one replica's door a webhook whose
-// tries went to several may have been delivered by way of another door, in an
-// order that was not promised. Where the records tell the replica, only the copy
-// that this door acknowledged is bound to come after others; otherwise the
-// webhook is left out.
+// placeOf returns a webhook's place. When its tries went to several replicas,
+// one that did not acknowledge it may have delivered it, in an order that nobody
+// promised. Where the records name the replica, only the copy that was
+// acknowledged has to come after others; otherwise the webhook is left out.
 func placeOf(e Evidence, w *sender.Webhook, k known) (p place, known bool) {
 	ack := w.Acknowledged()
-	several := !e.AcrossReplicas && severalDoors(w)
+	several := !e.AcrossReplicas && severalReplicas(w)
 	p = place{webhook: w, sent: w.Tries[0].Sent, acked: ack.Done}
 	if !e.placed() {
 		p.judged = !several
@@ -100,7 +101,7 @@ func placeOf(e Evidence, w *sender.Webhook, k known) (p place, known bool) {
 	return p, p.first > 0
 }
 
-func severalDoors(w *sender.Webhook) bool {
+func severalReplicas(w *sender.Webhook) bool {
 	for _, t := range w.Tries {
 		if t.Replica != "" && t.Replica != w.Tries[len(w.Tries)-1].Replica {
 			return true
@@ -113,8 +114,9 @@ func severalDoors(w *sender.Webhook) bool {
 // acknowledged before it was sent.
 type swap struct{ early, late *place }
 
-// misplaced goes through a lane by time of sending, keeping the latest delivery
-// among the webhooks acknowledged by then: whoever is sent now must come after.
+// misplaced goes through a lane by time of sending. It remembers the latest
+// delivery among the webhooks acknowledged by then: a webhook sent later must be
+// delivered after it.
 func misplaced(places []place) (found []swap) {
 	bySent := slices.Clone(places)
 	slices.SortFunc(bySent, func(a, b place) int { return a.sent.Compare(b.sent) })
@@ -144,21 +146,21 @@ const (
 	passedBlind = "the sidecar had started again while the database was away, and lanes of unknown backlog pass then"
 )
 
-// allowed returns the reason for which a webhook may have been forwarded past
-// what was stored, "" when there is none. What comes from the queue never may.
+// allowed returns why a webhook may have been forwarded ahead of stored ones, ""
+// when it may not. A replayed webhook never may.
 func allowed(e Evidence, l lane, m swap) string {
 	r := m.late.record
 	if r == nil || e.AcrossReplicas || r.Replayed {
 		return ""
 	}
 	for _, f := range e.Forced {
-		if f.Replica == l.door && f.Lane == l.name && f.At.Before(r.At) {
+		if f.Replica == l.replica && f.Lane == l.name && f.At.Before(r.At) {
 			return forcedOpen
 		}
 	}
-	restarted := during(e.Faults, l.door, m.early.acked, r.At, recovery, func(f *Fault) bool { return f.Forgets })
-	away := during(e.Faults, l.door, m.late.sent, r.At, recovery, func(f *Fault) bool { return f.Blinds })
-	if restarted != nil && away != nil && blind(e.Blind, l.door, m.late.sent, r.At) {
+	restarted := during(e.Faults, l.replica, m.early.acked, r.At, recovery, func(f *Fault) bool { return f.Forgets })
+	away := during(e.Faults, l.replica, m.late.sent, r.At, recovery, func(f *Fault) bool { return f.Blinds })
+	if restarted != nil && away != nil && blind(e.Blind, l.replica, m.late.sent, r.At) {
 		return passedBlind
 	}
 	return ""

@@ -1,8 +1,9 @@
 // Package verdict judges a rehearsal by its evidence.
 //
-// It is pure: ledger, records and jobs in, a verdict out. It owns the meaning
-// of lost, duplicated and out of order. It must never take the sidecar's own
-// word for anything. The rehearsal calls it when a run is over.
+// It is pure: ledger, records and jobs in, a verdict out. It defines lost,
+// duplicated and out of order. It must never rely on what the sidecar says about
+// itself, except where the contract excuses what the sidecar logs. Packages
+// rehearsal and chaos call it when a run is over.
 package verdict
 
 import (
@@ -19,20 +20,20 @@ type Verdict struct {
 	Acknowledged int `json:"acknowledged"` // webhooks that got a 2xx
 	Refused      int `json:"refused"`      // tries that got no 2xx
 	GivenUp      int `json:"given_up"`     // webhooks whose sender never got a 2xx
-	Held         int `json:"held"`         // webhooks that the sidecar acknowledged for the app
+	Held         int `json:"held"`         // webhooks that the sidecar held and acknowledged
 	Delivered    int `json:"delivered"`    // webhooks whose job ran to its end
 
 	Lost       []Finding `json:"lost"`         // acknowledged and never delivered
 	OutOfOrder []Finding `json:"out_of_order"` // delivered before one that was acknowledged before it was sent
 	Stored     int       `json:"stored"`       // of the lost, those that are still stored
-	Unordered  int       `json:"unordered"`    // webhooks whose order cannot be judged: tried at several doors
+	Unordered  int       `json:"unordered"`    // webhooks whose order cannot be judged: tried at several replicas
 	// Excused counts webhooks out of order where the contract promises none, by
 	// the reason.
 	Excused     map[string]int `json:"excused"`
 	Damaged     []Finding      `json:"damaged"`     // delivered with another body
 	Unexplained []Finding      `json:"unexplained"` // delivered more than once without a reason
 	Wrong       []Finding      `json:"wrong"`       // refused with anything but a 503
-	Duplicated  int            `json:"duplicated"`  // webhooks delivered more than once, for whatever reason
+	Duplicated  int            `json:"duplicated"`  // webhooks delivered more than once, explained or not
 	// Explained counts deliveries beyond the first by the reason that allows them.
 	Explained map[string]int `json:"explained"`
 	// Unasked counts webhooks that were delivered though their sender got no
@@ -59,18 +60,18 @@ type Finding struct {
 // were taken; otherwise the jobs do.
 func (e *Evidence) placed() bool { return len(e.Records) > 0 && e.Records[0].Place > 0 }
 
-// Good reports whether nothing was found that must not be.
+// Good reports whether nothing is wrong.
 func (v *Verdict) Good() bool {
 	return len(v.Lost)+len(v.OutOfOrder)+len(v.Damaged)+len(v.Unexplained)+len(v.Wrong) == 0
 }
 
-// known is what the receiving side knows of one webhook.
+// known is what the receiving side knows about one webhook.
 type known struct {
 	records []Record
 	jobs    []Job
 }
 
-// Judge weighs the evidence.
+// Judge reaches the verdict.
 func Judge(e Evidence) *Verdict {
 	v := &Verdict{Explained: map[string]int{}, Answers: map[string]int{}, Excused: map[string]int{}}
 	received := receivedBy(e)
@@ -78,7 +79,7 @@ func Judge(e Evidence) *Verdict {
 	for i := range e.Webhooks {
 		w := &e.Webhooks[i]
 		if w.Direct && w.Acknowledged() == nil {
-			continue // a knock at a door that was not open yet
+			continue // posted straight to a replica that did not accept yet
 		}
 		v.Sent++
 		v.countTries(w, e.Faults)
@@ -115,9 +116,9 @@ func Judge(e Evidence) *Verdict {
 	return v
 }
 
-// receivedBy gathers records and jobs by the rehearsal's own id. A job names
-// only its Sluice-Id, which the job's record or the answer to the sender ties
-// to the webhook.
+// receivedBy gathers records and jobs by the rehearsal's own id. A job has
+// only a Sluice-Id; the job's record or the answer to the sender says which
+// webhook that is.
 func receivedBy(e Evidence) map[string]known {
 	received := make(map[string]known, len(e.Webhooks))
 	bySluice := make(map[string]string, len(e.Webhooks))
@@ -182,9 +183,9 @@ func lostReason(k known, ack *sender.Try, e Evidence) string {
 
 // Reasons for a delivery beyond the first, as design.md 5 allows them.
 const (
-	ranAgain  = "a job whose app died before its end was noted, run again"
-	triedMore = "an earlier try, never acknowledged, had reached the app too"
-	doorAgain = "the ingress repeated the request"
+	ranAgain           = "a job that ran again because its app died before it recorded the end"
+	triedMore          = "an earlier try, never acknowledged, had reached the app too"
+	repeatedByBalancer = "the balancer repeated the request"
 )
 
 // countDeliveries explains every delivery of w beyond the first.
@@ -213,7 +214,7 @@ func (v *Verdict) countDeliveries(w *sender.Webhook, k known, e Evidence) {
 			v.countRuns(w, id, len(records), k.jobs)
 		}
 	}
-	v.countCopies(w, len(runs)-1, e.DoorRetries)
+	v.countCopies(w, len(runs)-1, e.BalancerRetries)
 }
 
 // countRuns explains that the job of one receipt ran n times.
@@ -233,8 +234,8 @@ func (v *Verdict) countRuns(w *sender.Webhook, id string, n int, all []Job) {
 }
 
 // countRepeats explains the deliveries of one receipt by what happened to the
-// replica that began the one before. A slow app may have been given a webhook
-// first and have taken it last.
+// replica that began the one before. A slow app may get a webhook first
+// and take it last.
 func (v *Verdict) countRepeats(w *sender.Webhook, records []Record, faults []Fault) {
 	slices.SortFunc(records, func(a, b Record) int { return a.Begun.Compare(b.Begun) })
 	for i := range len(records) - 1 {
@@ -254,7 +255,7 @@ func (v *Verdict) countRepeats(w *sender.Webhook, records []Record, faults []Fau
 func clock(at time.Time) string { return at.UTC().Format("15:04:05.000") }
 
 // countCopies explains that more receipts than one of a webhook were delivered.
-func (v *Verdict) countCopies(w *sender.Webhook, more, doorRetries int) {
+func (v *Verdict) countCopies(w *sender.Webhook, more, balancerRetries int) {
 	unacknowledged := len(w.Tries)
 	if w.Acknowledged() != nil {
 		unacknowledged--
@@ -263,8 +264,8 @@ func (v *Verdict) countCopies(w *sender.Webhook, more, doorRetries int) {
 	case more == 0:
 	case more <= unacknowledged:
 		v.Explained[triedMore] += more
-	case more <= unacknowledged+doorRetries*len(w.Tries):
-		v.Explained[doorAgain] += more
+	case more <= unacknowledged+balancerRetries*len(w.Tries):
+		v.Explained[repeatedByBalancer] += more
 	default:
 		v.Unexplained = append(v.Unexplained, finding(w, "%d Sluice-Ids for %d tries", more+1, len(w.Tries)))
 	}

@@ -94,9 +94,9 @@ func TestJudge(t *testing.T) {
 			Evidence{Webhooks: []sender.Webhook{hook("a", "r1", 0, 1)}, Records: []Record{record("a", "s-a"), record("a", "s-b")}},
 			func(v *Verdict) bool { return len(v.Unexplained) == 1 }, false,
 		},
-		"two Sluice-Ids for one try at a door that repeats": {
-			Evidence{Webhooks: []sender.Webhook{hook("a", "r1", 0, 1)}, Records: []Record{record("a", "s-a"), record("a", "s-b")}, DoorRetries: 1},
-			func(v *Verdict) bool { return v.Explained[doorAgain] == 1 }, true,
+		"two Sluice-Ids for one try at a balancer that repeats": {
+			Evidence{Webhooks: []sender.Webhook{hook("a", "r1", 0, 1)}, Records: []Record{record("a", "s-a"), record("a", "s-b")}, BalancerRetries: 1},
+			func(v *Verdict) bool { return v.Explained[repeatedByBalancer] == 1 }, true,
 		},
 		"another body": {
 			Evidence{Webhooks: []sender.Webhook{hook("a", "r1", 0, 1)}, Records: []Record{{SluiceID: "s-a", ID: "a", Hash: 8, Bytes: 3}}},
@@ -129,10 +129,10 @@ func TestOrder(t *testing.T) {
 		"acknowledged before the next was sent": {b, false, 1},
 		"sent before the acknowledgement":       {meanwhile, false, 0},
 		"another lane":                          {otherLane, false, 0},
-		"another replica's door":                {elsewhere, false, 0},
-		"another replica's door, strict":        {elsewhere, true, 1},
-		"tried at several doors":                {wandered, false, 0},
-		"tried at several doors, strict":        {wandered, true, 1},
+		"another replica":                       {elsewhere, false, 0},
+		"another replica, strict":               {elsewhere, true, 1},
+		"tried at several replicas":             {wandered, false, 0},
+		"tried at several replicas, strict":     {wandered, true, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := Evidence{

@@ -1,11 +1,11 @@
-// Package receiver is the app of a chaos run: it writes down what it is given
-// and answers, for a price that leaves the machine to the sidecars.
+// Package receiver is the app of a chaos run: it records each webhook and
+// answers, with so little work that the sidecars get the machine.
 //
-// It owns the file in which all apps of a run write, one line a webhook, before
-// they answer: the order of the lines is the order in which the apps took them.
-// It does what a webhook's head asks for: it is late, or it turns the webhook
-// down at replay. It must never decide anything by itself. Package chaos runs it
-// as a process and reads the file.
+// It owns the file to which all apps of a run append one line for each webhook
+// before they answer. The order of the lines is the order in which the apps took
+// the webhooks. A webhook's header fields can ask it to answer late or to refuse
+// the webhook at replay. It must never decide anything by itself. Package chaos
+// runs it as a process and reads the file.
 package receiver
 
 import (
@@ -23,11 +23,11 @@ import (
 	"time"
 )
 
-// Header fields by which a webhook says who it is and what it wants of the app.
+// Header fields that carry a webhook's id and say what the app shall do with it.
 const (
 	IDHeader     = "Chaos-Id"
-	LateHeader   = "Chaos-Late"   // milliseconds before it is taken, while its sender waits
-	RefuseHeader = "Chaos-Refuse" // the status of the answer to its first replay, or to all when it is final
+	LateHeader   = "Chaos-Late"   // milliseconds that the app waits before it takes the webhook, if its sender waits
+	RefuseHeader = "Chaos-Refuse" // the status of the answer to its first replay, or to every replay for a 4xx
 )
 
 const (
@@ -35,7 +35,7 @@ const (
 	drainPoll = 20 * time.Millisecond
 )
 
-// Options say where and as whom the app runs.
+// Options say where the app listens and for which replica.
 type Options struct {
 	Addr string
 	File string // the records of all apps
@@ -50,8 +50,8 @@ type app struct {
 	draining atomic.Bool
 }
 
-// Serve answers until ctx ends, then refuses with 503, finishes what it has in
-// hand and returns.
+// Serve answers until ctx ends. Then it refuses with 503, finishes the requests it
+// has begun and returns.
 func Serve(ctx context.Context, o Options) error {
 	records, err := os.OpenFile(o.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -77,7 +77,7 @@ func Serve(ctx context.Context, o Options) error {
 	return nil
 }
 
-// endWhenIdle closes the server once it drains and has nothing in hand.
+// endWhenIdle closes the server once ctx has ended and no request is open.
 func (a *app) endWhenIdle(ctx context.Context, server *http.Server) {
 	<-ctx.Done()
 	for idle := 0; idle < 3; <-time.After(drainPoll) {
@@ -86,7 +86,7 @@ func (a *app) endWhenIdle(ctx context.Context, server *http.Server) {
 			idle = 0
 		}
 	}
-	_ = server.Close() // of what is open nothing is awaited any more
+	_ = server.Close() // nothing is waiting for its connections any more
 }
 
 // ServeHTTP takes one webhook.
@@ -112,15 +112,15 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Begun: time.Now(), Replica: a.options.Name, ID: r.Header.Get(IDHeader),
 		SluiceID: r.Header.Get("Sluice-Id"), Replayed: r.Header.Get("Sluice-Replayed") == "true",
 	}
-	d.Attempt, _ = strconv.Atoi(r.Header.Get("Sluice-Attempt")) // 0 says that it was not there
+	d.Attempt, _ = strconv.Atoi(r.Header.Get("Sluice-Attempt")) // 0 when the field is missing
 	var err error
 	if d.Sum, d.Bytes, err = sum(r.Body); err != nil {
-		w.WriteHeader(http.StatusBadRequest) // nobody reads it: the body was cut off
+		w.WriteHeader(http.StatusBadRequest) // the body was cut off, so the answer is not read
 		return
 	}
 	d.Status = status(r.Header, d)
 	if late, _ := strconv.Atoi(r.Header.Get(LateHeader)); late > 0 && !d.Replayed {
-		<-time.After(time.Duration(late) * time.Millisecond) // who hung up has still been heard
+		<-time.After(time.Duration(late) * time.Millisecond) // recorded even when the sender has hung up
 	}
 	d.Done = time.Now()
 	if _, err := a.records.Write(d.line()); err != nil {
@@ -131,15 +131,15 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(d.Status)
 }
 
-// status is the answer that a webhook asks for. While its sender waits that is
-// always a good one, since the sender would be given any other.
+// status is the status that a webhook asks for. A forwarded webhook is always
+// accepted, since its sender would get any other answer.
 func status(h http.Header, d Delivery) int {
 	asked, _ := strconv.Atoi(h.Get(RefuseHeader))
 	switch {
 	case asked == 0 || !d.Replayed:
 		return http.StatusAccepted
 	case asked/100 == 5 && d.Attempt > 2:
-		return http.StatusAccepted // it only wants to be tried again
+		return http.StatusAccepted // a 5xx asks for one more try only
 	}
 	return asked
 }

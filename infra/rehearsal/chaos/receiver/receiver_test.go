@@ -61,7 +61,7 @@ func post(t *testing.T, url, body string, head map[string]string) int {
 	return resp.StatusCode
 }
 
-func TestWritesDownBeforeItAnswers(t *testing.T) {
+func TestRecordsBeforeItAnswers(t *testing.T) {
 	url, file, stop := start(t)
 	const late = 50
 	for _, c := range []struct {

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Delivery is one webhook as an app was given it.
+// Delivery is one webhook as an app got it.
 type Delivery struct {
 	Place       int       // in the order of all apps of a run, from 1
-	Begun, Done time.Time // Done is when it was written down, just before the answer
+	Begun, Done time.Time // Done is when it was recorded, just before the answer
 	Replica     string
 	SluiceID    string
 	ID          string // of the run, from the head
@@ -24,9 +24,8 @@ type Delivery struct {
 	Bytes       int
 }
 
-// line is the delivery as it is written. It begins with an end of line, too: an
-// app that is killed may leave half a line behind, which must not spoil the next
-// one.
+// line is the delivery as a line of the file. It also begins with a newline: an
+// app that is killed may leave half a line, which must not spoil the next one.
 func (d *Delivery) line() []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, '\n')
@@ -37,11 +36,10 @@ func (d *Delivery) line() []byte {
 	for _, text := range []string{d.Replica, d.SluiceID, d.ID} {
 		b = append(append(b, text...), '\t')
 	}
-	return append(b, ".\n"...) // the point says that it is whole
+	return append(b, ".\n"...) // the point marks a complete line
 }
 
-// Read reads what the apps wrote down. broken counts the lines that an app did
-// not get to write whole.
+// Read reads the file of the apps. broken counts incomplete lines.
 func Read(r io.Reader) (all []Delivery, broken int, err error) {
 	lines := bufio.NewReaderSize(r, 1<<20)
 	for {
@@ -69,7 +67,7 @@ const fields = 11
 func parse(line string) (d Delivery, err error) {
 	f := strings.Split(line, "\t")
 	if len(f) != fields || f[fields-1] != "." {
-		return d, errors.New("not whole")
+		return d, errors.New("incomplete line")
 	}
 	var n [6]int64
 	for i := range n {

@@ -38,7 +38,7 @@ func readAll(fd int) ([]byte, error) {
 }
 
 func write(fd int, b []byte) {
-	// There is nobody left to tell when standard error is closed.
+	// When standard error is closed the error cannot be reported.
 	_, _ = syscall.Write(fd, b)
 }
 

@@ -13,40 +13,40 @@ import (
 )
 
 const (
-	settleEvery  = 250 * time.Millisecond
-	settleWithin = 10 * time.Minute // in all, however much moves
-	closingLimit = 30 * time.Second // for a lane to open
-	// quietLimit is for the replicas to say that nothing is left. They count the
-	// queue once in twenty times what counting takes, which is long on a machine
-	// that has been busy.
-	quietLimit   = 150 * time.Second
-	quiet        = 3 * time.Second // before the sizes are measured
-	closingPause = 100 * time.Millisecond
+	backlogPoll  = 250 * time.Millisecond
+	backlogLimit = 10 * time.Minute // in all, even with progress
+	probeLimit   = 30 * time.Second // for a lane to open
+	// quietLimit is for the replicas to report that nothing is left. A replica
+	// spends a twentieth of its time on counting the queue, so on a busy machine
+	// its count can be old.
+	quietLimit = 150 * time.Second
+	quiet      = 3 * time.Second // before memory and goroutines are measured
+	probePause = 100 * time.Millisecond
 )
 
-// settle waits until everything that was stored has been delivered, or nothing
-// has moved for a while: then it returns false.
-func (s *stage) settle(ctx context.Context) bool {
-	s.log.Add("chaos", "faults are over, waits for what is still stored")
+// awaitDelivery waits until every stored row is delivered. It returns false when
+// SettleLimit passes without progress.
+func (s *stage) awaitDelivery(ctx context.Context) bool {
+	s.log.Add("chaos", "faults are over, waits until the queue is empty")
 	last := int64(-1)
 	var problem error
-	for begun, moved := time.Now(), time.Now(); time.Since(moved) < s.config.SettleLimit && time.Since(begun) < settleWithin; {
+	for begun, moved := time.Now(), time.Now(); time.Since(moved) < s.config.SettleLimit && time.Since(begun) < backlogLimit; {
 		var rows int64
 		if rows, problem = s.active(ctx); problem == nil {
-			s.progress(fmt.Sprintf("settling: %d held rows", rows))
+			s.progress(fmt.Sprintf("waiting for %d held rows", rows))
 			if rows == 0 {
-				s.log.Add("chaos", "nothing is stored any more")
+				s.log.Add("chaos", "the queue is empty")
 				return true
 			}
 			if rows != last {
 				last, moved = rows, time.Now()
 			}
 		}
-		if !pause(ctx, settleEvery) {
+		if !pause(ctx, backlogPoll) {
 			return false
 		}
 	}
-	s.stuck(ctx, 0, fmt.Sprintf("the backlog does not empty: %d rows did not move for %s (%v)", last, s.config.SettleLimit, problem))
+	s.stuck(ctx, 0, fmt.Sprintf("the backlog does not empty: %d rows are left, no progress for %s (%v)", last, s.config.SettleLimit, problem))
 	return false
 }
 
@@ -57,7 +57,7 @@ func (s *stage) active(ctx context.Context) (rows int64, err error) {
 	return rows, err
 }
 
-// query asks the run's database past all wires.
+// query runs ask on the run's database. It bypasses the wires.
 func (s *stage) query(ctx context.Context, ask func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -72,17 +72,18 @@ func (s *stage) query(ctx context.Context, ask func(context.Context, *pgx.Conn) 
 	return nil
 }
 
-// closing sends a last webhook in each lane to each replica, which shows that
-// every lane is open: beside nobody, or with ORDER=lane, it is forwarded.
-func (s *stage) closing(ctx context.Context) {
+// probeLanes sends a last webhook in each lane to each replica, to show that every
+// lane is open. It must be forwarded; with ORDER=strict and several replicas it
+// must be acknowledged.
+func (s *stage) probeLanes(ctx context.Context) {
 	var work sync.WaitGroup
 	nodes := s.serving(false)
 	for i, n := range nodes {
 		held := s.config.Order == "strict" && len(nodes) > 1
 		work.Go(func() {
 			for j, l := range s.load.lanes {
-				if !s.close(ctx, n, l, "end-"+strconv.Itoa(i)+"-"+strconv.Itoa(j), held) {
-					return // the others would take as long
+				if !s.probeLane(ctx, n, l, "end-"+strconv.Itoa(i)+"-"+strconv.Itoa(j), held) {
+					return // the other lanes would take as long
 				}
 			}
 		})
@@ -90,23 +91,23 @@ func (s *stage) closing(ctx context.Context) {
 	work.Wait()
 }
 
-// close sends webhooks in one lane until one is forwarded, or acknowledged at
-// all where everything is held, and reports whether that came about.
-func (s *stage) close(ctx context.Context, n *node, l lane, id string, held bool) bool {
+// probeLane sends webhooks in one lane until one is forwarded, or acknowledged
+// when held is true, and reports whether that happened.
+func (s *stage) probeLane(ctx context.Context, n *node, l lane, id string, held bool) bool {
 	var webhooks []sender.Webhook
-	defer func() { s.load.file(webhooks) }()
+	defer func() { s.load.record(webhooks) }()
 	var last sender.Try
-	for begun, i := time.Now(), 0; time.Since(begun) < closingLimit; i++ {
+	for begun, i := time.Now(), 0; time.Since(begun) < probeLimit; i++ {
 		w, q := compose(l, id+"-"+strconv.Itoa(i), wish{bytes: s.config.Bytes})
 		s.load.sent.Add(1)
-		last, _ = s.load.try(n.Name, n.links[DoorWire].wire.Addr(), q)
+		last, _ = s.load.try(n.Name, n.links[BalancerWire].relay.Addr(), q)
 		s.load.count(last)
 		w.Tries = append(w.Tries, last)
 		webhooks = append(webhooks, w)
 		if last.Acknowledged() && (held || !last.Held) {
 			return true
 		}
-		if !pause(ctx, closingPause) {
+		if !pause(ctx, probePause) {
 			return false
 		}
 	}
@@ -114,13 +115,13 @@ func (s *stage) close(ctx context.Context, n *node, l lane, id string, held bool
 	return false
 }
 
-// quietened waits until every replica says that it has nothing left.
-func (s *stage) quietened(ctx context.Context) {
+// awaitRest waits until every replica reports that it has nothing left.
+func (s *stage) awaitRest(ctx context.Context) {
 	for _, n := range s.serving(false) {
 		var st status
 		var err error
 		done := false
-		for begun := time.Now(); !done && time.Since(begun) < quietLimit && pause(ctx, settleEvery); {
+		for begun := time.Now(); !done && time.Since(begun) < quietLimit && pause(ctx, backlogPoll); {
 			st, err = askStatus(ctx, n)
 			done = err == nil && st.State == "passing" && st.Held == 0 && st.Shut == 0 && st.Forced == 0 && st.InFlight == 0 && st.Holding == 0
 			done = done || err == nil && s.config.Order == "strict" && st.Held == 0 && st.Shut == 0 && st.InFlight == 0 && st.Holding == 0

@@ -8,16 +8,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// What is measured on a server and a table of a minute's age is the price of
-// growing: every page is appended to its file as zeros before it is written, and
-// so is every piece of WAL. A queue in service writes where rows and WAL of the
-// past were, so ours are given a past. Both contenders have the same one.
-// Config.Fresh leaves out that of the tables.
+// A new server with new tables mostly measures how files grow: PostgreSQL appends
+// each page to its file as zeros before it writes the page, and WAL likewise. A
+// queue in service reuses the space of deleted rows and old WAL. So the bench
+// makes such space first, the same for both contenders. Config.Fresh skips this
+// for the tables.
 
-// settled are the settings of a server that is meant to take such a load. With
-// less WAL it would be at a checkpoint all the time, of which PostgreSQL itself
-// warns (https://www.postgresql.org/docs/15/wal-configuration.html).
-var settled = map[string]string{"max_wal_size": "4GB", "min_wal_size": "3GB"}
+// serverSettings are those of a server for such a load. With less WAL it would
+// checkpoint all the time, which PostgreSQL warns about (https://www.postgresql.org/docs/15/wal-configuration.html).
+var serverSettings = map[string]string{"max_wal_size": "4GB", "min_wal_size": "3GB"}
 
 const (
 	segmentsSQL = `
@@ -30,8 +29,8 @@ END $$`
 	segmentsMost = 180 // below min_wal_size
 )
 
-// makeSegments gives our server WAL segments for so much load, to be written
-// over, and a checkpoint, after which a page's first change is logged whole.
+// makeSegments makes WAL segments for so much load, to be reused, and then a
+// checkpoint, after which the first change of a page logs the whole page.
 func (s *stage) makeSegments(ctx context.Context, load time.Duration) error {
 	if s.server == nil {
 		return nil
@@ -50,19 +49,19 @@ func (s *stage) makeSegments(ctx context.Context, load time.Duration) error {
 }
 
 const (
-	pastSQL = `
+	fillSQL = `
 INSERT INTO webhook_queue (sluice_id, ` + copiedColumns + `, status, processed_at)
 SELECT gen_random_uuid(), ` + copiedColumns + `, 'completed', clock_timestamp()
 FROM (SELECT * FROM webhook_queue WHERE status = 'pending' LIMIT 1) AS w, generate_series(1, $1)`
-	forgetSQL = `DELETE FROM webhook_queue WHERE status = 'completed'`
+	deleteSQL = `DELETE FROM webhook_queue WHERE status = 'completed'`
 	vacuumSQL = `VACUUM (TRUNCATE false, ANALYZE) webhook_queue`
 
 	roomEach = 16000  // rows for a second of load
 	roomMost = 400000 // some 1.5 GB
 )
 
-// makeRoom leaves in a queue the room of rows that were there and were deleted,
-// as retention does, for so much load.
+// makeRoom inserts and deletes rows, as retention does, so that the table has free
+// space for so much load.
 func (s *stage) makeRoom(ctx context.Context, queue *pgx.Conn, load time.Duration) error {
 	if s.config.Fresh {
 		return nil
@@ -72,7 +71,7 @@ func (s *stage) makeRoom(ctx context.Context, queue *pgx.Conn, load time.Duratio
 	for _, step := range []struct {
 		sql  string
 		args []any
-	}{{pastSQL, []any{rows}}, {forgetSQL, nil}, {vacuumSQL, nil}} {
+	}{{fillSQL, []any{rows}}, {deleteSQL, nil}, {vacuumSQL, nil}} {
 		if _, err := queue.Exec(ctx, step.sql, step.args...); err != nil {
 			return fmt.Errorf("make room: %w", err)
 		}

@@ -1,4 +1,4 @@
-package door
+package balancer
 
 import (
 	"io"
@@ -51,84 +51,84 @@ func newReplica(t *testing.T) *replica {
 
 func (r *replica) addr() string { return strings.TrimPrefix(r.URL, "http://") }
 
-func open(t *testing.T, o Options) (*Door, *timeline.Log) {
+func open(t *testing.T, o Options) (*Balancer, *timeline.Log) {
 	t.Helper()
 	log := &timeline.Log{}
 	o.ProbeEvery = 2 * time.Millisecond
-	d, err := Open(o, log)
+	b, err := Open(o, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
+		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return d, log
+	return b, log
 }
 
 // post returns the status, who answered and the body.
-func post(t *testing.T, d *Door) (status int, by, body string) {
+func post(t *testing.T, b *Balancer) (status int, by, body string) {
 	t.Helper()
-	resp, err := http.Post(d.URL()+"/hooks/x", "text/plain", strings.NewReader("payload"))
+	resp, err := http.Post(b.URL()+"/hooks/x", "text/plain", strings.NewReader("payload"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
+	back, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode, resp.Header.Get(ReplicaHeader), string(b)
+	return resp.StatusCode, resp.Header.Get(ReplicaHeader), string(back)
 }
 
-func TestDoorFollowsReadiness(t *testing.T) {
+func TestBalancerFollowsReadiness(t *testing.T) {
 	running := goleak.IgnoreCurrent()
 	defer func() {
 		if err := leaks.Find(running); err != nil {
 			t.Error(err)
 		}
 	}()
-	d, _ := open(t, Options{})
-	if status, by, _ := post(t, d); status != 503 || by != "" {
+	b, _ := open(t, Options{})
+	if status, by, _ := post(t, b); status != 503 || by != "" {
 		t.Errorf("with no replica: %d by %q", status, by)
 	}
 	r := newReplica(t)
 	r.ready.Store(true)
-	first := d.Add("r1", r.addr(), r.addr())
+	first := b.Add("r1", r.addr(), r.addr())
 	select {
 	case <-first:
 		t.Fatal("ready before /startupz passed")
 	default:
 	}
-	if status, _, _ := post(t, d); status != 503 {
+	if status, _, _ := post(t, b); status != 503 {
 		t.Errorf("before /startupz: %d", status)
 	}
 	r.started.Store(true)
 	<-first
-	if status, by, body := post(t, d); status != 200 || by != "r1" || body != "payload" {
+	if status, by, body := post(t, b); status != 200 || by != "r1" || body != "payload" {
 		t.Errorf("ready: %d by %q: %q", status, by, body)
 	}
 	r.ready.Store(false)
-	testkit.Eventually(t, "503 when not ready", func() bool { status, _, _ := post(t, d); return status == 503 })
+	testkit.Eventually(t, "503 when not ready", func() bool { status, _, _ := post(t, b); return status == 503 })
 	r.ready.Store(true)
-	testkit.Eventually(t, "200 when ready again", func() bool { status, _, _ := post(t, d); return status == 200 })
+	testkit.Eventually(t, "200 when ready again", func() bool { status, _, _ := post(t, b); return status == 200 })
 	http.DefaultClient.CloseIdleConnections()
-	d.Close()
+	b.Close()
 	r.Close()
 }
 
-func TestDoorTakesTurns(t *testing.T) {
-	d, _ := open(t, Options{})
+func TestBalancerTakesTurns(t *testing.T) {
+	b, _ := open(t, Options{})
 	for _, name := range []string{"r1", "r2"} {
 		r := newReplica(t)
 		r.started.Store(true)
 		r.ready.Store(true)
-		<-d.Add(name, r.addr(), r.addr())
+		<-b.Add(name, r.addr(), r.addr())
 	}
 	seen := map[string]int{}
 	for range 10 {
-		_, by, _ := post(t, d)
+		_, by, _ := post(t, b)
 		seen[by]++
 	}
 	if seen["r1"] != 5 || seen["r2"] != 5 {
@@ -137,30 +137,30 @@ func TestDoorTakesTurns(t *testing.T) {
 }
 
 func TestLeavingReplicaIsRoutedToForAWhile(t *testing.T) {
-	d, log := open(t, Options{})
+	b, log := open(t, Options{})
 	r := newReplica(t)
 	r.started.Store(true)
 	r.ready.Store(true)
-	<-d.Add("r1", r.addr(), r.addr())
-	d.Leave(t.Context(), "r1", 3*time.Second)
+	<-b.Add("r1", r.addr(), r.addr())
+	b.Leave(t.Context(), "r1", 3*time.Second)
 	r.ready.Store(false)
-	if status, _, _ := post(t, d); status != 200 {
+	if status, _, _ := post(t, b); status != 200 {
 		t.Errorf("leaving: %d", status)
 	}
-	testkit.Eventually(t, "gone", func() bool { status, _, _ := post(t, d); return status == 503 })
+	testkit.Eventually(t, "gone", func() bool { status, _, _ := post(t, b); return status == 503 })
 	testkit.Eventually(t, "the event", func() bool {
 		return slices.ContainsFunc(log.Events(), func(e timeline.Event) bool { return e.What == "no longer routes to r1" })
 	})
 }
 
 func TestResetIs503AndNotRepeated(t *testing.T) {
-	d, _ := open(t, Options{})
+	b, _ := open(t, Options{})
 	r := newReplica(t)
 	r.started.Store(true)
 	r.ready.Store(true)
-	<-d.Add("r1", r.addr(), r.addr())
+	<-b.Add("r1", r.addr(), r.addr())
 	r.reset.Store(true)
-	if status, by, _ := post(t, d); status != 503 || by != "r1" {
+	if status, by, _ := post(t, b); status != 503 || by != "r1" {
 		t.Errorf("reset: %d by %q", status, by)
 	}
 	if n := r.served.Load(); n != 1 {
@@ -169,16 +169,16 @@ func TestResetIs503AndNotRepeated(t *testing.T) {
 }
 
 func TestRetriesGoToTheNextReplica(t *testing.T) {
-	d, _ := open(t, Options{Retries: 1})
+	b, _ := open(t, Options{Retries: 1})
 	bad, good := newReplica(t), newReplica(t)
 	for name, r := range map[string]*replica{"bad": bad, "good": good} {
 		r.started.Store(true)
 		r.ready.Store(true)
-		<-d.Add(name, r.addr(), r.addr())
+		<-b.Add(name, r.addr(), r.addr())
 	}
 	bad.reset.Store(true)
 	for range 4 {
-		if status, by, body := post(t, d); status != 200 || by != "good" || body != "payload" {
+		if status, by, body := post(t, b); status != 200 || by != "good" || body != "payload" {
 			t.Errorf("%d by %q: %q", status, by, body)
 		}
 	}
@@ -186,7 +186,7 @@ func TestRetriesGoToTheNextReplica(t *testing.T) {
 		t.Error("the bad replica was never tried")
 	}
 	good.reset.Store(true)
-	if status, _, _ := post(t, d); status != 503 {
+	if status, _, _ := post(t, b); status != 503 {
 		t.Errorf("when all fail: %d", status)
 	}
 }

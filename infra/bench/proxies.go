@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Other proxies, each set up for this one task as its manual advises. They
-// verify nothing.
+// Other proxies, each configured for this one task as its manual advises. They
+// verify no signatures.
 
 const nginxConfig = `daemon off;
 worker_processes auto;
@@ -96,7 +96,7 @@ func (s *stage) startInstalled(app string) (found []contender, err error) {
 	return found, nil
 }
 
-// lookup finds a server's binary, which is often not on a user's PATH.
+// lookup finds a server's binary, which is often not on PATH.
 func lookup(name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path

@@ -11,14 +11,14 @@ import (
 const crashLimit = 10 * time.Second
 
 // Crash kills every process of the server with SIGKILL, as the kernel does when
-// memory runs out: nobody writes a last word. The next Restart goes through
-// crash recovery.
+// memory runs out: none can write anything more. The next Restart does crash
+// recovery.
 func (s *Server) Crash() error {
 	if s.proc == nil {
 		return nil
 	}
-	// First it forks no more, so that none of its children is missed: one that
-	// outlives it keeps the shared memory, and the next start fails.
+	// Freeze the server first so that it forks no more children. A child that
+	// was missed would hold the shared memory, and the next start would fail.
 	children, err := s.freeze()
 	if err != nil {
 		return fmt.Errorf("crash server: %w", err)
@@ -28,7 +28,7 @@ func (s *Server) Crash() error {
 	for _, pid := range pids {
 		errs = append(errs, signal(pid, syscall.SIGKILL))
 	}
-	// As long as one of them is there, so is the shared memory.
+	// The shared memory exists as long as one of them does.
 	for _, pid := range pids {
 		errs = append(errs, waitEnded(pid, crashLimit))
 	}
@@ -43,8 +43,8 @@ func (s *Server) Crash() error {
 	return nil
 }
 
-// endStragglers kills what the server forked while it was being stopped: a child
-// that no list had yet. Every process of a server works in its data directory.
+// endStragglers kills children that the server forked while it was being frozen.
+// It finds them by their working directory, the server's data directory.
 func (s *Server) endStragglers() error {
 	for until := time.Now().Add(crashLimit); ; <-time.After(time.Millisecond) {
 		left, err := workingIn(s.data())
@@ -52,7 +52,7 @@ func (s *Server) endStragglers() error {
 			return err
 		}
 		if time.Now().After(until) {
-			return fmt.Errorf("processes %v outlive SIGKILL", left)
+			return fmt.Errorf("processes %v still run after SIGKILL", left)
 		}
 		for _, pid := range left {
 			if err := signal(pid, syscall.SIGKILL); err != nil {
@@ -65,14 +65,14 @@ func (s *Server) endStragglers() error {
 func waitEnded(pid int, limit time.Duration) error {
 	for until := time.Now().Add(limit); !ended(pid); <-time.After(time.Millisecond) {
 		if time.Now().After(until) {
-			return fmt.Errorf("kill process %d: it outlives SIGKILL", pid)
+			return fmt.Errorf("kill process %d: it still runs after SIGKILL", pid)
 		}
 	}
 	return nil
 }
 
-// Freeze stops every process of the server where it is (SIGSTOP): connections
-// stay, nothing answers. Thaw lets them go on.
+// Freeze suspends every process of the server (SIGSTOP): connections stay open,
+// nothing answers. Thaw lets the processes go on.
 func (s *Server) Freeze() error {
 	if s.proc == nil {
 		return nil

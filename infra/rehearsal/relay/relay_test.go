@@ -1,4 +1,4 @@
-package wire
+package relay
 
 import (
 	"bufio"
@@ -60,23 +60,23 @@ func startEcho(t *testing.T) *echo {
 	return e
 }
 
-func open(t *testing.T) (*Wire, *echo) {
+func open(t *testing.T) (*Relay, *echo) {
 	t.Helper()
 	e := startEcho(t)
-	w, err := New()
+	r, err := New()
 	if err == nil {
-		err = w.Up(e.listener.Addr().String())
+		err = r.Up(e.listener.Addr().String())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.Close)
-	return w, e
+	t.Cleanup(r.Close)
+	return r, e
 }
 
-func dial(t *testing.T, w *Wire) net.Conn {
+func dial(t *testing.T, r *Relay) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", w.Addr())
+	c, err := net.Dial("tcp", r.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +95,8 @@ func say(c net.Conn, line string) (string, error) {
 }
 
 func TestCarries(t *testing.T) {
-	w, _ := open(t)
-	c := dial(t, w)
+	r, _ := open(t)
+	c := dial(t, r)
 	long := strings.Repeat("0123456789", 50_000)
 	for _, line := range []string{"a", "", long} {
 		if got, err := say(c, line); err != nil || got != line {
@@ -105,9 +105,9 @@ func TestCarries(t *testing.T) {
 	}
 }
 
-func TestPassesOnTheEnd(t *testing.T) {
-	w, _ := open(t)
-	c := dial(t, w)
+func TestPassesOnEndOfStream(t *testing.T) {
+	r, _ := open(t)
+	c := dial(t, r)
 	io.WriteString(c, "last\n")
 	c.(*net.TCPConn).CloseWrite()
 	if all, err := io.ReadAll(c); err != nil || string(all) != "last\n" {
@@ -116,27 +116,27 @@ func TestPassesOnTheEnd(t *testing.T) {
 }
 
 func TestCut(t *testing.T) {
-	w, _ := open(t)
-	c := dial(t, w)
+	r, _ := open(t)
+	c := dial(t, r)
 	if _, err := say(c, "a"); err != nil {
 		t.Fatal(err)
 	}
-	if n := w.Cut(); n != 1 {
+	if n := r.Cut(); n != 1 {
 		t.Errorf("cut %d connections, want 1", n)
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read: %v, want a reset", err)
 	}
-	if got, err := say(dial(t, w), "b"); err != nil || got != "b" {
+	if got, err := say(dial(t, r), "b"); err != nil || got != "b" {
 		t.Errorf("the next connection: %q, %v", got, err)
 	}
 }
 
 func TestDelay(t *testing.T) {
-	w, _ := open(t)
-	c := dial(t, w)
+	r, _ := open(t)
+	c := dial(t, r)
 	const delay = 60 * time.Millisecond
-	w.Disturb(Fault{Delay: delay})
+	r.Disturb(Fault{Delay: delay})
 	began := time.Now()
 	line := strings.Repeat("x", 300_000)
 	if got, err := say(c, line); err != nil || got != line {
@@ -145,21 +145,21 @@ func TestDelay(t *testing.T) {
 	if took := time.Since(began); took < 2*delay {
 		t.Errorf("took %s, want at least %s there and back", took, delay)
 	}
-	w.Mend()
+	r.Repair()
 	if got, err := say(c, "b"); err != nil || got != "b" {
-		t.Errorf("mended: %q, %v", got, err)
+		t.Errorf("repaired: %q, %v", got, err)
 	}
 }
 
-// TestDrop: what was asked for is done, and its answer never comes.
+// TestDrop: the server gets the request, and the client never gets the answer.
 func TestDrop(t *testing.T) {
-	w, e := open(t)
-	c := dial(t, w)
+	r, e := open(t)
+	c := dial(t, r)
 	if _, err := say(c, "a"); err != nil {
 		t.Fatal(err)
 	}
 	const hold = 50 * time.Millisecond
-	w.Disturb(Fault{Drop: true, Hold: hold})
+	r.Disturb(Fault{Drop: true, Hold: hold})
 	began := time.Now()
 	got, err := say(c, "b")
 	if got != "" || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -174,27 +174,27 @@ func TestDrop(t *testing.T) {
 }
 
 func TestDownRefuses(t *testing.T) {
-	w, e := open(t)
-	c := dial(t, w)
-	w.Down()
-	if _, err := net.Dial("tcp", w.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+	r, e := open(t)
+	c := dial(t, r)
+	r.Down()
+	if _, err := net.Dial("tcp", r.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dial: %v, want a refusal", err)
 	}
 	if got, err := say(c, "a"); err != nil || got != "a" {
 		t.Errorf("an open connection: %q, %v", got, err)
 	}
-	if err := w.Up(e.listener.Addr().String()); err != nil {
+	if err := r.Up(e.listener.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := say(dial(t, w), "b"); err != nil || got != "b" {
+	if got, err := say(dial(t, r), "b"); err != nil || got != "b" {
 		t.Errorf("up again: %q, %v", got, err)
 	}
 }
 
-func TestNobodyBehindIt(t *testing.T) {
-	w, e := open(t)
+func TestTargetDoesNotListen(t *testing.T) {
+	r, e := open(t)
 	e.listener.Close()
-	c, err := net.Dial("tcp", w.Addr())
+	c, err := net.Dial("tcp", r.Addr())
 	if err != nil {
 		return // the reset came before the connection was noticed
 	}
@@ -204,15 +204,15 @@ func TestNobodyBehindIt(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWhatWaits(t *testing.T) {
-	w, _ := open(t)
-	c := dial(t, w)
-	w.Disturb(Fault{Delay: time.Hour})
+func TestCloseEndsADelay(t *testing.T) {
+	r, _ := open(t)
+	c := dial(t, r)
+	r.Disturb(Fault{Delay: time.Hour})
 	if _, err := c.Write(bytes.Repeat([]byte("x"), 10)); err != nil {
 		t.Fatal(err)
 	}
-	w.Close()
+	r.Close()
 	if _, err := c.Read(make([]byte, 1)); err == nil {
-		t.Error("read from a closed wire")
+		t.Error("read from a closed relay")
 	}
 }

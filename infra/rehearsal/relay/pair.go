@@ -1,4 +1,4 @@
-package wire
+package relay
 
 import (
 	"errors"
@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// burst is the silence after which bytes are a burst of their own: a delay is
-// that of a way, not of each piece of a large body.
+// burst is the silence that separates two bursts of bytes. Each burst is delayed
+// once, so that a large body is not delayed piece by piece.
 const burst = 5 * time.Millisecond
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 // pair is one connection: the client's half and the server's.
 type pair struct {
-	wire           *Wire
+	relay          *Relay
 	client, server *net.TCPConn
 	ended          chan struct{} // closed by cut
 	once           sync.Once
@@ -44,7 +44,8 @@ func (p *pair) close(client, server func() error) {
 	})
 }
 
-// carry copies one direction to its end. answers says that it is the server's.
+// carry copies one direction to its end. answers is true for the bytes that the
+// server sends.
 func (p *pair) carry(to, from *net.TCPConn, answers bool) {
 	pooled := buffers.Get().(*[]byte)
 	defer buffers.Put(pooled)
@@ -53,7 +54,7 @@ func (p *pair) carry(to, from *net.TCPConn, answers bool) {
 	for {
 		n, err := from.Read(b)
 		if n > 0 {
-			if f := p.wire.fault.Load(); f != nil {
+			if f := p.relay.fault.Load(); f != nil {
 				if f.Drop && answers {
 					p.wait(f.Hold)
 					p.cut()
@@ -67,7 +68,7 @@ func (p *pair) carry(to, from *net.TCPConn, answers bool) {
 				p.cut()
 				return
 			}
-			if p.wire.fault.Load() != nil {
+			if p.relay.fault.Load() != nil {
 				last = time.Now()
 			}
 		}
