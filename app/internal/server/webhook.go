@@ -82,7 +82,7 @@ func shake(w http.ResponseWriter, route routes.Route, req senders.Request) bool 
 	if !ok {
 		return false
 	}
-	a, ok := h.Handshake(req, route.Handshake)
+	a, ok := h.Handshake(req, route.HandshakeSecrets)
 	if !ok {
 		return false
 	}
