@@ -1,10 +1,10 @@
 // Package routes reads WEBHOOK_ROUTES: which path belongs to which sender, and
 // how its webhooks are acknowledged.
 //
-// It owns that notation for both containers, which are given the same text. It
-// is pure: the environment is a parameter, and it must never read it, serve
-// anything or print a secret. The config packages of the sidecar and of the app
-// call it.
+// It owns the syntax of that variable, which has the same value in both containers.
+// It is pure: the environment is a parameter. It must never read the environment
+// itself, serve requests or print a secret. The config packages of the sidecar and
+// of the app call it.
 package routes
 
 import (
@@ -19,15 +19,15 @@ import (
 
 // Route is one webhook path of WEBHOOK_ROUTES.
 type Route struct {
-	Path      string // without the trailing * of a prefix
-	Prefix    bool   // everything below Path
-	Source    string // the sender's name
-	Sender    senders.Sender
-	Secrets   []string // of the sender, empty when none is set: nothing is verified
-	Handshake []string // secrets of its handshake: the same unless the sender has others for it (Meta)
-	Sync      bool     // the answer matters: never held
-	Status    int      // acknowledges a hold: 200, 202 or 204
-	Budget    time.Duration
+	Path             string // without the trailing * of a prefix
+	Prefix           bool   // everything below Path
+	Source           string // the sender's name
+	Sender           senders.Sender
+	Secrets          []string      // of the sender; when empty, nothing is verified
+	HandshakeSecrets []string      // the same, unless the sender has its own for the handshake (Meta)
+	Sync             bool          // the sender needs the app's answer: never held
+	Status           int           // acknowledges a held webhook: 200, 202 or 204
+	Budget           time.Duration // how long the app may take before the sender must be answered
 }
 
 // String is the route without its secrets.
@@ -38,7 +38,7 @@ func (r Route) String() string {
 	return r.Path + "=" + r.Source
 }
 
-// GoString keeps the secrets out of %#v, too.
+// GoString is String, so that %#v does not print the secrets.
 func (r Route) GoString() string { return r.String() }
 
 // Parse reads PATH=SENDER[:HEADER[:VARIABLE]][+OPTION...], separated by commas.
@@ -54,9 +54,9 @@ func Parse(text string, env func(string) string) ([]Route, error) {
 			continue
 		}
 		r, err := parse(item, env)
-		path, _, _ := strings.Cut(item, "=") // "/a" and "/a*" are two
+		path, _, _ := strings.Cut(item, "=") // "/a" and "/a*" are two paths
 		if err == nil && seen[path] {
-			err = errors.New("path is there twice")
+			err = errors.New("must not repeat a path")
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("WEBHOOK_ROUTES: %q: %w", item, err))
@@ -66,7 +66,7 @@ func Parse(text string, env func(string) string) ([]Route, error) {
 		routes = append(routes, r)
 	}
 	if len(routes) == 0 && len(problems) == 0 {
-		problems = append(problems, errors.New("WEBHOOK_ROUTES: names no route, so nothing would ever be held; leave it unset for the default ones"))
+		problems = append(problems, errors.New("WEBHOOK_ROUTES: must have a route, else no webhook would be held; leave it unset for the default routes"))
 	}
 	return routes, errors.Join(problems...)
 }
@@ -75,9 +75,9 @@ func parse(item string, env func(string) string) (Route, error) {
 	path, rest, ok := strings.Cut(item, "=")
 	switch {
 	case !ok || !strings.HasPrefix(path, "/"):
-		return Route{}, errors.New("want /path=sender")
+		return Route{}, errors.New("must be /path=sender")
 	case IsDrain(path):
-		return Route{}, errors.New("/drain is between the containers only")
+		return Route{}, errors.New("must not be /drain, which only the sidecar may request")
 	}
 	options := strings.Split(rest, "+")
 	sender, err := lookup(options[0])
@@ -87,14 +87,14 @@ func parse(item string, env func(string) string) (Route, error) {
 	traits := sender.Traits()
 	r := Route{Path: path, Source: traits.Name, Sender: sender, Status: traits.HoldStatus, Budget: traits.Budget}
 	if r.Path, r.Prefix = strings.CutSuffix(path, "*"); strings.Contains(r.Path, "*") {
-		return Route{}, errors.New("* stands only at the end")
+		return Route{}, errors.New("must have * only at the end of the path")
 	}
 	if traits.SecretVar != "" {
 		r.Secrets = Secrets(env(traits.SecretVar))
 	}
-	r.Handshake = r.Secrets
+	r.HandshakeSecrets = r.Secrets
 	if traits.HandshakeVar != "" {
-		r.Handshake = Secrets(env(traits.HandshakeVar))
+		r.HandshakeSecrets = Secrets(env(traits.HandshakeVar))
 	}
 	for _, o := range options[1:] {
 		if err := r.option(o); err != nil {
@@ -110,7 +110,7 @@ func lookup(name string) (senders.Sender, error) {
 		return senders.Lookup(name)
 	}
 	if name != "generic" {
-		return nil, fmt.Errorf("only generic takes a header, not %q", name)
+		return nil, fmt.Errorf("must not have a header for %q; only generic takes one", name)
 	}
 	header, variable, ok := strings.Cut(header, ":")
 	if !ok {
@@ -126,7 +126,7 @@ func (r *Route) option(o string) error {
 	}
 	if n, err := strconv.Atoi(o); err == nil {
 		if n != 200 && n != 202 && n != 204 {
-			return fmt.Errorf("status %d is none of 200, 202, 204", n)
+			return fmt.Errorf("status must be 200, 202 or 204; it is %d", n)
 		}
 		r.Status = n
 		return nil
@@ -135,11 +135,11 @@ func (r *Route) option(o string) error {
 		r.Budget = d
 		return nil
 	}
-	return fmt.Errorf("option %q is none of sync, a status, a duration", o)
+	return fmt.Errorf("option must be sync, a status or a duration; it is %q", o)
 }
 
-// Secrets takes a list of secrets apart: two, separated by a comma, during
-// rotation.
+// Secrets splits a list of secrets at its commas; there are two while one replaces
+// the other.
 func Secrets(list string) []string {
 	var found []string
 	for s := range strings.SplitSeq(list, ",") {

@@ -30,11 +30,11 @@ func TestParse(t *testing.T) {
 			t.Fatalf("routes are\n%v, want\n%v", got, want)
 		}
 	}
-	if len(routes[4].Handshake) != 0 {
-		t.Errorf("Meta's handshake would be checked with the app's secret: %v", routes[4].Handshake)
+	if len(routes[4].HandshakeSecrets) != 0 {
+		t.Errorf("Meta's handshake would be checked with the app's secret: %v", routes[4].HandshakeSecrets)
 	}
-	if len(routes[0].Handshake) != 2 {
-		t.Errorf("a handshake without secrets of its own has %v", routes[0].Handshake)
+	if len(routes[0].HandshakeSecrets) != 2 {
+		t.Errorf("a handshake without secrets of its own has %v", routes[0].HandshakeSecrets)
 	}
 }
 

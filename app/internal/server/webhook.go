@@ -83,7 +83,7 @@ func answerHandshake(w http.ResponseWriter, route routes.Route, req senders.Requ
 	if !ok {
 		return false
 	}
-	a, ok := h.Handshake(req, route.Handshake)
+	a, ok := h.Handshake(req, route.HandshakeSecrets)
 	if !ok {
 		return false
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // heldReply acknowledges a webhook that is stored. Fields and body share one
-// allocation, since this is what a replica says most often during a deploy.
+// allocation, since this is a replica's most frequent reply during a deploy.
 func heldReply(status int, id string) wire.Reply {
 	b := append(make([]byte, 0, 256), "Sluice-Status: held\r\n"...)
 	b = appendID(b, id)
@@ -22,12 +22,13 @@ func heldReply(status int, id string) wire.Reply {
 	return wire.Reply{Status: status, Fields: b[:fields], Body: b[fields:]}
 }
 
-// appendID appends the field that names a webhook. fields may be the caller's
-// alone.
+// appendID appends the field Sluice-Id. It may write into fields, so nobody else
+// may use them.
 func appendID(fields []byte, id string) []byte {
 	return append(append(append(fields, "Sluice-Id: "...), id...), "\r\n"...)
 }
 
+// answerReply turns a sender's own form of answer into a reply.
 func answerReply(a senders.Answer) wire.Reply {
 	r := wire.Reply{Status: a.Status, Body: a.Body}
 	add := func(name, value string) {

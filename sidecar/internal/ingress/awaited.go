@@ -2,10 +2,10 @@ package ingress
 
 import "sync"
 
-// awaited are the webhooks whose late answer somebody awaits, by Sluice-Id. A
-// webhook is in it before its row is written and until that is settled, so a row
-// that is awaited in this replica's name and is not in it has been left behind by
-// an insert whose answer was lost, and can be freed.
+// awaited are the webhooks whose late answer this replica waits for, by Sluice-Id.
+// A webhook is added before its row is written and removed after the row is
+// settled. So a row that this replica is said to await and that is not in here was
+// left behind by an insert whose result was lost, and can be freed.
 type awaited struct {
 	mu  sync.Mutex
 	ids map[string]struct{}
@@ -26,7 +26,7 @@ func (a *awaited) remove(id string) {
 	delete(a.ids, id)
 }
 
-// Awaits reports whether somebody awaits the late answer to that webhook.
+// Awaits reports whether this replica waits for the late answer to that webhook.
 func (in *Ingress) Awaits(id string) bool {
 	a := &in.awaited
 	a.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"sluice/sidecar/internal/wire"
 )
 
-// forward sends the webhook to the app, whose answer goes back as it is. What
-// the app could not take is held instead.
+// forward sends the webhook to the app and relays its answer unchanged. A webhook
+// that the app could not take is held instead.
 func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) wire.Reply {
 	e, err := in.Upstream.Send(&a.hook, 1, false, deadline)
 	if err == nil {
@@ -34,14 +34,14 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 	return in.hold(ctx, a)
 }
 
-// awayStatus reports whether an app that answers so is taken to be away.
+// awayStatus reports whether an app that answers with this status counts as away.
 func awayStatus(status int) bool { return status == 502 || status == 503 || status == 504 }
 
-// relay answers with what the app has answered.
+// relay replies with the app's answer.
 func (in *Ingress) relay(a *arrival, e *upstream.Exchange, resp *upstream.Response) wire.Reply {
 	in.Answered(resp.Status, a.hook.Verified != "")
 	a.route.forwarded.Inc()
-	leave := a.lend()
+	leave := a.handOff()
 	return wire.Reply{
 		Status: resp.Status, Fields: appendID(resp.Fields, a.hook.ID), Relay: e.Body(), Length: resp.Length,
 		End: func() { e.Close(); leave() },

@@ -9,8 +9,8 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// ServeHTTP answers what is no webhook: health answers, handshakes by GET, and
-// everything else, which is proxied to the app.
+// ServeHTTP answers every request that is not a webhook: it serves the health
+// answers and handshakes by GET, and proxies everything else to the app.
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/healthz", "/health":
@@ -19,7 +19,7 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if asksForDrain(r) { // between the containers only
+	if asksForDrain(r) { // only the sidecar may send it to the app
 		http.NotFound(w, r)
 		return
 	}
@@ -33,13 +33,13 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in.forwardGeneral(w, r)
 }
 
-// asksForDrain looks at the target as the app would get it.
+// asksForDrain reports whether the app could take the target for /drain.
 func asksForDrain(r *http.Request) bool {
 	return routes.IsDrain(wire.ReceivedPath(r)) || r.URL.Opaque != "" && routes.IsDrain(r.URL.Opaque)
 }
 
-// serveHandshake answers a handshake that is no POST while the app is away, and
-// reports whether it has.
+// serveHandshake answers a handshake by GET or OPTIONS while the app is away, and
+// reports whether it did.
 func (in *Ingress) serveHandshake(w http.ResponseWriter, r *http.Request, route *route) bool {
 	if in.Gate.State().Replays() {
 		return false
@@ -55,20 +55,20 @@ func (in *Ingress) serveHandshake(w http.ResponseWriter, r *http.Request, route 
 	return true
 }
 
-// forwardGeneral proxies a request that is no webhook.
+// forwardGeneral proxies a request that is not a webhook.
 func (in *Ingress) forwardGeneral(w http.ResponseWriter, r *http.Request) {
 	if !in.Gate.Join() {
 		unavailable(w)
 		return
 	}
 	defer in.Gate.Leave()
-	// An app may answer while it is still being sent to. An error means that
-	// the protocol (HTTP/2) does it anyway.
+	// An app may answer before it has read the whole request. An error means that
+	// the protocol (HTTP/2) allows it anyway.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	in.proxy.ServeHTTP(w, r)
 }
 
-// proxyFailed answers a request that the app did not.
+// proxyFailed answers a request that the app did not answer.
 func (in *Ingress) proxyFailed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		return // the client has gone
@@ -79,7 +79,7 @@ func (in *Ingress) proxyFailed(w http.ResponseWriter, r *http.Request, err error
 		return
 	}
 	in.Log.Warn("Request failed at the app", "method", r.Method, "path", r.URL.Path, "err", err)
-	http.Error(w, "the app broke off before it answered", http.StatusBadGateway)
+	http.Error(w, "the app closed the connection before it answered", http.StatusBadGateway)
 }
 
 func unavailable(w http.ResponseWriter) {

@@ -23,7 +23,7 @@ import (
 	"sluice/sidecar/routes"
 )
 
-// instant is a Keeper that costs nothing, so that what ingress does is left.
+// instant is a Queue that costs nothing, so that only ingress is measured.
 type instant struct{}
 
 func (instant) Append(_ context.Context, w *webhook.Webhook) (buffer.Receipt, error) {
@@ -36,8 +36,8 @@ func (instant) AppendAwaited(_ context.Context, w *webhook.Webhook) (buffer.Rece
 
 func (instant) SettleAwaited(context.Context, int64, bool, string) error { return nil }
 
-// repeated is a connection that brings the same request n times, without the
-// kernel, and counts the answers.
+// repeated is a connection without the kernel. It brings the same request n times
+// and counts the answers.
 type repeated struct {
 	net.Conn
 	request  []byte
@@ -46,7 +46,7 @@ type repeated struct {
 	ended    chan struct{} // closed with the connection
 }
 
-// once is a listener with one connection, which ends with it.
+// once is a listener with one connection, and ends with it.
 type once struct {
 	conn  net.Conn
 	ended chan struct{}
@@ -84,8 +84,8 @@ func (*repeated) SetReadDeadline(time.Time) error  { return nil }
 func (*repeated) SetWriteDeadline(time.Time) error { return nil }
 func (*repeated) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 7), Port: 4711} }
 
-// BenchmarkHeld is what a held webhook costs before and after its commit: read,
-// verified, its lane found, answered.
+// BenchmarkHeld measures a held webhook without its commit: reading, verifying,
+// finding its lane, answering.
 func BenchmarkHeld(b *testing.B) {
 	const secret = "it is a secret"
 	parsed, err := routes.Parse("/webhooks/github=github", func(name string) string {
@@ -105,7 +105,7 @@ func BenchmarkHeld(b *testing.B) {
 		Config: &config.Config{Routes: parsed, MaxBodyBytes: 1 << 20, MaxInflightBytes: 1 << 20, IdleTimeout: time.Minute,
 			LaneKeys: map[string]string{"github": "repository.full_name"}},
 		Gate: gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler),
-		Keeper: instant{}, Vitals: func() Vitals { return Vitals{} }, AppDown: func(error) {}, Kick: func() {},
+		Queue: instant{}, Vitals: func() Vitals { return Vitals{} }, AppDown: func(error) {}, Kick: func() {},
 	})
 	body := fmt.Sprintf(`{"ref":"refs/heads/main","repository":{"id":1,"full_name":"example/repository"},"filler":"%s"}`, strings.Repeat("x", 1950))
 	mac := hmac.New(sha256.New, []byte(secret))

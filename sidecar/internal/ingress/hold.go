@@ -11,9 +11,9 @@ import (
 	"sluice/sidecar/internal/wire"
 )
 
-// hold stores the webhook and acknowledges it. The gate counts it already.
+// hold stores the webhook and acknowledges it. The gate has already counted it.
 func (in *Ingress) hold(ctx context.Context, a *arrival) wire.Reply {
-	receipt, ok := in.store(ctx, a, in.Keeper.Append)
+	receipt, ok := in.store(ctx, a, in.Queue.Append)
 	if !ok {
 		return in.refuse(a, "it can't be stored now")
 	}
@@ -24,12 +24,12 @@ func (in *Ingress) hold(ctx context.Context, a *arrival) wire.Reply {
 }
 
 // holdLate stores a webhook that the app has not answered within the sender's
-// budget, acknowledges it, and leaves the app to finish.
+// budget, acknowledges it, and lets the app finish.
 func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchange) wire.Reply {
 	a.hook.Attempts = 1
 	a.holdBeside()
 	in.awaited.add(a.hook.ID)
-	receipt, ok := in.store(ctx, a, in.Keeper.AppendAwaited)
+	receipt, ok := in.store(ctx, a, in.Queue.AppendAwaited)
 	if !ok {
 		in.awaited.remove(a.hook.ID)
 		in.Orphaned() // the row may be there, or appear later
@@ -40,7 +40,7 @@ func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchang
 	in.Log.Warn("App is late, webhook acknowledged and its answer awaited", "source", a.hook.Source,
 		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID)
 	in.late.Add(1)
-	go in.awaitLate(e, a.hook.ID, a.hook.Verified != "", receipt, a.lend())
+	go in.awaitLate(e, a.hook.ID, a.hook.Verified != "", receipt, a.handOff())
 	return heldReply(a.route.Status, receipt.ID)
 }
 
@@ -62,13 +62,13 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, id string, verified bool, rec
 	}
 	e.Drop()
 	if receipt.Duplicate {
-		return // the row is its first copy's, whoever awaits or delivers that
+		return // the row belongs to the first copy; whoever handles that settles it
 	}
-	// While the database is away the row stays ours; it returns to pending by
-	// itself when this replica is gone.
+	// While the database is away the row stays with this replica. If the replica
+	// dies, the row returns to pending by itself.
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		err := in.Keeper.SettleAwaited(ctx, receipt.QueueID, completed, reason)
+		err := in.Queue.SettleAwaited(ctx, receipt.QueueID, completed, reason)
 		cancel()
 		if err == nil || in.Gate.State() == lifecycle.Stopped {
 			in.Kick()
@@ -79,8 +79,8 @@ func (in *Ingress) awaitLate(e *upstream.Exchange, id string, verified bool, rec
 	}
 }
 
-// store appends the webhook. It returns false when nothing may be acknowledged;
-// the end of the ticket tells the gate.
+// store appends the webhook to the queue. It returns false when the webhook must
+// not be acknowledged; the ticket's end then tells the gate.
 func (in *Ingress) store(ctx context.Context, a *arrival, insert func(context.Context, *webhook.Webhook) (buffer.Receipt, error)) (buffer.Receipt, bool) {
 	v := in.Vitals()
 	if v.Full || v.FullUnverified && a.hook.Verified == "" {
@@ -89,12 +89,12 @@ func (in *Ingress) store(ctx context.Context, a *arrival, insert func(context.Co
 		return buffer.Receipt{}, false
 	}
 	// A sender that hangs up must not undo what may already be committed.
-	a.body.Lend() // the buffer may read on after an error
+	a.body.Lend() // the buffer may still read it after an error
 	receipt, err := insert(context.WithoutCancel(ctx), &a.hook)
 	if err != nil {
 		in.Log.Error("Webhook refused, it could not be stored", "source", a.hook.Source, "delivery_id", a.hook.DeliveryID, "err", err)
 		return buffer.Receipt{}, false
 	}
 	a.body.Return()
-	return receipt, a.kept()
+	return receipt, a.stored()
 }

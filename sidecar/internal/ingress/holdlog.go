@@ -10,9 +10,8 @@ import (
 	"sluice/sidecar/internal/webhook"
 )
 
-// holdLines is how many held webhooks a second have a log line of their own.
-// In a flood the lines would cost more than the holds; the others are counted
-// together in one.
+// holdLines is how many held webhooks a second get their own log line. In a flood
+// the lines would cost more than the holds, so one line counts all others.
 const holdLines = 100
 
 // holdLog writes the lines about held webhooks.
@@ -20,14 +19,14 @@ type holdLog struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	until   time.Time // the end of the second that is counted
+	until   time.Time // the end of the current second
 	lines   int
 	uncited int
 }
 
 const heldMessage = "Webhook queued to PostgreSQL for drain-time replay"
 
-// held notes one webhook, which was stored in that state.
+// held logs or counts one webhook. state is the state in which it was stored.
 func (l *holdLog) held(w *webhook.Webhook, r buffer.Receipt, state lifecycle.State) {
 	l.mu.Lock()
 	now := time.Now()
@@ -49,7 +48,7 @@ func (l *holdLog) held(w *webhook.Webhook, r buffer.Receipt, state lifecycle.Sta
 	}
 }
 
-// sum writes the line about those without one.
+// sum writes one line for the webhooks that got none.
 func (l *holdLog) sum() {
 	l.mu.Lock()
 	n := l.uncited

@@ -20,7 +20,7 @@ func TestAFloodOfHoldsIsSummedUp(t *testing.T) {
 		for range holdLines + 25 {
 			l.held(new(webhook.Webhook), buffer.Receipt{QueueID: 1}, lifecycle.Draining)
 		}
-		<-time.After(2 * time.Second) // the bubble's clock
+		<-time.After(2 * time.Second) // the clock of synctest
 		synctest.Wait()
 		l.held(new(webhook.Webhook), buffer.Receipt{QueueID: 2}, lifecycle.Draining)
 		if got := strings.Count(out.String(), heldMessage); got != holdLines+2 {

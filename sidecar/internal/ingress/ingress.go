@@ -1,11 +1,11 @@
-// Package ingress is the way of a webhook through a replica, from its arrival to
-// its answer.
+// Package ingress handles a webhook from the moment it has been read to its answer.
 //
-// It owns the routes, what is known about each sender, and the answers that
-// senders get. It must never acknowledge a webhook that neither the app nor the
-// buffer has, and it decides nothing that gate decides. webhook.go is the way
-// itself, on one page; general.go is that of every other request. wire reads
-// the requests and writes the replies; supervise makes it.
+// It owns the routes, the verification of signatures, and the answers that senders
+// get. It must never acknowledge a webhook that neither the app nor the queue has,
+// and it must not decide whether to forward or hold: gate does that. webhook.go
+// has the steps of a webhook on one page; general.go has those of every other
+// request. wire reads requests, calls ingress and writes its replies; supervise
+// creates it.
 package ingress
 
 import (
@@ -24,8 +24,8 @@ import (
 	"sluice/sidecar/internal/webhook"
 )
 
-// Keeper stores webhooks. A nil error means that the webhook is durable.
-type Keeper interface {
+// Queue stores webhooks. A nil error means that the webhook is durable.
+type Queue interface {
 	Append(context.Context, *webhook.Webhook) (buffer.Receipt, error)
 	AppendAwaited(context.Context, *webhook.Webhook) (buffer.Receipt, error)
 	SettleAwaited(ctx context.Context, queueID int64, completed bool, reason string) error
@@ -37,23 +37,24 @@ type Vitals struct {
 	App      string // healthy, unhealthy or unknown
 	State    string
 	Held     int64 // webhooks waiting for the app
-	// Full and FullUnverified say that no more may be held (HOLD_MAX_*).
+	// Full and FullUnverified mean that no more webhooks, or no more unverified
+	// ones, may be held (HOLD_MAX_*).
 	Full, FullUnverified bool
 }
 
-// Deps are the rooms that ingress works with.
+// Deps are what ingress works with.
 type Deps struct {
 	Config   *config.Config
 	Gate     *gate.Gate
-	Keeper   Keeper
+	Queue    Queue
 	Upstream *upstream.Client
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
 	Vitals   func() Vitals
 	AppDown  func(error)                     // a dial to the app has failed
 	Kick     func()                          // a webhook is stored
-	Answered func(status int, verified bool) // the app has answered a live webhook, whose signature was checked or not
-	Orphaned func()                          // a row may be awaited in this replica's name by nobody: see Awaits
+	Answered func(status int, verified bool) // the app has answered a forwarded webhook; verified says whether its signature was checked
+	Orphaned func()                          // this replica may have left an awaited row behind: see Awaits
 }
 
 // Ingress answers the requests of one replica. Its zero value is not usable.
@@ -67,7 +68,7 @@ type Ingress struct {
 	unrouted unrouted
 	late     sync.WaitGroup // answers awaited after their sender was acknowledged
 	awaited  awaited
-	last     atomic.Int64 // when the last request came, UnixNano
+	last     atomic.Int64 // when the last request arrived, UnixNano
 }
 
 // New returns the ingress.
@@ -79,7 +80,7 @@ func New(d Deps) *Ingress {
 	return in
 }
 
-// LastRequest returns when the last request came in, or New was called. Requests
+// LastRequest returns when the last request arrived, or New was called. Requests
 // for the health answers do not count.
 func (in *Ingress) LastRequest() time.Time { return time.Unix(0, in.last.Load()) }
 

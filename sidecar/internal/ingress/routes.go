@@ -12,7 +12,7 @@ import (
 	"sluice/sidecar/routes"
 )
 
-// route is a configured route with its counters, looked up once.
+// route is a configured route with its metrics, which are looked up once.
 type route struct {
 	*routes.Route
 	in                                                  *Ingress
@@ -50,7 +50,7 @@ func (in *Ingress) indexRoutes(configured []routes.Route) {
 	slices.SortFunc(in.prefixes, func(a, b *route) int { return len(b.Path) - len(a.Path) })
 }
 
-// find returns the webhook route of a path, nil when it is none.
+// find returns the route of a path, nil when it has none.
 func (in *Ingress) find(path string) *route {
 	if r := in.exact[path]; r != nil {
 		return r
@@ -66,8 +66,8 @@ func (in *Ingress) find(path string) *route {
 // maxKey bounds a lane's key, which a sender chooses.
 const maxKey = 200
 
-// lane returns the lane of a body: its source, or the source and the key that
-// LANES names within it.
+// lane returns the lane of a webhook: its source, or the source and the key that
+// LANES finds in the body.
 func (in *Ingress) lane(source string, body []byte) string {
 	path := in.Config.LaneKeys[source]
 	if path == "" {
@@ -80,7 +80,7 @@ func (in *Ingress) lane(source string, body []byte) string {
 	return source + "/" + strings.Map(printable, key[:min(len(key), maxKey)])
 }
 
-// printable keeps a sender's key fit for a text column, a log and a label.
+// printable makes a text of the sender safe for a text column, a log and a metric.
 func printable(r rune) rune {
 	if r == utf8.RuneError || unicode.IsControl(r) {
 		return '?'

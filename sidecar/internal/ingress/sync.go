@@ -11,11 +11,11 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// answerNow serves a request whose answer matters: the app's within the budget,
-// else the handshake's, else the sender's own form of "not now".
-func (in *Ingress) answerNow(ctx context.Context, a *arrival, deadline time.Time) wire.Reply {
+// answerSync answers a request whose sender needs the answer: with the app's answer
+// within the budget, else with the handshake's, else by declining.
+func (in *Ingress) answerSync(ctx context.Context, a *arrival, deadline time.Time) wire.Reply {
 	for {
-		answer, final := in.askNow(a, deadline)
+		answer, final := in.askApp(a, deadline)
 		if final {
 			return answer
 		}
@@ -26,11 +26,11 @@ func (in *Ingress) answerNow(ctx context.Context, a *arrival, deadline time.Time
 	}
 }
 
-// syncEvery is how often a request whose answer matters looks for the app.
+// syncEvery is how often such a request tries to reach the app.
 const syncEvery = 25 * time.Millisecond
 
-// askNow asks the app once. It returns false when the app can't be reached.
-func (in *Ingress) askNow(a *arrival, deadline time.Time) (wire.Reply, bool) {
+// askApp asks the app once. It returns false when the app can't be reached.
+func (in *Ingress) askApp(a *arrival, deadline time.Time) (wire.Reply, bool) {
 	if !a.join() {
 		return wire.Reply{}, false
 	}
@@ -47,10 +47,11 @@ func (in *Ingress) askNow(a *arrival, deadline time.Time) (wire.Reply, bool) {
 		in.AppDown(err)
 		return wire.Reply{}, false
 	}
-	return in.decline(a), true // it has been asked; twice might do the thing twice
+	return in.decline(a), true // the app may have done it already; never ask twice
 }
 
-// decline answers in the app's place.
+// decline answers in place of the app: with the handshake's answer, the sender's
+// own form of "not now", or 503.
 func (in *Ingress) decline(a *arrival) wire.Reply {
 	if a.shake != nil {
 		a.route.handshake.Inc()

@@ -2,14 +2,14 @@ package ingress
 
 import "sluice/sidecar/internal/gate"
 
-// ticket is what the gate has counted for one webhook. Its end, which is
-// deferred, gives back what is left: a webhook that could not be stored, or a
-// fault in the sidecar, leaves no count behind that a drain would wait for.
+// ticket is what the gate has counted for one webhook. A deferred end gives back
+// what is still counted, so neither a webhook that could not be stored nor a panic
+// leaves a count behind that a drain would wait for.
 type ticket struct {
 	gate     *gate.Gate
 	lane     string
-	inFlight bool // Leave is due
-	holding  bool // Kept or Dropped is due
+	inFlight bool // Leave must still be called
+	holding  bool // Kept or Dropped must still be called
 }
 
 func (t *ticket) enter(patient bool) (gate.Verdict, <-chan struct{}) {
@@ -35,9 +35,9 @@ func (t *ticket) holdBeside() {
 	t.holding = true
 }
 
-// kept ends the hold of a webhook that is stored, and reports whether it may be
+// stored ends the hold of a webhook that is stored, and reports whether it may be
 // acknowledged.
-func (t *ticket) kept() bool {
+func (t *ticket) stored() bool {
 	t.holding = false
 	return t.gate.Kept(t.lane)
 }
@@ -47,8 +47,8 @@ func (t *ticket) leave() {
 	t.gate.Leave()
 }
 
-// lend gives the duty to leave to somebody else.
-func (t *ticket) lend() (leave func()) {
+// handOff passes the duty to call Leave to the caller.
+func (t *ticket) handOff() (leave func()) {
 	t.inFlight = false
 	return t.gate.Leave
 }

@@ -9,27 +9,28 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// maxUnrouted bounds the paths that are told of one by one; a stranger can make
-// up any number.
+// maxUnrouted bounds the paths that are listed one by one; a stranger can invent
+// any number.
 const maxUnrouted = 20
 
-// Unrouted are requests that seem to be webhooks and came to a path that is no
-// route: they reach the app like a page, and are lost when it is away.
+// Unrouted counts requests that look like webhooks but came to a path without a
+// route. They are proxied to the app, and are lost while it is away.
 type Unrouted struct {
-	Path   string // "" for all that came after the first twenty paths
-	Sender string // of the first of them
-	Add    string // the setting that would make it a route, "" when its path can't be one
+	Path   string // "" for all paths after the first twenty
+	Sender string // of the first request
+	Add    string // the setting that would add the route, "" when the path can't be one
 	Count  int64
 }
 
-// unrouted notes them.
+// unrouted collects them by path.
 type unrouted struct {
 	mu     sync.Mutex
 	list   []*Unrouted // in the order in which they came
 	byPath map[string]*Unrouted
 }
 
-// Unrouted returns them, in the order in which their paths were first seen.
+// Unrouted returns the requests without a route, in the order in which their paths
+// were first seen.
 func (in *Ingress) Unrouted() []Unrouted {
 	in.unrouted.mu.Lock()
 	defer in.unrouted.mu.Unlock()
@@ -40,8 +41,8 @@ func (in *Ingress) Unrouted() []Unrouted {
 	return list
 }
 
-// noteUnrouted looks at a POST that goes to the general lane, and tells the
-// operator once a path when a known sender seems to have sent it.
+// noteUnrouted counts a POST without a route if it looks like a known sender's, and
+// logs it once per path.
 func (in *Ingress) noteUnrouted(r *http.Request) {
 	sender, ok := senders.Recognize(r.Header)
 	if !ok {
@@ -76,8 +77,8 @@ func (n *unrouted) count(path, sender, configured string) (u Unrouted, first boo
 	return *of, first
 }
 
-// routeFor returns the setting with a route for that path, "" when the notation
-// has none.
+// routeFor returns WEBHOOK_ROUTES with a route for that path added, "" when it
+// cannot express the path.
 func routeFor(path, sender, configured string) string {
 	if len(path) > maxKey {
 		return ""

@@ -14,7 +14,7 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// Match returns the route of a webhook, for wire to read it.
+// Match returns the route of a path, so that wire reads its requests whole.
 func (in *Ingress) Match(path, received string) wire.Endpoint {
 	route := in.find(path)
 	if route == nil || routes.IsDrain(received) {
@@ -26,36 +26,36 @@ func (in *Ingress) Match(path, received string) wire.Endpoint {
 
 func (in *Ingress) noteRequest() { in.last.Store(time.Now().UnixNano()) }
 
-// arrival is a webhook that has been read whole, on its way to an answer.
+// arrival is a webhook that has been read and not yet answered.
 type arrival struct {
 	ticket
 	route *route
 	hook  webhook.Webhook
 	body  *wire.Body
-	sync  bool
+	sync  bool // the sender needs the app's answer: never held
 	retry bool // the sender calls it a repetition of an earlier delivery
-	// shake is the answer to a handshake, for when the app is away.
+	// shake is the answer to a handshake while the app is away, else nil.
 	shake *senders.Answer
 }
 
-// Serve is the way of a webhook: it is recognised, the gate decides, and it is
-// forwarded, held or refused.
+// Serve handles a webhook: it verifies it, asks the gate, and then forwards, holds
+// or refuses it.
 func (r *route) Serve(ctx context.Context, head request.Head, body *wire.Body) wire.Reply {
 	in, now := r.in, time.Now()
 	a := &arrival{ticket: ticket{gate: in.Gate}, route: r, body: body, sync: r.Sync}
 	defer a.end()
-	a.hook = webhook.Webhook{Source: r.Source, Head: head, Body: body.Bytes(), ReceivedAt: now.UTC().Truncate(time.Microsecond)} // as PostgreSQL keeps it
-	if refusal, ok := in.recognise(a, now); !ok {
+	a.hook = webhook.Webhook{Source: r.Source, Head: head, Body: body.Bytes(), ReceivedAt: now.UTC().Truncate(time.Microsecond)} // the precision of PostgreSQL
+	if refusal, ok := in.verify(a, now); !ok {
 		return refusal
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return in.refuse(a, "no randomness for an id")
+		return in.refuse(a, "no random bytes for an id")
 	}
 	a.hook.ID = id.String()
 	deadline := now.Add(r.Budget)
 	if a.sync || a.shake != nil {
-		return in.answerNow(ctx, a, deadline)
+		return in.answerSync(ctx, a, deadline)
 	}
 	a.lane = in.lane(a.hook.Source, a.hook.Body)
 	a.hook.Lane = a.lane
@@ -68,12 +68,12 @@ func (r *route) Serve(ctx context.Context, head request.Head, body *wire.Body) w
 	return in.refuse(a, "this replica takes no more webhooks")
 }
 
-// maxPatience is how long a webhook waits in memory for a lane that is about
-// to open, and waits never eat more than a fifth of the sender's budget.
+// maxPatience is how long a webhook waits in memory for a lane that is about to
+// open. The wait never takes more than a fifth of the sender's budget.
 const maxPatience = 500 * time.Millisecond
 
-// decide asks the gate what becomes of a webhook, and waits for a lane that is
-// about to open.
+// decide asks the gate whether to forward, hold or refuse. It waits for a lane that
+// is about to open.
 func (in *Ingress) decide(ctx context.Context, a *arrival, received time.Time) gate.Verdict {
 	patience := received.Add(min(maxPatience, a.route.Budget/5))
 	for patient := true; ; patient = ctx.Err() == nil && time.Now().Before(patience) {
@@ -83,8 +83,8 @@ func (in *Ingress) decide(ctx context.Context, a *arrival, received time.Time) g
 			continue
 		}
 		if verdict == gate.Forward && a.retry {
-			// Its first copy may be under way to the app: the queue knows, and
-			// takes the two for one.
+			// Its first copy may be on its way to the app. In the queue the two are
+			// recognised as one.
 			a.divert()
 			return gate.Hold
 		}

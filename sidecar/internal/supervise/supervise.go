@@ -47,7 +47,7 @@ type Options struct {
 
 // Store is what a replica needs of the buffer.
 type Store interface {
-	ingress.Keeper
+	ingress.Queue
 	replay.Store
 	Migrate(context.Context) error
 	Join(ctx context.Context, state string) error
@@ -151,7 +151,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	r.ingress = ingress.New(ingress.Deps{
-		Config: cfg, Gate: r.gate, Keeper: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
+		Config: cfg, Gate: r.gate, Queue: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
 		Vitals: r.ingressVitals, AppDown: r.health.Lost, Kick: func() { r.replay.Held() },
 		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { poke(r.orphaned) },
 	})

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// conn is one HTTP/1.1 connection to the app. Whoever has it reads and writes
-// on his own goroutine, so that a webhook costs no switch between goroutines.
+// conn is one HTTP/1.1 connection to the app. The goroutine that handles a webhook
+// reads and writes on it directly, so a webhook costs no switch between goroutines.
 type conn struct {
 	net  net.Conn
 	br   *bufio.Reader
 	raw  syscall.RawConn
-	peek func(fd uintptr) bool // kept, so that asking allocates nothing
+	peek func(fd uintptr) bool // made once, so that isOpen does not allocate
 	live bool
 }
 
@@ -56,8 +56,8 @@ func (c *Client) open() (*conn, error) {
 	k.peek = func(fd uintptr) bool {
 		var b [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		// Nothing to read yet is what an idle connection looks like; its end,
-		// or bytes that nobody asked for, mean that it can't be used again.
+		// An idle connection has nothing to read. If it has ended, or brings bytes
+		// that nobody asked for, it can't be used again.
 		k.live = n < 0 && (err == syscall.EAGAIN || err == syscall.EWOULDBLOCK)
 		return true
 	}
@@ -82,12 +82,12 @@ func (k *conn) isOpen() bool {
 	return k.raw.Read(k.peek) == nil && k.live
 }
 
-// put keeps a connection whose answer has been read to its end.
+// put returns a connection to the idle ones. Its answer has been read to the end.
 func (c *Client) put(k *conn) {
-	k.net.SetDeadline(time.Time{}) // past its webhook's, an open connection can't be told from a closed one
+	k.net.SetDeadline(time.Time{}) // after its old deadline an open connection would look closed
 	c.mu.Lock()
 	delete(c.active, k)
-	if keep := !c.closed && len(c.idle) < c.cfg.MaxIdle; keep {
+	if !c.closed && len(c.idle) < c.cfg.MaxIdle {
 		c.idle = append(c.idle, k)
 		c.mu.Unlock()
 		return

@@ -15,26 +15,26 @@ import (
 	"sluice/sidecar/internal/webhook"
 )
 
-// Policy says how hard a held webhook is tried.
+// Policy says how often and how long a held webhook is tried.
 type Policy struct {
-	MaxAttempts int           // tries that count, in all, those before this delivery included
-	AwayLimit   time.Duration // from a delivery's first 503 on, for which a 503 doesn't count; 0 for none
+	MaxAttempts int           // tries that count, including those before this delivery
+	AwayLimit   time.Duration // how long after a delivery's first 503 another 503 doesn't count; 0: each counts
 	Timeout     time.Duration // for one answer
-	MinBackoff  time.Duration // before the second try; doubled for each after it
+	MinBackoff  time.Duration // before the second try; doubled for each further one
 	MaxBackoff  time.Duration // also the longest Retry-After that is honoured
-	Healthy     func() bool   // false while nothing may be tried
-	// Turn waits for the right to make a try, the attempt of that number, and
-	// returns what gives it back, so that a webhook in its backoff keeps nobody
-	// from the app. The webhook's body need not be there before it.
+	Healthy     func() bool   // false while the app must not be tried
+	// Turn waits until the attempt with that number may be made. done ends the turn,
+	// so that a webhook in its backoff does not block others. The webhook's body may
+	// be missing until Turn returns.
 	Turn func(ctx context.Context, attempt int) (done func(), err error)
-	// Single reports whether the try that was made is the only one of this
-	// delivery, whatever it came to; nil for never.
+	// Single reports whether this delivery must stop after the try just made,
+	// whatever its result; nil for never.
 	Single func() bool
-	// Until returns when this replica must stop posting this webhook. It is
-	// asked again as the time comes, since a lease is renewed.
+	// Until returns when this replica must stop posting this webhook. It is called
+	// again when that time has come, since the lease may have been renewed.
 	Until   func() time.Time
-	Waiting func(attempt int, reason string) // before the pause after a failed try: so many tries have counted, nil for none
-	Freshen func(*webhook.Webhook)           // signs a copy afresh before each try, nil for none
+	Waiting func(attempt int, reason string) // called before the pause after a failed try; attempt tries have counted; may be nil
+	Freshen func(*webhook.Webhook)           // signs a copy again before each try; may be nil
 }
 
 // Outcome of a delivery.
@@ -42,27 +42,27 @@ type Outcome int
 
 const (
 	Delivered Outcome = iota // the app answered 2xx
-	Refused                  // the app answered with a status that retrying cannot fix, or every try is spent
-	Away                     // the app can't be reached now: the webhook stays where it is
+	Refused                  // the app answered with a status that retrying cannot fix, or no try is left
+	Away                     // the app can't be reached now: the webhook stays in the queue
 )
 
 // Result is how a delivery ended.
 type Result struct {
 	Outcome Outcome
-	Attempt int    // how many tries have counted, those before this delivery included
-	Status  int    // the final answer of a refusal, 0 when every try is spent
-	Reason  string // of anything but Delivered, fit for the operator
-	// Refuses says of Away that the app's port did: it is down for everybody.
+	Attempt int    // how many tries have counted, including those before this delivery
+	Status  int    // the final status of a refusal, 0 when no try is left
+	Reason  string // why it was not Delivered, for the operator
+	// Refuses is true for Away when the app's port refused: it is down for every webhook.
 	Refuses bool
 }
 
 var errAway = errors.New("app is away")
 
-// Deliver sends a held webhook to the app, again and again with exponential
-// backoff and jitter, honouring Retry-After, until there is an outcome. attempt
-// is the number of its first try. An app that answers 503 says that it is away,
-// as one that drains must, and nothing about the webhook, so that does not count
-// for a while. It returns Away when ctx ends.
+// Deliver sends a held webhook to the app until there is an outcome, with
+// exponential backoff and jitter, honouring Retry-After. attempt is the number of
+// its first try. With 503 an app says that it is away, as an app that drains must;
+// that says nothing about the webhook, so for a while a 503 does not count. Deliver
+// returns Away when ctx ends.
 func (c *Client) Deliver(ctx context.Context, w *webhook.Webhook, attempt int, p Policy) Result {
 	t := &trip{client: c, webhook: w, policy: p, attempt: attempt - 1}
 	rc := retryablehttp.Client{
@@ -101,20 +101,20 @@ func (c *Client) Deliver(ctx context.Context, w *webhook.Webhook, attempt int, p
 	return Result{Outcome: Refused, Attempt: t.attempt, Status: t.status, Reason: t.reason}
 }
 
-// trip is the transport under one delivery's retries: it sends the stored
-// webhook itself, byte for byte, and counts the tries. A try under way is not
-// cut off when the delivery's context ends, only by its own time limits.
+// trip is the transport of one delivery and its retries. It sends the stored
+// webhook byte for byte and counts the tries. The end of the delivery's context
+// does not cut off a try under way; only the try's own time limits do.
 type trip struct {
 	client    *Client
 	webhook   *webhook.Webhook
 	policy    Policy
 	attempt   int       // tries that count
-	excused   int       // those of this delivery that do not
-	away      time.Time // of the first 503
+	excused   int       // tries of this delivery that do not count
+	away      time.Time // when the first 503 came
 	reason    string    // why the last try failed
-	status    int       // what it was answered
+	status    int       // the status of the last answer
 	retryable bool
-	refuses   bool // the last try found the port closed
+	refuses   bool // the port was closed at the last try
 }
 
 func (t *trip) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -184,13 +184,13 @@ func (a *answer) Close() error {
 	return nil
 }
 
-// check decides about another try after one has ended.
+// check decides after each try whether to make another one.
 func (t *trip) check(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	t.retryable = true
 	counts := true
 	switch {
 	case err != nil:
-		t.reason, t.refuses = fault(err), errors.Is(err, ErrDial)
+		t.reason, t.refuses = reasonFor(err), errors.Is(err, ErrDial)
 		if errors.Is(err, ErrDial) || errors.Is(err, errAway) {
 			return false, errAway
 		}
@@ -209,7 +209,7 @@ func (t *trip) check(ctx context.Context, resp *http.Response, err error) (bool,
 		return false, nil
 	case counts && t.attempt >= t.policy.MaxAttempts:
 		return false, nil
-	case !t.policy.Healthy(): // it decides whether it makes sense to go on
+	case !t.policy.Healthy(): // trying makes sense only while the app is healthy
 		return false, errAway
 	}
 	if ctx.Err() == nil && t.policy.Waiting != nil {
@@ -218,8 +218,8 @@ func (t *trip) check(ctx context.Context, resp *http.Response, err error) (bool,
 	return ctx.Err() == nil, ctx.Err()
 }
 
-// excuse takes back the count of a try that was answered 503, unless the app has
-// said so for too long while it is healthy: that may be about this webhook.
+// excuse takes back the count of a try that was answered 503. It does not once a
+// healthy app has done so for AwayLimit: the 503 may then be about this webhook.
 func (t *trip) excuse(status int) bool {
 	if status != http.StatusServiceUnavailable || t.policy.AwayLimit == 0 {
 		return false
@@ -242,7 +242,8 @@ func (t *trip) prepare(*http.Request) error {
 	return nil
 }
 
-func fault(err error) string {
+// reasonFor returns the error for the operator, without addresses and details.
+func reasonFor(err error) string {
 	for _, known := range []error{ErrDial, ErrReset, ErrLate, errAway} {
 		if errors.Is(err, known) {
 			return known.Error()
@@ -251,13 +252,13 @@ func fault(err error) string {
 	return err.Error()
 }
 
-// Retryable reports whether an answer of that status may become another one by
-// itself: 408, 425, 429 and every 5xx.
+// Retryable reports whether a retry may get another status: 408, 425, 429 and every
+// 5xx.
 func Retryable(status int) bool {
 	return status == 408 || status == 425 || status == 429 || status/100 == 5
 }
 
-// backoff is the library's, with a quarter of jitter, and never longer than max
+// backoff is the library's with jitter of a quarter. It is never longer than hi,
 // whatever Retry-After asks for.
 func backoff(lo, hi time.Duration, n int, resp *http.Response) time.Duration {
 	d := retryablehttp.DefaultBackoff(lo, hi, n, resp)

@@ -15,7 +15,7 @@ import (
 	"sluice/sidecar/internal/webhook"
 )
 
-// A kept connection that the app has closed, or on which it has said something
+// An idle connection that the app has closed, or on which it has sent something
 // unasked, is not used again.
 func TestStaleConnections(t *testing.T) {
 	t.Parallel()
@@ -44,8 +44,8 @@ func TestStaleConnections(t *testing.T) {
 	}
 }
 
-// The request is what was captured, with Sluice's own fields after it, whole
-// whatever the size of the body.
+// The app gets the captured request, with Sluice's own fields added, for every size
+// of the body.
 func TestRequestAsWritten(t *testing.T) {
 	t.Parallel()
 	type request struct{ head, body string }
@@ -76,7 +76,7 @@ func TestRequestAsWritten(t *testing.T) {
 	}
 }
 
-// An app that answers before it has read the whole body is heard.
+// The answer of an app that has not read the whole body is still read.
 func TestEarlyAnswer(t *testing.T) {
 	t.Parallel()
 	client := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
@@ -90,7 +90,7 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
-// An app that takes no more of a body is given up at the deadline.
+// An app that stops reading a body is given up at the deadline.
 func TestBodyNotTaken(t *testing.T) {
 	t.Parallel()
 	stop := make(chan struct{})
@@ -107,7 +107,7 @@ func TestBodyNotTaken(t *testing.T) {
 	}
 }
 
-// ErrLate leaves the exchange open, and the answer may still be had.
+// After ErrLate the exchange is open, and the answer can still be read.
 func TestLate(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -152,7 +152,7 @@ func TestDialFailure(t *testing.T) {
 	}
 }
 
-// Close ends what is under way and refuses what comes after.
+// Close ends requests under way and refuses new ones.
 func TestClose(t *testing.T) {
 	t.Parallel()
 	stop := make(chan struct{})
@@ -171,7 +171,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// policy is one without bounds, for tests to narrow.
+// policy returns a policy without limits; tests set the ones they need.
 func policy() Policy {
 	return Policy{
 		MaxAttempts: 4, Timeout: patience, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond,
@@ -181,7 +181,7 @@ func policy() Policy {
 	}
 }
 
-// Every kind of answer to a held webhook and what becomes of it.
+// Every kind of answer to a held webhook, and its outcome.
 func TestDeliver(t *testing.T) {
 	t.Parallel()
 	const soon = time.Second
@@ -191,7 +191,7 @@ func TestDeliver(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		answers []string // the last one again and again; "" breaks off
+		answers []string // the last one is repeated; "" closes the connection
 		first   int
 		change  func(*Policy)
 		want    Result
@@ -258,7 +258,7 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
-// The app sees each try with a number of its own, counted or not.
+// The app sees a different number with each try, whether it counts or not.
 func TestTriesAreNumbered(t *testing.T) {
 	t.Parallel()
 	var numbers []string
@@ -287,7 +287,7 @@ func TestTriesAreNumbered(t *testing.T) {
 	}
 }
 
-// What did not reach the app is no verdict, even when every try was spent.
+// A webhook that did not reach the app is not refused, even when no try is left.
 func TestAwayWhenSpent(t *testing.T) {
 	t.Parallel()
 	peer := newPeer(t, says(""))
@@ -322,7 +322,7 @@ func TestRetryAfter(t *testing.T) {
 			p := policy()
 			p.MaxBackoff = time.Second
 			began := time.Now()
-			ctx, cancel := context.WithTimeout(t.Context(), patience) // the longest is an hour
+			ctx, cancel := context.WithTimeout(t.Context(), patience) // the longest backoff is an hour
 			defer cancel()
 			if got := client.Deliver(ctx, hook("{}"), 1, p); got.Outcome != Delivered || got.Attempt != 2 {
 				t.Errorf("got %+v", got)
@@ -334,8 +334,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// A delivery ends with its context in the backoff, and with its lease in a wait
-// for an answer; a lease that is renewed meanwhile extends that.
+// The end of its context ends a delivery in its backoff. The end of its lease ends a
+// wait for an answer, unless the lease is renewed meanwhile.
 func TestDeliverEnds(t *testing.T) {
 	t.Parallel()
 	client := newPeer(t, says("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n")).client(t)
@@ -368,7 +368,7 @@ func TestDeliverEnds(t *testing.T) {
 	}
 }
 
-// Freshen works on a copy: what is stored stays as it was.
+// Freshen works on a copy: the stored webhook does not change.
 func TestFreshenLeavesTheStored(t *testing.T) {
 	t.Parallel()
 	client := newPeer(t, says("HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n")).client(t)

@@ -17,10 +17,10 @@ import (
 
 func TestMain(m *testing.M) { leaks.Main(m) }
 
-// patience is how long anything may take to come about, on a slow machine too.
+// patience is how long anything may take, also on a slow machine.
 const patience = time.Minute
 
-// peer is an app that says what a test tells it to: one script a connection.
+// peer is an app whose connections each follow a script of the test.
 type peer struct {
 	ln    net.Listener
 	all   sync.WaitGroup
@@ -28,7 +28,7 @@ type peer struct {
 	conns []net.Conn
 }
 
-// newPeer serves each connection with serve, in the order they come.
+// newPeer serves the connections with serve, in the order they arrive.
 func newPeer(t *testing.T, serve func(n int, c net.Conn, br *bufio.Reader)) *peer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -121,7 +121,7 @@ func hook(body string) *webhook.Webhook {
 	}
 }
 
-// ask sends a webhook and reads the answer whole.
+// ask sends a webhook and reads the whole answer.
 func ask(c *Client, w *webhook.Webhook, limit time.Duration) (resp Response, body string, err error) {
 	deadline := time.Now().Add(limit)
 	e, err := c.Send(w, 1, false, deadline)

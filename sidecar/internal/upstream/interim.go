@@ -7,17 +7,17 @@ import (
 	"fmt"
 )
 
-// interim passes over interim (1xx) answers, which are no answers. It keeps its
-// place, so that a wait that ended in the middle of one can go on.
+// interim skips interim (1xx) responses, which are not the answer. It remembers its
+// position, so that a wait that ended in the middle of one can be continued.
 type interim struct {
-	inside bool // an interim answer has begun and its end has not come
+	inside bool // an interim response has begun and not ended
 	size   int  // bytes of it so far
-	text   int  // bytes of its current line so far, line ends not counted
+	text   int  // bytes of its current line so far, without line ends
 }
 
 const statusBytes = len("HTTP/1.1 200")
 
-// pass returns nil once an answer has begun that is not an interim one.
+// pass returns nil once the answer itself has begun.
 func (i *interim) pass(br *bufio.Reader) error {
 	for {
 		if !i.inside {
@@ -36,10 +36,10 @@ func (i *interim) pass(br *bufio.Reader) error {
 	}
 }
 
-// skip reads to the end of the interim answer.
+// skip reads to the end of the interim response.
 func (i *interim) skip(br *bufio.Reader) error {
 	for i.inside {
-		part, err := br.ReadSlice('\n') // with an error it returns, and takes, what has come
+		part, err := br.ReadSlice('\n') // with an error, it still consumes and returns what has arrived
 		i.size += len(part)
 		i.text += len(bytes.Trim(part, "\r\n"))
 		switch {
@@ -56,8 +56,8 @@ func (i *interim) skip(br *bufio.Reader) error {
 	return nil
 }
 
-// isInterim reports whether a status line begins an interim answer. 101 is the
-// last answer of its connection's HTTP.
+// isInterim reports whether a status line begins an interim response. 101 is not
+// one: after it the connection no longer speaks HTTP.
 func isInterim(line []byte) bool {
 	digit := func(b byte) bool { return '0' <= b && b <= '9' }
 	version, status := line[:8], line[9:statusBytes]

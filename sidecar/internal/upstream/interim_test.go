@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Interim answers are no answer: the wait goes on as before them, whatever came
-// of them by then, and what is answered at last is the answer.
+// Interim responses do not end the wait, wherever they are cut; only the final
+// response is the answer.
 func TestInterimAnswersAreNone(t *testing.T) {
 	t.Parallel()
 	const final = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -63,8 +63,8 @@ func TestInterimAnswersAreNone(t *testing.T) {
 	}
 }
 
-// An app that never stops saying that it will answer is late all the same, and
-// an interim answer without an end is no answer.
+// An app that sends interim responses for ever is late, and one whose interim
+// response has no end breaks off.
 func TestInterimAnswersHaveLimits(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -100,8 +100,8 @@ func TestInterimAnswersHaveLimits(t *testing.T) {
 	}
 }
 
-// At replay an app that has said 103 is waited for as long as any other: while
-// the lease is renewed it is one try.
+// At replay an app that has sent 103 is waited for as long as any other: it is one
+// try while the lease is renewed.
 func TestInterimAnswerIsNoTry(t *testing.T) {
 	t.Parallel()
 	var tries atomic.Int64

@@ -10,10 +10,10 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// Prober asks the app for its health.
+// Prober asks the app for its health, and tells it to drain.
 type Prober struct {
 	health, drain string // URLs
-	secret        string // signs POST /drain, "" for none
+	secret        string // signs POST /drain; "" leaves it unsigned
 	client        *http.Client
 }
 
@@ -25,16 +25,16 @@ func (c *Client) NewProber(timeout time.Duration) *Prober {
 		secret: c.cfg.Secret,
 		client: &http.Client{
 			Timeout: timeout,
-			// A connection of its own for every probe: a kept one would go on
-			// answering after the app has closed its port.
+			// A new connection for every probe: a kept-alive one would still answer
+			// after the app has closed its port.
 			Transport:     &http.Transport{DisableKeepAlives: true, DialContext: c.dial.DialContext},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// Probe returns nil when the app answers with 2xx, an error that wraps ErrDial
-// when its port refuses, and any other error when it answers wrongly or late.
+// Probe returns nil when the app answers with 2xx, an error that wraps ErrDial when
+// its port refuses, and another error when it answers otherwise or too late.
 func (p *Prober) Probe(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.health, nil)
 	if err != nil {
@@ -55,8 +55,8 @@ func (p *Prober) Probe(ctx context.Context) error {
 	return nil
 }
 
-// BeginDrain tells the app to drain. An app without that path is none the worse.
-// With a secret the request is signed, see senders.SignDrain.
+// BeginDrain tells the app to drain. An app without that path may ignore it. With a
+// secret the request is signed, see senders.SignDrain.
 func (p *Prober) BeginDrain(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.drain, nil)
 	if err != nil {
@@ -78,7 +78,7 @@ func (p *Prober) BeginDrain(ctx context.Context) error {
 	return nil
 }
 
-// Refuses reports whether nobody listens on the app's port.
+// Refuses reports whether the app's port refuses a connection.
 func (c *Client) Refuses(ctx context.Context) bool {
 	nc, err := c.dial.DialContext(ctx, "tcp", c.addr)
 	if err == nil {

@@ -19,11 +19,11 @@ func IsDial(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// Proxy returns the general lane: every request goes to the app untouched and
-// its answer comes back as it is, streamed (SSE, WebSocket, gRPC over h2c
-// among them). away is called with the fault when the app can't be reached or
-// breaks off before its answer, and answers in its place.
-func (c *Client) Proxy(log *slog.Logger, away func(http.ResponseWriter, *http.Request, error)) http.Handler {
+// Proxy returns the handler of requests that are not webhooks: it sends every
+// request to the app unchanged and streams its answer back (also SSE, WebSocket
+// and gRPC over h2c). failed is called with the error when the app can't be
+// reached or breaks off before its answer, and answers in its place.
+func (c *Client) Proxy(log *slog.Logger, failed func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	plain := &http.Transport{
 		DialContext:         c.dial.DialContext,
 		MaxIdleConnsPerHost: c.cfg.MaxIdle,
@@ -38,7 +38,7 @@ func (c *Client) Proxy(log *slog.Logger, away func(http.ResponseWriter, *http.Re
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", c.addr
 			r.Out.Host = r.In.Host
-			r.Out.URL.RawQuery = r.In.URL.RawQuery // also what Go would not parse
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // also a query that Go can't parse
 			for name := range r.Out.Header {
 				if request.Reserved(name) {
 					delete(r.Out.Header, name)
@@ -46,13 +46,13 @@ func (c *Client) Proxy(log *slog.Logger, away func(http.ResponseWriter, *http.Re
 			}
 			forwarded(r)
 		},
-		ErrorHandler: away,
+		ErrorHandler: failed,
 		ErrorLog:     quiet(log),
 	}
 }
 
-// byProtocol sends gRPC on as HTTP/2, which it cannot do without, and all else
-// as HTTP/1.1, which every app speaks.
+// byProtocol sends gRPC as HTTP/2, which it requires, and everything else as
+// HTTP/1.1, which every app speaks.
 type byProtocol struct{ plain, h2c http.RoundTripper }
 
 func (t byProtocol) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -62,8 +62,8 @@ func (t byProtocol) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.plain.RoundTrip(r)
 }
 
-// forwarded appends the peer to X-Forwarded-For and keeps, or sets, -Proto and
-// -Host. (Rewrite has taken them out of the outgoing request.)
+// forwarded appends the peer to X-Forwarded-For. It passes on X-Forwarded-Proto and
+// -Host as received, or sets them. (ReverseProxy has removed all three.)
 func forwarded(r *httputil.ProxyRequest) {
 	in, out := r.In.Header, r.Out.Header
 	chain := in.Values("X-Forwarded-For")
@@ -73,15 +73,15 @@ func forwarded(r *httputil.ProxyRequest) {
 	if len(chain) > 0 {
 		out.Set("X-Forwarded-For", strings.Join(chain, ", "))
 	}
-	keep := func(name, otherwise string) {
+	pass := func(name, otherwise string) {
 		if vs := in.Values(name); len(vs) > 0 {
 			out[name] = vs
 			return
 		}
 		out.Set(name, otherwise)
 	}
-	keep("X-Forwarded-Proto", "http")
-	keep("X-Forwarded-Host", r.In.Host)
+	pass("X-Forwarded-Proto", "http")
+	pass("X-Forwarded-Host", r.In.Host)
 }
 
 func quiet(l *slog.Logger) *log.Logger {

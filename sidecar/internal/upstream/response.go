@@ -18,8 +18,8 @@ import (
 // Response is the head of the app's answer to a webhook.
 type Response struct {
 	Status int
-	Fields []byte // lines that go on to the sender, each ended by CRLF; neither lengths nor what belongs to one connection
-	Length int64  // of the body, -1 when only its end tells
+	Fields []byte // header lines for the sender, each ended by CRLF, without Content-Length and what belongs to one connection
+	Length int64  // of the body, -1 when unknown
 	// RetryAfter is the value of that field, "" without it.
 	RetryAfter string
 }
@@ -28,7 +28,7 @@ const maxHead = 64 << 10 // bytes of an answer's head
 
 var errHead = errors.New("malformed answer")
 
-// readHead reads the head of an answer that is not an interim one.
+// readHead reads the head of the answer. Interim responses have been skipped.
 func (e *Exchange) readHead() error {
 	proto, err := e.readStatus()
 	if err != nil {
@@ -59,7 +59,7 @@ func (e *Exchange) readStatus() (minor byte, err error) {
 	return line[7], nil
 }
 
-// readFields reads the fields up to the empty line and finds the body.
+// readFields reads the fields up to the empty line and sets up the body.
 func (e *Exchange) readFields(minor byte) error {
 	r := &e.resp
 	chunked, size := false, 0
@@ -133,8 +133,8 @@ func (e *Exchange) Body() io.Reader {
 	return e.body
 }
 
-// timed gives each read of a body a time limit of its own, so that a long
-// answer may take its time and a dead one may not.
+// timed gives each read of a body its own time limit, so that a long answer may take
+// its time but a dead app is noticed.
 type timed struct {
 	e     *Exchange
 	limit time.Duration
@@ -148,7 +148,7 @@ func (t *timed) Read(p []byte) (int, error) {
 	return t.r.Read(p)
 }
 
-// exactBody is a body of known length; one cut short is an error.
+// exactBody is a body of known length. It is an error when the body is cut short.
 type exactBody struct {
 	r    *bufio.Reader
 	left int64
@@ -166,8 +166,8 @@ func (b *exactBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// chunkedBody reads the trailer after the last chunk, so that the connection
-// can be used again.
+// chunkedBody also reads the trailer after the last chunk, so that the connection
+// can be reused.
 type chunkedBody struct {
 	br   *bufio.Reader
 	r    io.Reader
@@ -197,8 +197,8 @@ func (b *chunkedBody) Read(p []byte) (int, error) {
 	}
 }
 
-// readLine returns the next line without its end. It is valid until the next
-// read when it fits the reader's buffer, as nearly every line does.
+// readLine returns the next line without its end. The line is valid until the next
+// read.
 func readLine(br *bufio.Reader) ([]byte, error) {
 	line, err := br.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {

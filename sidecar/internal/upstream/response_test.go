@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Answers that are odd and right, and whether the connection lives on.
+// Answers that are unusual but valid, and whether the connection is reused.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("v", 30000)
@@ -50,7 +50,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Without a length the end of the connection is the end of the body.
+// Without a length, the end of the connection ends the body.
 func TestAnswerUntilClose(t *testing.T) {
 	t.Parallel()
 	client := newPeer(t, func(_ int, c net.Conn, br *bufio.Reader) {
@@ -65,7 +65,7 @@ func TestAnswerUntilClose(t *testing.T) {
 	}
 }
 
-// What is no answer is ErrReset, and never a success.
+// A malformed answer is ErrReset, and never a success.
 func TestNoAnswers(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
@@ -95,7 +95,7 @@ func TestNoAnswers(t *testing.T) {
 	}
 }
 
-// A body that ends too early is an error for whoever reads it.
+// Reading a body that ends too early fails.
 func TestBodyCutShort(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []string{
@@ -117,8 +117,8 @@ func TestBodyCutShort(t *testing.T) {
 	}
 }
 
-// FuzzResponse holds the parser to what cannot be wrong whatever the app says:
-// it ends, and it never makes a success of what net/http would not read.
+// FuzzResponse checks that the parser ends, whatever the app sends, and never takes
+// for a success what net/http would not read.
 func FuzzResponse(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: b\r\n\r\n",

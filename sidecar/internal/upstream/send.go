@@ -15,27 +15,26 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// Exchange is one webhook under way to the app. It belongs to one goroutine at
-// a time and is ended by Close.
+// Exchange is one webhook on its way to the app, and the answer. Only one goroutine
+// may use it at a time. Close ends it.
 type Exchange struct {
 	client  *Client
 	conn    *conn
 	interim interim
 	resp    Response
 	body    io.Reader
-	reuse   bool // the connection may be kept once the body is read
+	reuse   bool // the connection may be reused once the body is read
 	ended   bool
 }
 
-// heads are buffers for a request's head, and its body when that is small.
+// heads are buffers for a request's head, and its body when it is small.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
-const small = 16 << 10 // bodies up to this go out in one write with their head
+const small = 16 << 10 // bodies up to this are written together with their head
 
 // Send writes the webhook to the app and returns without waiting for an answer.
-// attempt counts from 1. The deadline bounds the writing: a request that could
-// not be written whole is none, and gives ErrReset; ErrDial says that nothing
-// was sent at all.
+// attempt counts from 1. The deadline bounds the writing. A request that could not
+// be written whole gives ErrReset; ErrDial means that nothing was sent.
 func (c *Client) Send(w *webhook.Webhook, attempt int, replayed bool, deadline time.Time) (*Exchange, error) {
 	k, err := c.get()
 	if err != nil {
@@ -54,8 +53,9 @@ func (c *Client) Send(w *webhook.Webhook, attempt int, replayed bool, deadline t
 	}
 	*pooled = b[:0]
 	if err != nil {
-		// An app that answers without reading the whole body (413, say) closes
-		// first and is heard all the same; one that is gone has nothing to say.
+		// An app may answer without reading the whole body (413, for example) and
+		// close the connection: its answer is still read. Await then fails if the
+		// app is gone.
 		if k.br.Buffered() == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 			c.drop(k)
 			return nil, fmt.Errorf("%w: request not taken in time", ErrReset)
@@ -102,13 +102,13 @@ func (c *Client) appendHead(b []byte, w *webhook.Webhook, attempt int, replayed 
 	return append(b, "\r\n\r\n"...)
 }
 
-// Await waits for the app's answer until the deadline. ErrLate means that there
-// is none yet and that Await may be called again; after any other error the
-// exchange is closed. An interim (1xx) answer is none.
+// Await waits for the app's answer until the deadline. ErrLate means that there is
+// none yet and that Await may be called again; after any other error the exchange
+// is closed. Interim (1xx) responses are skipped.
 func (e *Exchange) Await(deadline time.Time) (*Response, error) {
 	e.conn.net.SetReadDeadline(deadline)
-	// The status decides: after it the app has begun to answer, and what follows
-	// is due soon, whatever the sender's budget.
+	// The deadline applies up to the status line. Then the app has begun to answer,
+	// and the rest gets its own time limit, whatever the sender's budget.
 	if err := e.interim.pass(e.conn.br); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, ErrLate
@@ -120,7 +120,7 @@ func (e *Exchange) Await(deadline time.Time) (*Response, error) {
 		e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
 	}
 	if err := e.readHead(); err != nil {
-		e.reuse = false // what is left of this answer must not be taken for the next one's
+		e.reuse = false // the rest of this answer must not be read as the next one
 		e.Close()
 		return nil, fmt.Errorf("%w: read answer: %w", ErrReset, err)
 	}
@@ -130,8 +130,8 @@ func (e *Exchange) Await(deadline time.Time) (*Response, error) {
 // answerTimeout bounds each read of an answer that has begun.
 const answerTimeout = 30 * time.Second
 
-// Close ends the exchange. The connection is kept when the answer was read to
-// its end, and closed otherwise.
+// Close ends the exchange. The connection is reused when the answer was read to its
+// end, and closed otherwise.
 func (e *Exchange) Close() {
 	if e.ended {
 		return
@@ -144,8 +144,8 @@ func (e *Exchange) Close() {
 	e.client.drop(e.conn)
 }
 
-// Drop ends an exchange whose answer is of no interest. It does not wait for the
-// rest: the connection is kept when all of it has come already.
+// Drop ends an exchange whose answer is not needed. It does not wait for the rest of
+// it: the connection is reused only when all of it has already arrived.
 func (e *Exchange) Drop() {
 	if t, ok := e.body.(*timed); ok {
 		t.limit = 0
@@ -153,7 +153,8 @@ func (e *Exchange) Drop() {
 	e.Close()
 }
 
-// drained reports whether the answer's body has been read, reading a small rest.
+// drained reads a small rest of the answer's body, and reports whether all of it has
+// been read.
 func (e *Exchange) drained() bool {
 	if e.body == nil {
 		return true

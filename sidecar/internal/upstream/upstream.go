@@ -1,9 +1,9 @@
 // Package upstream talks to the app: it sends webhooks, proxies everything else
 // and probes its health.
 //
-// It alone opens connections to the app. It reports what happened and never
-// decides what that means for a webhook: it does not hold, acknowledge or
-// change a state. ingress and replay send through it, supervise probes.
+// It alone opens connections to the app. It reports what happened and must never
+// decide what that means for a webhook: it does not hold, acknowledge or change a
+// state. ingress and replay send through it; health and supervise probe with it.
 package upstream
 
 import (
@@ -34,7 +34,7 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Client is the way to one app. Close ends it.
+// Client holds the connections to one app. Close ends it.
 type Client struct {
 	cfg  Config
 	base *url.URL
@@ -51,7 +51,7 @@ type Client struct {
 func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Scheme != "http" || u.Host == "" || u.Path != "" && u.Path != "/" {
-		return nil, fmt.Errorf("app URL %q: want http://host:port", cfg.URL)
+		return nil, fmt.Errorf("app URL must be http://host:port; it is %q", cfg.URL)
 	}
 	if cfg.DialTimeout == 0 {
 		cfg.DialTimeout = time.Second

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// What a request that is read whole may be refused for. A request that broke
-// off has the error of its connection instead.
+// Why a request could not be read. When the connection broke, Refuse gets the
+// connection's error instead.
 var (
 	ErrTooLarge  = errors.New("body too large")
 	ErrNoMemory  = errors.New("too many bytes in flight")
@@ -18,17 +18,17 @@ var (
 // Body is a request's body in memory.
 type Body struct {
 	bytes  []byte
-	held   int64 // bytes counted for it
+	held   int64 // bytes counted in memory for it
 	pooled *[]byte
 	lent   bool
 	memory *memory
 }
 
-// Bytes returns the body, which its Endpoint may use until Serve returns.
+// Bytes returns the body. The Endpoint may use it until Serve returns.
 func (b *Body) Bytes() []byte { return b.bytes }
 
-// Lend says that somebody may read the bytes even after Serve has returned, so
-// that they are not used for another request; Return says that nobody does.
+// Lend says that the bytes may still be read after Serve has returned, so they
+// must not be reused for another request. Return takes that back.
 func (b *Body) Lend()   { b.lent = true }
 func (b *Body) Return() { b.lent = false }
 
@@ -36,8 +36,8 @@ const smallBody = 16 << 10
 
 var smallBodies = sync.Pool{New: func() any { b := make([]byte, smallBody); return &b }}
 
-// room returns a body of n bytes that have been counted.
-func (m *memory) room(n int64) *Body {
+// newBody returns a body of n bytes. The caller has counted them.
+func (m *memory) newBody(n int64) *Body {
 	b := &Body{memory: m, held: n}
 	if n <= smallBody {
 		b.pooled = smallBodies.Get().(*[]byte)
@@ -48,7 +48,7 @@ func (m *memory) room(n int64) *Body {
 	return b
 }
 
-// free gives the memory back. The bytes must not be used after it.
+// free gives the memory back. The bytes must not be used afterwards.
 func (b *Body) free() {
 	if b.held > 0 {
 		b.memory.sem.Release(b.held)

@@ -8,25 +8,25 @@ import (
 )
 
 // The public listener has at most MAX_CONNECTIONS connections. At the limit it
-// goes on accepting: a sender that waits in the kernel's queue runs into its own
-// timeout without a word, and so would a health check. The connection that has
-// been idle longest makes room; if none is idle, the new one gets 503. Probes
-// have a listener of their own.
+// still accepts: a sender that waits in the kernel's queue would get no answer
+// until its own timeout, and so would a health check. The connection that has
+// been idle longest is closed to make room. If none is idle, the new one gets
+// 503. Probes have their own listener.
 
 const (
-	// minIdle is how long a connection has been idle at least before it makes
-	// room: the first request of a new one may still be under way.
+	// minIdle is how long a connection must have been idle before it is closed to
+	// make room: the first request of a new one may still be on its way.
 	minIdle = time.Second
-	// sampled is how many connections are looked at for an idle one. Looking at
-	// all of them for each new one would be what a flood wants.
+	// sampled is how many connections are searched for an idle one. Searching all
+	// of them for each new one would make a flood expensive.
 	sampled = 64
-	// maxTurnedAway is how many connections are told 503 at one time; beyond it
-	// they are closed without a word.
+	// maxTurnedAway is how many connections may be answered 503 at one time;
+	// beyond it they are closed without an answer.
 	maxTurnedAway = 100
-	turnAwayFor   = time.Second // for such a sender to take its answer
+	turnAwayFor   = time.Second // how long such a sender has to read its answer
 )
 
-// idle says since when a connection has been between two requests.
+// idle records since when a connection has had no request.
 type idle struct{ since atomic.Int64 } // UnixNano, 0 during a request
 
 func (i *idle) idleFrom(now time.Time) { i.since.Store(now.UnixNano()) }
@@ -45,12 +45,12 @@ func (s *Server) admit(c tracked) bool {
 	return true
 }
 
-// makeRoom ends a connection that is idle. The caller holds s.mu.
+// makeRoom closes an idle connection. The caller holds s.mu.
 func (s *Server) makeRoom() bool {
 	var longest tracked
 	oldest := time.Now().Add(-minIdle).UnixNano()
 	looked := 0
-	for c := range s.conns { // in no order
+	for c := range s.conns { // in random order
 		if since := c.idleSince(); since != 0 && since < oldest {
 			longest, oldest = c, since
 		}
@@ -67,7 +67,7 @@ func (s *Server) makeRoom() bool {
 	return true
 }
 
-// forget ends the count of a connection that has ended.
+// forget stops counting a connection that has ended.
 func (s *Server) forget(c tracked) {
 	s.mu.Lock()
 	delete(s.conns, c)
@@ -75,10 +75,10 @@ func (s *Server) forget(c tracked) {
 	s.mu.Unlock()
 }
 
-// replace counts a connection that goes on in the other loop.
+// replace counts a connection that net/http takes over, in place of ours.
 func (s *Server) replace(c, by tracked) {
 	s.mu.Lock()
-	if _, counted := s.conns[c]; counted { // else it has made room, and ends
+	if _, counted := s.conns[c]; counted { // otherwise it was closed to make room
 		delete(s.conns, c)
 		s.conns[by] = struct{}{}
 	}
@@ -87,7 +87,7 @@ func (s *Server) replace(c, by tracked) {
 
 func (s *Server) count() { s.Metrics.Connections.Set(float64(len(s.conns))) }
 
-// turnAway answers a connection for which there is no room, and ends it.
+// turnAway answers 503 to a connection for which there is no room, and closes it.
 func (s *Server) turnAway(nc net.Conn) {
 	defer nc.Close()
 	s.Metrics.TurnedAway.Inc()
@@ -107,10 +107,10 @@ func (s *Server) turnAway(nc net.Conn) {
 		return
 	}
 	if half, ok := nc.(closeWriter); ok {
-		_ = half.CloseWrite() // a sender that is gone ends the reading, too
+		_ = half.CloseWrite() // if it fails the sender is gone, and the read below ends
 	}
 	nc.SetReadDeadline(time.Now().Add(turnAwayFor))
-	io.CopyN(io.Discard, nc, headSize) // closed with unread bytes it would be reset
+	io.CopyN(io.Discard, nc, headSize) // closing with unread bytes would reset the connection
 }
 
 type closeWriter interface{ CloseWrite() error }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Net/http half-closes a connection where it can before it closes it with bytes
-// unread, or the sender would see a reset in place of its answer.
+// net/http half-closes a connection, where it can, before it closes it with unread
+// bytes; otherwise the sender would see a reset in place of its answer.
 func TestHandedOverConnectionsHalfClose(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,7 +28,7 @@ func TestHandedOverConnectionsHalfClose(t *testing.T) {
 	defer handed.Close()
 	half, ok := handed.(interface{ CloseWrite() error })
 	if !ok {
-		t.Fatal("it can't")
+		t.Fatal("the connection cannot half-close")
 	}
 	for _, c := range []net.Conn{sender, handed} {
 		c.SetDeadline(time.Now().Add(time.Minute))
@@ -55,8 +55,8 @@ type resting struct {
 
 func (r *resting) evict() { r.evicted = true }
 
-// The one that makes room has been idle longest, and for a while; one at work
-// never does.
+// The connection that has been idle longest, and long enough, makes room. One with
+// a request never does.
 func TestTheIdlestMakesRoom(t *testing.T) {
 	s := server(t, nil)
 	s.MaxConnections = 3

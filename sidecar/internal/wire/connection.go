@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// headSize bounds the head of a request that this package's own loop takes; a
-// longer one is net/http's.
+// headSize bounds the head of a request that our own loop reads; net/http reads
+// longer ones.
 const headSize = 8 << 10
 
-// connection is one connection of this package's own loop.
+// connection is one connection of our own loop.
 type connection struct {
 	server *Server
 	nc     net.Conn
@@ -23,13 +23,13 @@ type connection struct {
 	idle   // until a request begins to arrive, and again once it is answered
 	stop   atomic.Bool
 
-	// When the deadlines that stand were set, zero for a read deadline that is
-	// not IDLE_TIMEOUT's.
+	// When the current deadlines were set; readSet is zero when the read deadline
+	// is not that of IDLE_TIMEOUT.
 	readSet, writeSet time.Time
 }
 
-// rearmAfter is how old a deadline may be when it serves for the next request as
-// well. Setting one for each costs as much as reading a head.
+// rearmAfter is how old a deadline may be and still serve the next request.
+// Setting one for each request costs as much as reading a head.
 const rearmAfter = time.Second
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headSize) }}
@@ -43,11 +43,11 @@ func newConnection(s *Server, nc net.Conn) *connection {
 	return c
 }
 
-// release gives the reader back. The connection reads no more after it.
+// release gives the reader back. The connection must not read afterwards.
 func (c *connection) release() { readers.Put(c.br) }
 
 // serve answers plain requests until the connection ends (false) or brings
-// something else, which it leaves unread (true).
+// another kind of request, which it leaves unread for net/http (true).
 func (c *connection) serve() (handOver bool) {
 	defer func() {
 		if !handOver {
@@ -59,7 +59,7 @@ func (c *connection) serve() (handOver bool) {
 		now := time.Now()
 		c.idleFrom(now)
 		c.limitIdle(now)
-		if c.stop.Load() { // set before Shutdown's deadline, which this one may have undone
+		if c.stop.Load() { // Shutdown sets it before its deadline, which limitIdle may just have overwritten
 			return false
 		}
 		if _, err := c.br.Peek(1); err != nil {
@@ -78,14 +78,14 @@ func (c *connection) serve() (handOver bool) {
 		if !plain {
 			return true
 		}
-		_, _ = c.br.Discard(len(head)) // all of it is buffered
+		_, _ = c.br.Discard(len(head)) // cannot fail: all of it is buffered
 		if !c.answer(q) {
 			return false
 		}
 	}
 }
 
-// limitIdle has the reading end at IDLE_TIMEOUT, up to a tenth of it early.
+// limitIdle ends the wait for a request at IDLE_TIMEOUT, up to a tenth of it early.
 func (c *connection) limitIdle(now time.Time) {
 	if now.Sub(c.readSet) < min(rearmAfter, c.server.IdleTimeout/10) {
 		return
@@ -103,8 +103,9 @@ func (c *connection) limitWrite(now time.Time) {
 	c.writeSet = now
 }
 
-// head returns the next request's head without consuming it, or nil: then ok
-// says whether net/http should have a look (it is longer than the buffer).
+// head returns the next request's head without consuming it. When head is nil,
+// ok says whether net/http should read the request (the head is too long or not
+// plain); otherwise the connection has ended.
 func (c *connection) head() (head []byte, ok bool) {
 	limited := false
 	for from := 0; ; {
@@ -127,8 +128,8 @@ func (c *connection) head() (head []byte, ok bool) {
 	}
 }
 
-// answer reads the body, has the endpoint answer and writes the reply. It
-// returns false when the connection can't be used again.
+// answer reads the body, calls the endpoint and writes its reply. It returns
+// false when the connection can't be used again.
 func (c *connection) answer(q plainRequest) bool {
 	s := c.server
 	started := time.Now()
@@ -160,12 +161,12 @@ func (c *connection) refuse(r Reply) {
 		return
 	}
 	if half, ok := c.nc.(closeWriter); ok {
-		_ = half.CloseWrite() // if the sender is gone, reading ends as well
+		_ = half.CloseWrite() // if it fails the sender is gone, and the read below ends
 	}
 	c.server.linger(c.nc, c.nc.SetReadDeadline)
 }
 
-// stopWhenIdle ends the connection once it is between two requests.
+// stopWhenIdle ends the connection as soon as it has no request.
 func (c *connection) stopWhenIdle() {
 	c.stop.Store(true)
 	if c.isIdle() {
@@ -175,7 +176,8 @@ func (c *connection) stopWhenIdle() {
 
 func (c *connection) evict() { c.stopWhenIdle() }
 
-// handOver returns the connection with what has been read of it and not consumed.
+// handOver returns the connection for net/http, with the bytes that were read but
+// not consumed.
 func (c *connection) handOver() *handedOver {
 	c.nc.SetReadDeadline(time.Time{})
 	return &handedOver{Conn: c.nc, server: c.server, br: c.br}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// date is a Date field, which is the same for a whole second.
+// date is a Date field. It is reused within one second.
 type date struct {
 	second int64
 	line   string

@@ -8,7 +8,7 @@ import (
 
 func TestDate(t *testing.T) {
 	at := time.Date(2026, time.November, 23, 2, 0, 0, 999999999, time.FixedZone("", 3600))
-	for _, step := range []time.Duration{0, 1, time.Millisecond, time.Second, -time.Hour} { // clocks are set back, too
+	for _, step := range []time.Duration{0, 1, time.Millisecond, time.Second, -time.Hour} { // clocks can be set back
 		now := at.Add(step)
 		want := "Date: " + now.UTC().Format(http.TimeFormat) + "\r\n"
 		for range 2 {

@@ -8,18 +8,18 @@ import (
 	"sync/atomic"
 )
 
-// framing watches for a request that says its length in two ways, with
-// Content-Length and with Transfer-Encoding. Whoever passed it on may have read
-// it otherwise, and what follows it may be no request of theirs (RFC 9112, 6.3).
-// net/http takes the transfer coding and forgets that there was a length, so the
-// bytes are watched before it has them.
+// framing detects a request that states its length twice, with Content-Length
+// and with Transfer-Encoding. The proxy that passed it on may have used the other
+// one, so what follows may have been smuggled in as a request (RFC 9112, 6.3).
+// net/http uses the transfer coding and forgets that there was a length, so
+// framing sees the bytes before net/http does.
 //
-// It never misses one. Lines of a body may look like one: then a connection ends
-// that might have gone on.
+// It never misses such a request. Lines of a body may look like one: then a
+// connection is closed that could have stayed open.
 type framing struct {
 	line  []byte // the beginning of the current line
-	sized bool   // since the last empty line there was a Content-Length
-	coded bool   // and a Transfer-Encoding
+	sized bool   // a Content-Length came since the last empty line
+	coded bool   // a Transfer-Encoding came since then
 	twice atomic.Bool
 }
 
@@ -28,7 +28,7 @@ const (
 	codedName = "transfer-encoding:"
 )
 
-// see takes the next bytes of the connection.
+// see reads the next bytes of the connection.
 func (f *framing) see(p []byte) {
 	for {
 		part, rest, ended := bytes.Cut(p, []byte{'\n'})
@@ -69,7 +69,7 @@ func framedTwice(head []byte) bool {
 
 type framingKey struct{}
 
-// withFraming makes a connection's framing known to its requests.
+// withFraming puts a connection's framing into the context of its requests.
 func withFraming(ctx context.Context, c net.Conn) context.Context {
 	if r, ok := c.(*handedOver); ok {
 		return context.WithValue(ctx, framingKey{}, &r.framing)
@@ -77,9 +77,9 @@ func withFraming(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// mustClose reports whether a request that net/http has read has to be the last
-// one of its connection. In HTTP/1.0, which knows no transfer coding, net/http
-// passes over one without a word.
+// mustClose reports whether a request that net/http has read must be the last one
+// of its connection. HTTP/1.0 has no transfer coding, and net/http ignores one
+// there silently.
 func mustClose(r *http.Request) bool {
 	if r.ProtoMajor > 1 {
 		return false
@@ -88,8 +88,9 @@ func mustClose(r *http.Request) bool {
 	return r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 && ok && f.twice.Load()
 }
 
-// lastAnswer ends the connection with the answer. It sets the field as late as
-// that, since the proxy clears all fields with an interim answer of the app.
+// lastAnswer closes the connection after the answer. It sets the field only when
+// the answer is written, because the proxy clears all fields when the app sends
+// an interim answer.
 type lastAnswer struct{ http.ResponseWriter }
 
 func (a lastAnswer) WriteHeader(status int) {

@@ -29,9 +29,8 @@ func TestFramedTwice(t *testing.T) {
 	}
 }
 
-// FuzzFraming holds framing against the fields that net/http finds in whatever
-// it does not refuse by itself, in one piece and in two, alone and after a
-// request with a body.
+// FuzzFraming compares framing with the fields that net/http finds in every request
+// it accepts: in one piece and in two, alone and after a request with a body.
 func FuzzFraming(f *testing.F) {
 	for _, fields := range []string{"Content-Length: 3\r\nTransfer-Encoding: chunked", "transfer-encoding: chunked\ncontent-length: 3", "X: a\r\n\tContent-Length: 3\r\nTransfer-Encoding: chunked"} {
 		f.Add([]byte("POST /hooks/a HTTP/1.1\r\nHost: h\r\n"+fields+"\r\n\r\n"), []byte("{}"), 30)

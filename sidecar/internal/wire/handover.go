@@ -39,16 +39,16 @@ func (h *handover) take(c net.Conn) bool {
 func (h *handover) Close() error   { h.once.Do(func() { close(h.done) }); return nil }
 func (h *handover) Addr() net.Addr { return h.addr }
 
-// handedOver is a connection that net/http has for the rest of its life.
+// handedOver is a connection that net/http serves until it ends.
 type handedOver struct {
 	net.Conn
 	server  *Server
-	idle    // as net/http tells
+	idle    // as net/http reports it
 	br      *bufio.Reader
 	framing framing
 }
 
-// noteIdle is told by net/http of every change of a connection.
+// noteIdle is called by net/http whenever a connection changes its state.
 func noteIdle(c net.Conn, state http.ConnState) {
 	h, ok := c.(*handedOver)
 	switch {
@@ -60,15 +60,15 @@ func noteIdle(c net.Conn, state http.ConnState) {
 	}
 }
 
-func (h *handedOver) evict() { h.Conn.Close() } // net/http sees its reading end
+func (h *handedOver) evict() { h.Conn.Close() } // net/http then sees the read fail
 
 func (h *handedOver) Close() error {
 	h.server.forget(h)
 	return h.Conn.Close()
 }
 
-// CloseWrite ends the sending alone. net/http does that first where it closes
-// with bytes unread, so that the sender sees its answer.
+// CloseWrite closes only our direction. net/http calls it before it closes a
+// connection with unread bytes, so that the sender can read its answer.
 func (h *handedOver) CloseWrite() error {
 	if half, ok := h.Conn.(closeWriter); ok {
 		return half.CloseWrite()

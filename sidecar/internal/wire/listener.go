@@ -22,7 +22,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) accept(l net.Listener, rest *handover) error {
 	stop := make(chan struct{})
 	defer close(stop)
-	go func() { // when net/http ends, so does this listener
+	go func() { // when net/http stops, this listener stops
 		select {
 		case <-rest.done:
 			l.Close()
@@ -37,7 +37,7 @@ func (s *Server) accept(l net.Listener, rest *handover) error {
 			s.start(nc, rest)
 		case errors.Is(err, net.ErrClosed):
 			return nil
-		default: // out of file descriptors, for one: others will be closed
+		default: // for example out of file descriptors: some will be closed
 			s.Log.Warn("Connection can't be accepted, retrying", "err", err)
 			select {
 			case <-rest.done:
@@ -49,7 +49,7 @@ func (s *Server) accept(l net.Listener, rest *handover) error {
 	}
 }
 
-// start gives a connection a goroutine of its own.
+// start serves a connection on its own goroutine.
 func (s *Server) start(nc net.Conn, rest *handover) {
 	c := newConnection(s, nc)
 	s.mu.Lock()
@@ -80,23 +80,23 @@ func (s *Server) start(nc net.Conn, rest *handover) {
 	}()
 }
 
-// serve runs one connection and reports whether net/http has to go on with it. A
-// panic ends that connection, as in net/http, and not the replica.
+// serve runs one connection and reports whether net/http must continue it. A
+// panic ends only that connection, as in net/http.
 func (s *Server) serve(c *connection) (handOver bool) {
 	if s.NetHTTP {
 		return true
 	}
 	defer func() {
 		if fault := recover(); fault != nil {
-			s.logFault(fault)
+			s.logPanic(fault)
 			handOver = false
 		}
 	}()
 	return c.serve()
 }
 
-// Shutdown stops accepting, lets requests under way finish, and returns when
-// they have or ctx ends; Close cuts what is left then.
+// Shutdown stops accepting and waits until requests under way have finished or
+// ctx ends. Close then cuts what is left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// anyTime is a pace that is never too slow, of a reader without deadlines.
+// anyTime is a pace that never ends a read, for readers without deadlines.
 func anyTime() *pace { return &pace{conn: noDeadline{}, end: time.Now().Add(time.Hour)} }
 
 type noDeadline struct{}
@@ -87,8 +87,7 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// However many bodies there are, no more is in memory than may be, and all of
-// it comes back.
+// However many bodies arrive, memory stays below its limit and is given back.
 func TestMemoryIsBounded(t *testing.T) {
 	const limit, most = 4 << 20, 1 << 20
 	m := newMemory(limit)
@@ -133,7 +132,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// Who waits for memory in vain is told so after a second, or when it leaves.
+// A request that finds no memory is refused after a second, or when its sender leaves.
 func TestNoMemory(t *testing.T) { synctest.Test(t, waitsInVain) }
 
 func waitsInVain(t *testing.T) {

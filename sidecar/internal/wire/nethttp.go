@@ -15,16 +15,15 @@ import (
 	"sluice/sidecar/internal/request"
 )
 
-// netHandler serves what came through net/http.
+// netHandler serves the requests that net/http reads.
 type netHandler struct{ *Server }
 
-// ServeHTTP finds the endpoint of a request, or leaves the request to the
-// Handler.
+// ServeHTTP gives a request to its endpoint, or to the Handler when it has none.
 func (s netHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			if err, ok := fault.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
-				s.logFault(fault)
+				s.logPanic(fault)
 			}
 			panic(http.ErrAbortHandler) // net/http ends the connection
 		}
@@ -41,8 +40,8 @@ func (s netHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// ReceivedPath returns a target's path as it was received, which is how an app
-// gets it: still encoded.
+// ReceivedPath returns the path of the request target as it was received, still
+// encoded, which is how the app gets it.
 func ReceivedPath(r *http.Request) string {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") { // in absolute form
@@ -51,7 +50,7 @@ func ReceivedPath(r *http.Request) string {
 	return path
 }
 
-// serveWhole reads a request, has the endpoint answer and writes the reply.
+// serveWhole reads a request, calls the endpoint and writes its reply.
 func (s netHandler) serveWhole(w http.ResponseWriter, r *http.Request, endpoint Endpoint) {
 	started := time.Now()
 	head := Capture(r)
@@ -74,7 +73,7 @@ func (s netHandler) serveWhole(w http.ResponseWriter, r *http.Request, endpoint 
 	s.Metrics.Seconds.Observe(time.Since(started).Seconds())
 }
 
-// readBody reads by the same means as this package's own loop.
+// readBody reads a body in the same way as our own loop.
 func (s netHandler) readBody(r *http.Request, rc *http.ResponseController, started time.Time) (*Body, error) {
 	br := readers.Get().(*bufio.Reader)
 	br.Reset(r.Body)
@@ -90,7 +89,7 @@ func (s netHandler) readBody(r *http.Request, rc *http.ResponseController, start
 func (s netHandler) refuseBody(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, refusal Reply) {
 	w.Header().Set("Connection", "close")
 	expects := r.Header.Get("Expect") != "" && r.ContentLength > s.MaxBodyBytes
-	if r.ProtoMajor > 1 || expects { // the sender can be told to stop, or has not begun
+	if r.ProtoMajor > 1 || expects { // the protocol stops the sender, or it has not begun to send the body
 		refusal.writeHTTP(w)
 		return
 	}
@@ -100,8 +99,8 @@ func (s netHandler) refuseBody(w http.ResponseWriter, r *http.Request, rc *http.
 	s.linger(r.Body, rc.SetReadDeadline)
 }
 
-// Capture takes a request's head from net/http, which has lost the order of
-// different names but keeps that of the values of one name.
+// Capture takes a request's head from net/http, which keeps the order of the
+// values of one name but not the order of different names.
 func Capture(r *http.Request) request.Head {
 	uri := r.RequestURI
 	if uri == "" || uri[0] != '/' {
@@ -150,7 +149,7 @@ func (r *Reply) writeHTTP(w http.ResponseWriter) {
 	}
 	w.WriteHeader(r.Status)
 	if _, err := io.Copy(w, r.Relay); err != nil {
-		// The head is out: only a broken connection tells the sender.
+		// The head is sent: only a broken connection tells the sender.
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A body that comes too slowly ends when a stretch of time has brought too
-// little, whatever came before it; one that is slow and honest does not.
+// A body that arrives too slowly is cut when one window has brought too little,
+// whatever came before. A slow body at the minimum rate is not.
 func TestPace(t *testing.T) {
 	const rate, most = 100, 1 << 20
 	for name, c := range map[string]struct {

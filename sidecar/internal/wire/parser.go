@@ -6,8 +6,8 @@ import (
 	"sluice/sidecar/internal/request"
 )
 
-// plainRequest is a request to an endpoint that is plain in every respect, and
-// whose head has been read.
+// plainRequest is a plain request to an endpoint: a POST in HTTP/1.1 whose head
+// has nothing that two parsers could read differently.
 type plainRequest struct {
 	endpoint Endpoint
 	head     request.Head
@@ -15,9 +15,9 @@ type plainRequest struct {
 	close    bool  // the sender wants the connection closed
 }
 
-// parse reads a head. It returns false for whatever is not a plain request in
-// every respect: net/http decides about that, so that no two parsers have to
-// agree on anything odd.
+// parse reads a head. It returns false for everything that is not plain in every
+// respect. net/http then reads the request, so the two parsers never have to agree
+// on anything unusual.
 func parse(head []byte, peer string, h Handler, maxBody int64) (q plainRequest, plain bool) {
 	line, fields, ok := cutLine(head[:len(head)-2])
 	if !ok {
@@ -48,15 +48,15 @@ func parse(head []byte, peer string, h Handler, maxBody int64) (q plainRequest, 
 	return q, true
 }
 
-// mayBePlain reports whether what has arrived can be the beginning of a POST.
+// mayBePlain reports whether b can be the beginning of a POST.
 func mayBePlain(b []byte) bool {
 	const post = "POST /"
 	n := min(len(b), len(post))
 	return string(b[:n]) == post[:n]
 }
 
-// bareLF reports whether a line ends without CR: then the head may be over
-// already, by another reading than this parser's.
+// bareLF reports whether a line ends without CR: another parser may take that for
+// the end of the head.
 func bareLF(b []byte) bool {
 	for {
 		i := bytes.IndexByte(b, '\n')
@@ -70,7 +70,7 @@ func bareLF(b []byte) bool {
 	}
 }
 
-// scan checks every field and reads those that frame the request.
+// scan checks every field and reads Host, Content-Length and Connection.
 func (q *plainRequest) scan(fields []byte) (host []byte, ok bool) {
 	q.length = -1
 	for len(fields) > 0 {
@@ -127,8 +127,8 @@ func (q *plainRequest) setLength(digits []byte) bool {
 	return true
 }
 
-// cutLine cuts the first line from b. It returns false when that ends in
-// anything but CRLF.
+// cutLine cuts the first line from b. It returns false when the line does not end
+// in CRLF.
 func cutLine(b []byte) (line, rest []byte, ok bool) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 1 || b[i-1] != '\r' {

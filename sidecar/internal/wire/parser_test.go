@@ -51,13 +51,13 @@ func TestParseTakesOnlyThePlain(t *testing.T) {
 		"two spaces in request": {"POST /", "POST  /"},
 	} {
 		if _, ok := parse([]byte(strings.Replace(plain, swap[0], swap[1], 1)), "", h, 1000); ok {
-			t.Errorf("%s: taken, is net/http's", name)
+			t.Errorf("%s: taken, net/http must read it", name)
 		}
 	}
 }
 
-// FuzzParse holds that whatever this parser takes, net/http reads the same
-// way: the same target, host, length and the same values of every field.
+// FuzzParse checks that net/http reads whatever this parser takes in the same way:
+// the same target, host, length and values of every field.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(plain))
 	f.Add([]byte("POST /webhooks/github HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))

@@ -14,11 +14,11 @@ import (
 // Reply is the answer to a request that was read whole.
 type Reply struct {
 	Status int
-	Fields []byte // lines, each ended by CRLF, without lengths; never modified
+	Fields []byte // header lines, each ended by CRLF, without Content-Length; never modified
 	Body   []byte
-	Relay  io.Reader // a body that comes from elsewhere, in place of Body
-	Length int64     // of Relay, -1 when only its end tells
-	End    func()    // called once when the reply is written or can't be, nil for nothing
+	Relay  io.Reader // a body to stream, in place of Body
+	Length int64     // of Relay, -1 when unknown
+	End    func()    // called once the reply is written or has failed; may be nil
 }
 
 func (r *Reply) end() {
@@ -45,7 +45,7 @@ func RetryLater(why string) Reply {
 
 const (
 	writeTimeout = 30 * time.Second // for each write to the sender
-	shortBody    = 16 << 10         // bytes of a body that goes out in one write with its head
+	shortBody    = 16 << 10         // bytes; a body up to this is written together with its head
 )
 
 var replies = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}

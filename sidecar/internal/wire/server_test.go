@@ -19,8 +19,8 @@ import (
 	"sluice/sidecar/internal/request"
 )
 
-// paths is a Handler with an endpoint at each of some paths, which answers with
-// the body that it got.
+// paths is a Handler with an endpoint at each of its paths. It answers with the
+// body that it got.
 type paths []string
 
 func (p paths) Match(path, received string) Endpoint {
@@ -55,7 +55,7 @@ func server(t testing.TB, log io.Writer) *Server {
 	}, paths{"/hooks/a"})
 }
 
-// exchange sends a request over a connection of its own and returns all that
+// exchange sends a request over a new connection and returns everything that
 // comes back.
 func exchange(t *testing.T, addr, text string) string {
 	t.Helper()
@@ -73,8 +73,8 @@ func exchange(t *testing.T, addr, text string) string {
 	return string(got)
 }
 
-// Both loops read the same requests and write the same replies, a fault costs
-// one connection, and its body is not left counted.
+// Both loops read the same requests and write the same replies. A panic ends one
+// connection, and the memory of its body is given back.
 func TestBothLoops(t *testing.T) {
 	for name, nethttp := range map[string]bool{"own loop": false, "net/http": true} {
 		t.Run(name, func(t *testing.T) {

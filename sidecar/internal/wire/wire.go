@@ -2,9 +2,9 @@
 // what they may cost, and writes replies.
 //
 // It owns connections, the framing of requests, the memory of bodies that are
-// being read, and the bytes of a reply. It knows no webhook: which paths are
-// read whole, and what becomes of them, is the Handler's. It must never change a
-// reply, nor take a request that another HTTP parser could read differently.
+// being read, and the bytes of a reply. It knows nothing of webhooks: the Handler
+// says which paths are read whole, and answers them. It must never change a
+// reply, or accept a request that another HTTP parser could read differently.
 // ingress is its Handler; supervise starts and stops it.
 package wire
 
@@ -20,28 +20,28 @@ import (
 	"sluice/sidecar/internal/request"
 )
 
-// Handler answers what the listener reads.
+// Handler answers the requests.
 type Handler interface {
-	// Match returns the endpoint for POSTs to a path, nil when there is none.
-	// The path is decoded, the target's path is as it was received.
+	// Match returns the endpoint for POSTs to a path, nil when there is none. path
+	// is decoded; received is the same path as it was sent.
 	Match(path, received string) Endpoint
-	// ServeHTTP answers every other request, while its body is still arriving.
+	// ServeHTTP answers every other request. Its body may still be arriving.
 	http.Handler
 }
 
 // Endpoint answers requests that are read whole before they are answered.
 type Endpoint interface {
-	// Serve answers a request. The context ends when the sender is seen to hang
-	// up, which is not always seen. The body is valid until Serve returns.
+	// Serve answers a request. The context ends when the sender hangs up, if that
+	// is noticed. The body is valid until Serve returns.
 	Serve(context.Context, request.Head, *Body) Reply
-	// Refuse answers a request that could not be read: the error is ErrTooLarge,
-	// ErrNoMemory, ErrSlow, ErrMalformed, or what reading ended with.
+	// Refuse answers a request that could not be read. The error is ErrTooLarge,
+	// ErrNoMemory, ErrSlow, ErrMalformed, or the error of the connection.
 	Refuse(error) Reply
 }
 
-// Config are a server's limits and the rooms it works with.
+// Config are a server's limits and what it works with.
 type Config struct {
-	NetHTTP bool // leave every connection to net/http
+	NetHTTP bool // net/http serves every connection
 
 	HeaderTimeout    time.Duration // for a request's head
 	BodyTimeout      time.Duration // for a body that is read whole
@@ -56,11 +56,11 @@ type Config struct {
 	Log      *slog.Logger
 }
 
-// Server is the public listener. Plain requests to an endpoint, which are nearly
-// all there is, are read and answered by its own loop (connection.go), on one
-// goroutine per connection. A connection that brings anything else is handed
-// over to net/http for the rest of its life, before a byte of that request has
-// been consumed (handover.go).
+// Server is the public listener. Its own loop (connection.go) reads and answers
+// plain requests to an endpoint, which nearly all requests are, on one goroutine
+// per connection. When a connection brings any other request, net/http takes it
+// over until it ends, before a byte of that request has been consumed
+// (handover.go).
 type Server struct {
 	Config
 	handler Handler
@@ -68,7 +68,7 @@ type Server struct {
 	nethttp *http.Server
 
 	crowded    reminder.Reminder
-	turnedAway chan struct{} // holds one for each connection that is being told 503
+	turnedAway chan struct{} // one entry per connection that is being answered 503
 
 	mu      sync.Mutex
 	conns   map[tracked]struct{}
@@ -76,8 +76,8 @@ type Server struct {
 	serving sync.WaitGroup
 }
 
-// New returns a server that does not listen yet. HTTP/1.1 and HTTP/2 without
-// TLS are spoken.
+// New returns a server that does not listen yet. It speaks HTTP/1.1 and HTTP/2
+// without TLS.
 func New(c Config, h Handler) *Server {
 	s := &Server{
 		Config: c, handler: h, memory: newMemory(c.MaxInflightBytes),
@@ -97,5 +97,5 @@ func New(c Config, h Handler) *Server {
 // tracked is an open connection, in either loop.
 type tracked interface {
 	idleSince() int64 // UnixNano, 0 during a request
-	evict()           // ends it, unless a request has begun meanwhile
+	evict()           // closes it, unless a request has begun meanwhile
 }

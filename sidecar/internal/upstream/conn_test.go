@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A kept connection serves the next webhook also when the time limit of the one
-// before has passed meanwhile.
-func TestKeptConnectionOutlivesItsDeadline(t *testing.T) {
+// An idle connection serves the next webhook even when the deadline of the one
+// before has passed.
+func TestIdleConnectionOutlivesItsDeadline(t *testing.T) {
 	t.Parallel()
 	var conns atomic.Int64
 	client := newPeer(t, func(n int, c net.Conn, br *bufio.Reader) {
@@ -33,8 +33,8 @@ func TestKeptConnectionOutlivesItsDeadline(t *testing.T) {
 	}
 }
 
-// Drop does not wait for what is left of an answer, and keeps the connection of
-// one that has come whole.
+// Drop does not wait for the rest of an answer, and reuses the connection only when
+// the answer has arrived whole.
 func TestDrop(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -52,7 +52,7 @@ func TestDrop(t *testing.T) {
 			client := newPeer(t, func(_ int, conn net.Conn, br *bufio.Reader) {
 				readRequest(br)
 				io.WriteString(conn, c.answer)
-				io.Copy(io.Discard, br) // it says no more
+				io.Copy(io.Discard, br) // it sends no more
 			}).client(t)
 			e, err := client.Send(hook("{}"), 1, false, time.Now().Add(patience))
 			if err != nil {

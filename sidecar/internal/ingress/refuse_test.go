@@ -17,8 +17,8 @@ func TestReasonsHaveNames(t *testing.T) {
 	}
 }
 
-// FuzzRouteFor: a setting that is offered is what the present one is and that
-// one route.
+// FuzzRouteFor checks that a suggested setting has the configured routes and exactly
+// one more, for that path.
 func FuzzRouteFor(f *testing.F) {
 	for _, path := range []string{"/api/github/webhooks", "/a,b", "/a=b", "/a*", "/a+sync", "", "/", "/drain", "/a b", "/\n"} {
 		f.Add(path)

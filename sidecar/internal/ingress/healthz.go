@@ -5,8 +5,7 @@ import (
 	"net/http"
 )
 
-// health is the public answer about the replica, from vitals that are a second
-// old at most.
+// health writes the public health answer. Its data are at most a second old.
 func (in *Ingress) health(w http.ResponseWriter) {
 	v := in.Vitals()
 	answer := struct {

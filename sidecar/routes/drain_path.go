@@ -8,22 +8,21 @@ import (
 
 const drainName = "drain"
 
-// maxEncodings is how often a path may be percent-encoded on top of itself.
-// Nobody has a use for one that goes further.
+// maxEncodings is how often a path may be percent-encoded on top of itself. No
+// honest sender encodes one more often.
 const maxEncodings = 8
 
-// IsDrain reports whether an app may take a path for /drain, which only the
-// sidecar may ask for. The path is that of a request's target, before anything
-// is decoded. Apps decode, clean and compare paths in many ways, so every way
-// counts that is known of a router: encodings on top of each other, backslashes,
-// parameters after a semicolon, dot segments before and after decoding, any
-// case, an extension.
+// IsDrain reports whether an app might take a path for /drain, which only the
+// sidecar may request. The path is that of the request target, not decoded. Apps
+// decode, clean and compare paths in many ways, so IsDrain covers every way that
+// routers are known to use: repeated encodings, backslashes, parameters after a
+// semicolon, dot segments before and after decoding, any case, an extension.
 func IsDrain(target string) bool {
-	// The copy keeps a caller's text off the heap for the usual answer.
+	// Only the copy escapes, so the usual call does not allocate.
 	return !plainlyNot(target) && atAnyStage(strings.Clone(target))
 }
 
-// atAnyStage looks at a path as it stands, decoded once, twice and so on.
+// atAnyStage checks a path undecoded, decoded once, twice and so on.
 func atAnyStage(target string) bool {
 	for range maxEncodings {
 		if namesDrain(target) {
@@ -38,8 +37,8 @@ func atAnyStage(target string) bool {
 	return true
 }
 
-// plainlyNot is quick about nearly all paths: nothing in them is encoded and
-// the word is not there.
+// plainlyNot quickly rules out nearly all paths: nothing in them is encoded and
+// they do not contain the word.
 func plainlyNot(target string) bool {
 	for i := range len(target) {
 		switch c := target[i]; {
@@ -52,8 +51,8 @@ func plainlyNot(target string) bool {
 	return true
 }
 
-// namesDrain looks at one stage of decoding. Routers cut parameters off the
-// whole path or off each of its segments.
+// namesDrain checks one stage of decoding. Routers cut parameters off the whole
+// path or off each of its segments.
 func namesDrain(target string) bool {
 	target = strings.ReplaceAll(target, `\`, "/")
 	segments := strings.Split(target, "/")
@@ -79,11 +78,11 @@ func isDrainPath(p string) bool {
 	return strings.Map(fold, name) == drainName
 }
 
-// fold makes letters equal that some app takes for equal: Java's
-// equalsIgnoreCase compares upper cases, too, where a dotless i is an I.
+// fold maps letters that some app treats as equal to one letter: Java's
+// equalsIgnoreCase also compares upper cases, where a dotless i is an I.
 func fold(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }
 
-// decode decodes every percent-encoding once, and leaves alone what is none.
+// decode decodes every percent-encoding once and keeps everything else.
 func decode(s string) string {
 	if !strings.Contains(s, "%") {
 		return s

@@ -8,9 +8,9 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// recognise verifies the signature and reads what the sender says about the
-// delivery. It returns false with the answer for one that is not genuine.
-func (in *Ingress) recognise(a *arrival, now time.Time) (wire.Reply, bool) {
+// verify checks the signature and reads what the sender says about the delivery. It
+// returns false and the answer when the signature is missing or wrong.
+func (in *Ingress) verify(a *arrival, now time.Time) (wire.Reply, bool) {
 	r := a.request()
 	sender, open := a.route.Sender, a.route.Sender.Traits().OpenHandshake
 	if open {
@@ -33,23 +33,24 @@ func (in *Ingress) recognise(a *arrival, now time.Time) (wire.Reply, bool) {
 	return wire.Reply{}, true
 }
 
-// request is the webhook as senders want to see it.
+// request returns the webhook in the form that senders takes.
 func (a *arrival) request() senders.Request {
 	return senders.Request{Method: a.hook.Head.Method(), URL: a.hook.Head.URL(), Header: a.hook.Head, Body: a.hook.Body}
 }
 
+// handshake returns the answer to a handshake, nil when r is none.
 func handshake(route *route, r senders.Request) *senders.Answer {
 	h, ok := route.Sender.(senders.Handshaker)
 	if !ok {
 		return nil
 	}
-	if answer, ok := h.Handshake(r, route.Handshake); ok {
+	if answer, ok := h.Handshake(r, route.HandshakeSecrets); ok {
 		return &answer
 	}
 	return nil
 }
 
-// signatureReason maps a verdict of a sender.
+// signatureReason maps the error of a sender's Verify to a reason.
 func signatureReason(err error) reason {
 	switch {
 	case errors.Is(err, senders.ErrUnsigned):

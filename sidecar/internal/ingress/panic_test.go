@@ -26,7 +26,7 @@ import (
 	"sluice/sidecar/routes"
 )
 
-// broken is a Keeper with a fault.
+// broken is a Queue that panics.
 type broken struct{}
 
 func (broken) Append(context.Context, *webhook.Webhook) (buffer.Receipt, error) {
@@ -51,8 +51,8 @@ type brokenConn struct{ net.Conn }
 
 func (brokenConn) Write([]byte) (int, error) { panic("fault in Write") }
 
-// A fault costs the webhook its answer and nobody else anything: what the gate
-// counted is given back, or a drain would wait for it to its deadline.
+// A panic costs only that webhook its answer. The gate's counts are given back;
+// otherwise a drain would wait for them until its deadline.
 func TestAFaultLeavesNothingBehind(t *testing.T) {
 	const budget = 50 * time.Millisecond
 	late := make(chan struct{})
@@ -66,8 +66,8 @@ func TestAFaultLeavesNothingBehind(t *testing.T) {
 	for name, c := range map[string]struct {
 		path  string
 		away  bool // the gate holds
-		down  bool // the app's port refuses
-		write bool // the answer can't be written
+		down  bool // the app refuses connections
+		write bool // writing the answer panics
 	}{
 		"while it is held":               {path: "/plain", away: true},
 		"while it is forwarded":          {path: "/forward"},
@@ -81,7 +81,7 @@ func TestAFaultLeavesNothingBehind(t *testing.T) {
 			"net/http": "POST %s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 		} {
 			if c.write && framing == "net/http" {
-				continue // it writes on a goroutine of its own, outside of what is tested
+				continue // net/http writes on its own goroutine, which is not tested here
 			}
 			t.Run(name+", "+framing, func(t *testing.T) {
 				parsed, err := routes.Parse(fmt.Sprintf("/plain=generic,/forward=generic,/late=generic+%s,/sync=generic+sync", budget), func(string) string { return "" })
@@ -100,7 +100,7 @@ func TestAFaultLeavesNothingBehind(t *testing.T) {
 				var log bytes.Buffer
 				in := New(Deps{
 					Config: &config.Config{Routes: parsed, MaxBodyBytes: 1000, MaxInflightBytes: 100_000, IdleTimeout: time.Minute, HeaderTimeout: time.Minute, BodyTimeout: time.Minute},
-					Gate:   gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(&log, nil)), Keeper: broken{},
+					Gate:   gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(&log, nil)), Queue: broken{},
 					Vitals: func() Vitals { return Vitals{} }, AppDown: func(error) {}, Kick: func() {},
 				})
 				in.exact["/forward"].forwarded, in.exact["/sync"].forwarded = nil, nil
@@ -130,8 +130,8 @@ func listener(in *Ingress) *wire.Server {
 	}, in)
 }
 
-// faulty sends the request and returns when its connection has ended, which it
-// must do without an answer, and the front is closed.
+// faulty sends the request and returns when the listener is closed. The connection
+// must end without an answer.
 func faulty(t *testing.T, in *Ingress, write bool, request string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -33,9 +33,8 @@ func TestIsDrain(t *testing.T) {
 	}
 }
 
-// FuzzIsDrain holds IsDrain against routers as they are built: whatever one of
-// them takes for /drain is found, and what has not even the word's letters is
-// left alone.
+// FuzzIsDrain compares IsDrain with the ways in which routers work: it finds every
+// path that one of them takes for /drain, and accepts paths without those letters.
 func FuzzIsDrain(f *testing.F) {
 	for _, p := range drainSpellings {
 		f.Add(p)

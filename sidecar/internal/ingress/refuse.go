@@ -47,11 +47,11 @@ var reasonNames = [reasons]string{
 	closed:     "not_accepting",
 }
 
-// quiet reports whether a refusal for that reason has its own line elsewhere, or
-// is what happens in every deploy.
+// quiet reports whether a refusal for that reason is not logged here: it has its
+// own log line elsewhere, or happens in every deploy.
 func (r reason) quiet() bool { return r == full || r == notStored || r == appAway }
 
-// bodyReason maps what ended the reading of a body.
+// bodyReason maps the error of reading a request to a reason.
 func bodyReason(err error) reason {
 	switch {
 	case errors.Is(err, wire.ErrTooLarge):
@@ -66,7 +66,7 @@ func bodyReason(err error) reason {
 	return unreadable
 }
 
-// refusals are those of one route and one reason.
+// refusals counts the refusals of one route for one reason.
 type refusals struct {
 	count  atomic.Int64
 	metric prometheus.Counter
@@ -95,10 +95,10 @@ func (in *Ingress) Refusals() []Refusal {
 	return list
 }
 
-// noteRefusal counts a refusal and tells of it: the first of a route and a reason at
-// once, the others together once a minute. A sender that is refused may never
-// come again, so nobody else will say so. text says more about the first and
-// must not have anything of the request in it.
+// noteRefusal counts a refusal and logs it: the first of a route and reason at
+// once, the others together once a minute. A refused sender may never come back,
+// so this may be the only trace of it. text explains the first one and must not
+// contain anything of the request.
 func (in *Ingress) noteRefusal(r *route, why reason, text string) {
 	of := &r.refusals[why]
 	of.count.Add(1)
@@ -112,8 +112,7 @@ func (in *Ingress) noteRefusal(r *route, why reason, text string) {
 	})
 }
 
-// Refuse answers a webhook that could not be read. What is left of its body is
-// unread.
+// Refuse answers a webhook that could not be read.
 func (r *route) Refuse(err error) wire.Reply {
 	why := bodyReason(err)
 	r.refused.Inc()

@@ -6,9 +6,9 @@ import (
 	"io"
 )
 
-// read takes a body whole. length is the announced one, -1 when unknown. What
-// fits into r waits there and counts once it is whole: most bodies come with
-// their head, and the others have cost their sender as much as a connection.
+// read reads a whole body. length is the announced one, -1 when unknown. A body
+// that fits into r's buffer is gathered there and counted only when it is whole:
+// most bodies arrive with their head, and each of the others occupies a connection.
 func (m *memory) read(ctx context.Context, r *bufio.Reader, p *pace, length, limit int64) (*Body, error) {
 	if length > limit {
 		return nil, ErrTooLarge
@@ -25,15 +25,15 @@ func (m *memory) read(ctx context.Context, r *bufio.Reader, p *pace, length, lim
 	if err := m.acquire(ctx, n); err != nil {
 		return nil, err
 	}
-	b := m.room(n)
-	if _, err := io.ReadFull(r, b.bytes); err != nil { // never: all of it is in r
+	b := m.newBody(n)
+	if _, err := io.ReadFull(r, b.bytes); err != nil { // cannot fail: all of it is in r
 		b.free()
 		return nil, err
 	}
 	return b, nil
 }
 
-// gather waits until r has all of the body, or as much as it can hold.
+// gather waits until r has buffered the whole body, or as much as it can.
 func gather(r *bufio.Reader, p *pace, length int64) (n int64, whole bool, err error) {
 	want := int64(r.Size())
 	if length >= 0 {
@@ -48,7 +48,7 @@ func gather(r *bufio.Reader, p *pace, length int64) (n int64, whole bool, err er
 		if now := int64(r.Buffered()); now > have {
 			p.arrived(now - have)
 			have = now
-			continue // an error comes again
+			continue // the next Peek returns the error again
 		}
 		switch {
 		case err == io.EOF && length < 0:

@@ -11,21 +11,21 @@ const pieceSize = 64 << 10
 
 var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
-// growing is a body that did not come with its head. It is read in pieces, each
-// counted before it is filled, until half of what was announced is there: from
-// then on it is worth the whole, into which the pieces move. A body of unknown
-// length moves when it has ended.
-type growing struct {
+// growingBody is a body that did not arrive together with its head. It is read in
+// pieces, each counted before it is filled. Once half of the announced length has
+// arrived, memory for the whole is taken and the pieces are copied into it. A body
+// of unknown length is copied when it has ended.
+type growingBody struct {
 	memory     *memory
 	pieces     []*[pieceSize]byte
 	n          int64 // bytes in the pieces
 	held       int64 // bytes counted for the pieces
-	unfinished int64 // of what is counted, as not whole
+	unfinished int64 // bytes counted as unfinished
 }
 
 // grow reads a body that is not whole yet.
 func (m *memory) grow(ctx context.Context, r *bufio.Reader, p *pace, length, limit int64) (*Body, error) {
-	g := &growing{memory: m}
+	g := &growingBody{memory: m}
 	defer g.free()
 	if length < 0 {
 		return g.untilEnd(ctx, r, p, limit)
@@ -41,15 +41,16 @@ func (m *memory) grow(ctx context.Context, r *bufio.Reader, p *pace, length, lim
 	return b, nil
 }
 
-// half reads n bytes, half of a body at least, and returns the whole with them
-// in it. One that is no longer than a piece is that from its beginning.
-func (g *growing) half(ctx context.Context, r *bufio.Reader, p *pace, length int64) (b *Body, n int64, err error) {
+// half reads the first n bytes, at least half of the body, and returns a body of
+// full length that starts with them. A body no longer than one piece gets its
+// full length at once.
+func (g *growingBody) half(ctx context.Context, r *bufio.Reader, p *pace, length int64) (b *Body, n int64, err error) {
 	if length <= pieceSize {
 		if err := g.memory.admit(ctx, length); err != nil {
 			return nil, 0, err
 		}
 		g.unfinished = length
-		return g.memory.room(length), 0, nil
+		return g.memory.newBody(length), 0, nil
 	}
 	for 2*g.n < length {
 		ended, err := g.next(ctx, r, p, length)
@@ -65,14 +66,14 @@ func (g *growing) half(ctx context.Context, r *bufio.Reader, p *pace, length int
 	}
 	g.unfinished += length - g.held
 	n = g.n
-	return g.move(g.memory.room(length)), n, nil
+	return g.move(g.memory.newBody(length)), n, nil
 }
 
 // untilEnd reads a body of unknown length.
-func (g *growing) untilEnd(ctx context.Context, r *bufio.Reader, p *pace, limit int64) (*Body, error) {
+func (g *growingBody) untilEnd(ctx context.Context, r *bufio.Reader, p *pace, limit int64) (*Body, error) {
 	for ended := false; !ended; {
 		var err error
-		if g.n == limit { // one byte more is too many
+		if g.n == limit { // any further byte is too many
 			_, err = r.Peek(1)
 			if err == nil {
 				return nil, ErrTooLarge
@@ -88,11 +89,11 @@ func (g *growing) untilEnd(ctx context.Context, r *bufio.Reader, p *pace, limit 
 	if err := g.memory.acquire(ctx, g.n); err != nil {
 		return nil, err
 	}
-	return g.move(g.memory.room(g.n)), nil
+	return g.move(g.memory.newBody(g.n)), nil
 }
 
-// next reads the next piece of a body that has at most end bytes.
-func (g *growing) next(ctx context.Context, r *bufio.Reader, p *pace, end int64) (ended bool, err error) {
+// next reads the next piece of a body of at most end bytes.
+func (g *growingBody) next(ctx context.Context, r *bufio.Reader, p *pace, end int64) (ended bool, err error) {
 	size := min(pieceSize, end-g.n)
 	if g.n == 0 {
 		err = g.memory.admit(ctx, size)
@@ -112,7 +113,7 @@ func (g *growing) next(ctx context.Context, r *bufio.Reader, p *pace, end int64)
 }
 
 // move copies the pieces into b and gives their memory back.
-func (g *growing) move(b *Body) *Body {
+func (g *growingBody) move(b *Body) *Body {
 	left := b.bytes[:g.n]
 	for _, piece := range g.pieces {
 		left = left[copy(left, piece[:]):]
@@ -121,7 +122,7 @@ func (g *growing) move(b *Body) *Body {
 	return b
 }
 
-func (g *growing) drop() {
+func (g *growingBody) drop() {
 	for _, piece := range g.pieces {
 		pieces.Put(piece)
 	}
@@ -129,15 +130,15 @@ func (g *growing) drop() {
 	g.pieces, g.held, g.n = nil, 0, 0
 }
 
-// free gives back what is not part of a body.
-func (g *growing) free() {
+// free gives back what did not become a Body.
+func (g *growingBody) free() {
 	g.drop()
 	g.memory.unfinished.Add(-g.unfinished)
 	g.unfinished = 0
 }
 
-// fill reads until p is full or r ends. Only io.EOF itself is the end of a body:
-// io.ReadFull would hide one that was cut short.
+// fill reads until p is full or r ends. Only io.EOF is the end of a body;
+// io.ReadFull would hide that a body was cut short.
 func fill(r *bufio.Reader, p []byte, at *pace) (n int, ended bool, err error) {
 	for n < len(p) {
 		got, err := r.Read(p[n:])
@@ -153,7 +154,7 @@ func fill(r *bufio.Reader, p []byte, at *pace) (n int, ended bool, err error) {
 	return n, false, nil
 }
 
-// fillWhole reads what has to be there.
+// fillWhole fills p, and fails when r ends first.
 func fillWhole(r *bufio.Reader, p []byte, at *pace) error {
 	n, _, err := fill(r, p, at)
 	if err == nil && n < len(p) {

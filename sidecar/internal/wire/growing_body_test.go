@@ -18,7 +18,7 @@ type incoming struct {
 	body  *Body
 }
 
-// announce begins a body on a connection of its own.
+// announce begins a body on a new connection.
 func announce(t *testing.T, m *memory, length, limit, rate int64) *incoming {
 	t.Helper()
 	sender, receiver := net.Pipe()
@@ -41,7 +41,7 @@ func (in *incoming) send(t *testing.T, n int) {
 	}
 }
 
-// A length that is only announced costs nobody anything, be it ever so large.
+// An announced length takes no memory, however large it is.
 func TestAnnouncedBytesDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit, most = 64 << 20, 25 << 20
@@ -65,8 +65,8 @@ func TestAnnouncedBytesDoNotCount(t *testing.T) {
 	})
 }
 
-// Unfinished bodies take half of the memory. One that needs more is told so at
-// once, whole ones still find room, and all of it comes back.
+// Unfinished bodies take at most half of the memory. One that needs more is refused
+// at once, whole ones still find room, and all memory is given back.
 func TestUnfinishedBodiesTakeHalf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit, most = 4 << 20, 2 << 20
@@ -116,8 +116,8 @@ func TestUnfinishedBodiesTakeHalf(t *testing.T) {
 	})
 }
 
-// The largest body finds room in twice its size, however it comes, and leaves
-// nothing counted, nor does one that breaks off at any point.
+// The largest body finds room in twice its size, however it arrives. Neither it nor
+// one that breaks off at any point leaves memory counted.
 func TestLargestBodyFindsRoom(t *testing.T) {
 	for _, most := range []int64{1, 10, headSize, headSize + 1, pieceSize - 1, pieceSize, pieceSize + 1, 100_000, 2*pieceSize + 1, 1 << 20, 1<<20 + 1} {
 		m := newMemory(2 * most)
