@@ -1,7 +1,7 @@
-// Package config is the sidecar's settings: the struct they are read into,
-// their descriptions, and the checks that take two of them. Reading is done by
-// package settings. It refuses what it cannot read and names every problem at
-// once; it starts nothing and must never log. cmd calls it.
+// Package config has the settings of the sidecar: the struct they are read into,
+// their descriptions, and the checks that compare two of them. Package settings
+// reads them; config reports every problem at once. It must never log or start
+// anything. cmd calls it.
 package config
 
 import (
@@ -21,8 +21,8 @@ import (
 	"sluice/sidecar/settings"
 )
 
-// Config are the sidecar's settings. What each of them means, its default and
-// what is allowed is said in table.go and in settings.Shared.
+// Config are the sidecar's settings. Their meanings, defaults and allowed values are
+// in table.go and in settings.Shared.
 type Config struct {
 	DatabaseURL  settings.Secret `envconfig:"DATABASE_URL"`
 	DatabaseAuth string          `envconfig:"DATABASE_AUTH"`
@@ -78,7 +78,7 @@ type Config struct {
 	LogFormat string     `envconfig:"LOG_FORMAT"`
 
 	Routes     []routes.Route    `json:"-"` // WEBHOOK_ROUTES, parsed
-	LaneKeys   map[string]string `json:"-"` // LANES, parsed: a source's JSON path
+	LaneKeys   map[string]string `json:"-"` // LANES, parsed: the JSON path of each source
 	BufferKeys Keys              `json:"-"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
 }
 
@@ -88,14 +88,14 @@ type Keys [][]byte
 // Format hides the keys from every verb.
 func (k Keys) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d keys", len(k)) }
 
-// Load reads the environment. The error has every problem, one a line.
+// Load reads the environment. The error has every problem, one per line.
 func Load() (*Config, error) {
 	c, r := load()
 	return c, r.Err()
 }
 
-// Effective returns the settings as they are in effect, with the senders'
-// secrets that the routes need. They are there also beside an error.
+// Effective returns the settings in effect, with the senders' secrets that the routes
+// need. It returns them even when it returns an error.
 func Effective() ([]settings.Value, error) {
 	_, r := load()
 	return r.Values(), r.Err()
@@ -125,12 +125,12 @@ func load() (*Config, *settings.Reader) {
 	return c, r
 }
 
-// check looks at settings that depend on each other.
+// check checks settings that depend on each other.
 func (c *Config) check(r *settings.Reader) {
 	if host, _, err := net.SplitHostPort(c.ControlAddr); err == nil && !c.ControlToken.IsSet() && !isLoopback(host) {
 		r.RejectAll(fmt.Errorf("CONTROL_TOKEN is required because CONTROL_ADDR, %q, is not a loopback address", c.ControlAddr))
 	}
-	// Bodies that are still arriving get half of it.
+	// Bodies that are still arriving may take only half of it.
 	if c.MaxInflightBytes/2 < c.MaxBodyBytes {
 		r.Reject("MAX_INFLIGHT_BYTES", "must be at least twice MAX_BODY_BYTES (%d)", c.MaxBodyBytes)
 	}
@@ -151,8 +151,8 @@ func LoadExec() (*Exec, error) {
 	return e, r.Err()
 }
 
-// LoadDatabase reads how to reach the database, for commands that need nothing
-// else. A url stands in for DATABASE_URL.
+// LoadDatabase reads only the settings of the database, for commands that need no
+// others. A url replaces DATABASE_URL.
 func LoadDatabase(url string) (*Config, error) {
 	var address struct {
 		URL settings.Secret `envconfig:"DATABASE_URL"`
@@ -183,8 +183,8 @@ func (e *Exec) Grace() time.Duration { return settings.Grace(e.TerminationGraceS
 // Grace is the time between the platform's SIGTERM and its SIGKILL.
 func (c *Config) Grace() time.Duration { return settings.Grace(c.TerminationGraceSeconds) }
 
-// DatabasePassword returns what gives each new connection its password, nil
-// where that is the URL's own.
+// DatabasePassword returns a function that gives each new connection its password,
+// nil when the password is in the URL.
 func (c *Config) DatabasePassword() (func(context.Context) (string, error), error) {
 	if c.DatabaseAuth != "entra" {
 		return nil, nil

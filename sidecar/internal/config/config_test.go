@@ -14,7 +14,7 @@ import (
 	"sluice/sidecar/internal/gate"
 )
 
-// set gives the test a clean environment with these settings.
+// set gives the test an environment with only these settings.
 func set(t *testing.T, settings map[string]string) {
 	t.Helper()
 	typ := reflect.TypeFor[Config]()
@@ -96,7 +96,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// A grace may be as long as a number can be, and sums of it are still times.
+// The grace may be the largest number; sums of it still fit a duration.
 func TestGrace(t *testing.T) {
 	for seconds, want := range map[int]time.Duration{1: time.Second, 330: 330 * time.Second, 1 << 62: 50 * 365 * 24 * time.Hour} {
 		got := (&Config{TerminationGraceSeconds: seconds}).Grace()
@@ -118,7 +118,7 @@ func TestExecReadsItsGrace(t *testing.T) {
 	}
 }
 
-// A secret prints as *** whichever way a log may print it.
+// A secret prints as ***, however a log prints it.
 func TestSecretsDoNotPrint(t *testing.T) {
 	set(t, map[string]string{"DATABASE_URL": "postgres://u:hunter2@h/db", "CONTROL_TOKEN": "hunter2", "SLUICE_SECRET": "hunter2", "BUFFER_KEY": "hunter2hunter2"})
 	c, err := Load() // BUFFER_KEY is bad
@@ -135,7 +135,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 }
 
-// Every secret may be mounted: the settings' own and the senders'.
+// Every secret may come from a file: those of the settings and those of the senders.
 func TestSecretsFromFiles(t *testing.T) {
 	mount := func(text string) string {
 		file := filepath.Join(t.TempDir(), "secret")

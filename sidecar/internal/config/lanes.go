@@ -8,7 +8,7 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// parseLanes reads SOURCE:JSON.PATH, separated by commas.
+// parseLanes reads a list of SENDER:JSON.PATH, separated by commas.
 func parseLanes(text string) (map[string]string, error) {
 	keys := map[string]string{}
 	var problems []error

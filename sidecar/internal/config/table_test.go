@@ -17,7 +17,8 @@ func TestSettingsAreDocumented(t *testing.T) {
 	docs.Check(t, operations, "settings of the sidecar", r.Markdown(own))
 }
 
-// Every description is of a variable that is read, and of one only.
+// Every description is of a variable that is read, and every variable is described
+// once.
 func TestSettingsAreDescribedOnce(t *testing.T) {
 	set(t, map[string]string{"DATABASE_URL": "postgres://h/db", "WEBHOOK_ROUTES": "/x=generic"})
 	values, err := Effective()

@@ -1,10 +1,10 @@
-// Package control is what operators and the platform see of a replica: the
-// probe listener (startup, readiness, liveness, metrics) and the control
-// listener on loopback.
+// Package control answers operators and the platform: on the probe listener
+// (startup, readiness, liveness, metrics) and on the control listener, which is on
+// loopback by default.
 //
-// It owns their paths and answers and the control token. It must never touch a
-// webhook and holds no state of its own: every answer is read from the Reporter
-// it is given. supervise serves it, `sidecar status` asks it.
+// It owns their paths, their answers and the check of the control token. It must
+// never touch a webhook, and it has no state: every answer comes from its Reporter.
+// supervise serves it; `sidecar status` calls it.
 package control
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Status is the replica at one moment, the body of GET /v1/status.
+// Status describes a replica at one moment. It is the body of GET /v1/status.
 type Status struct {
 	State      string  `json:"state"`
 	App        string  `json:"app"` // healthy, unhealthy or unknown
@@ -35,21 +35,21 @@ type Status struct {
 	Holding    int     `json:"holding"` // being stored now
 	ShutLanes  int     `json:"shut_lanes"`
 	Forced     int     `json:"forced_lanes"`
-	// BreakerOpenSecs is since when the app refuses every webhook, 0 while it does
-	// not; BreakerStatus is what it answers, 0 for what is tried again in vain.
+	// BreakerOpenSecs is how long the app has refused every webhook, 0 while it does
+	// not. BreakerStatus is the status it answers with, 0 when attempts fail otherwise.
 	BreakerOpenSecs float64  `json:"breaker_open_seconds"`
 	BreakerStatus   int      `json:"breaker_status"`
-	LockedKeys      []string `json:"locked_keys"` // BUFFER_KEYs, by id, that no living replica has and lanes wait for
+	LockedKeys      []string `json:"locked_keys"` // ids of BUFFER_KEYs that lanes wait for and no living replica has
 
 	Order      string  `json:"order"`
-	Sealed     bool    `json:"sealed"` // ORDER=strict beside another replica: everything goes through the queue
+	Sealed     bool    `json:"sealed"` // ORDER=strict beside another replica: every webhook goes through the queue
 	Replica    string  `json:"replica"`
 	Instance   string  `json:"instance"`
 	Version    string  `json:"version"`
 	UptimeSecs float64 `json:"uptime_seconds"`
 
-	Refused  []Refusal  `json:"refused"`  // at the door, since this replica started
-	Unrouted []Unrouted `json:"unrouted"` // beside every route, since this replica started
+	Refused  []Refusal  `json:"refused"`  // webhooks refused since this replica started
+	Unrouted []Unrouted `json:"unrouted"` // webhooks without a route since this replica started
 }
 
 // Refusal is how often a route has refused webhooks for one reason.
@@ -60,15 +60,15 @@ type Refusal struct {
 	Count  int64  `json:"count"`
 }
 
-// Unrouted are requests of a known sender to a path that is no route.
+// Unrouted counts requests of a known sender to a path without a route.
 type Unrouted struct {
-	Path   string `json:"path"` // "" for all others after the first twenty paths
+	Path   string `json:"path"` // "" for all paths after the first twenty
 	Sender string `json:"sender"`
-	Add    string `json:"add"` // the setting that would make it a route
+	Add    string `json:"add"` // the setting that would add the route
 	Count  int64  `json:"count"`
 }
 
-// Reporter knows how the replica does.
+// Reporter reports on the replica.
 type Reporter interface {
 	Status() Status
 	Started() error // nil once the startup probe may pass
@@ -100,7 +100,7 @@ func API(r Reporter, token string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		// An error here is the client's broken connection.
+		// An error means that the client's connection broke.
 		_ = json.NewEncoder(w).Encode(r.Status())
 	})
 	mux.HandleFunc("POST /v1/breaker/override", func(w http.ResponseWriter, _ *http.Request) {

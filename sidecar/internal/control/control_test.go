@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// replica is a Reporter that says what a test tells it to.
+// replica is a Reporter with answers set by the test.
 type replica struct {
 	status         Status
 	started, ready error

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// app is the supervised process and what is to happen to it next.
+// app is the supervised process and what must be done with it next.
 type app struct {
 	opts Options
 	log  *slog.Logger
@@ -21,11 +21,11 @@ type app struct {
 	status  int                     // exit status of the last process
 	backoff time.Duration           // before the next restart
 	ours    map[int]bool            // children that were there before the app
-	told    map[syscall.Signal]bool // orders to stop that were handed on
+	told    map[syscall.Signal]bool // stop signals that were forwarded
 
 	restart    <-chan time.Time // set while waiting to start again
 	deadline   <-chan time.Time // set once the app was told to stop
-	sweepUntil time.Time        // leftovers are not waited for after this
+	sweepUntil time.Time        // how long to wait for leftover processes
 }
 
 func newApp(o Options) *app {
@@ -38,7 +38,7 @@ func newApp(o Options) *app {
 	return a
 }
 
-// over is true once the app was told to stop, has ended and left nothing.
+// over reports whether the app was told to stop, has ended and left no process.
 func (a *app) over() bool {
 	return a.stopping() && a.process == nil && a.clean()
 }
@@ -57,8 +57,8 @@ func (a *app) start() error {
 	return nil
 }
 
-// signal hands sig on. An order to stop is handed on once a kind: to many apps
-// a second one means to drop everything.
+// signal forwards a signal. Each kind of stop signal is forwarded only once: for many
+// apps a second one means to stop without finishing anything.
 func (a *app) signal(received os.Signal) {
 	sig, ok := received.(syscall.Signal)
 	if !ok {
@@ -81,7 +81,7 @@ func (a *app) signal(received os.Signal) {
 		}
 		return
 	}
-	// The app may have died a moment ago; its SIGCHLD then says so.
+	// The app may have died a moment ago; its SIGCHLD then follows.
 	if err := a.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		a.log.Error("Signal not forwarded to app", "signal", sig.String(), "err", err)
 		return
@@ -104,7 +104,7 @@ func (a *app) reap() {
 			a.ended(ws)
 		}
 	}
-	// A child that ended may have handed us its own children.
+	// The children of a child that ended may now be ours.
 	if a.process == nil {
 		a.sweep()
 	}
@@ -114,8 +114,8 @@ func (a *app) ended(ws syscall.WaitStatus) {
 	pid, ran := a.process.Pid, time.Since(a.started)
 	_ = a.process.Release() // reaped already, only the handle is left
 	a.process, a.status = nil, exitStatus(ws)
-	// The group's leader is gone and reaped; members that are left keep its
-	// number from being given to another group.
+	// The group's leader is gone and reaped. While members of the group are left,
+	// the kernel gives its number to no other group.
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 	a.sweepUntil = time.Now().Add(a.opts.sweepLimit())
 	if a.stopping() {
@@ -135,9 +135,9 @@ func (a *app) ended(ws syscall.WaitStatus) {
 		"ran", ran.String(), "delay", delay.String())
 }
 
-// startAgain starts the app once its predecessor's processes are gone. The
-// command worked before, so what keeps it from starting now is a shortage
-// (processes, memory) that may pass.
+// startAgain starts the app once the processes of its last run are gone. The command
+// has worked before, so a failure now is a shortage (processes, memory) that may
+// pass.
 func (a *app) startAgain() {
 	a.restart = nil
 	if !a.clean() {
@@ -158,8 +158,8 @@ func (a *app) nextDelay() time.Duration {
 	return delay
 }
 
-// expire ends the wait for the app to stop. With no app left it only wakes the
-// loop, which then finds the wait for leftovers over.
+// expire kills an app that did not stop in time. When the app has ended, it only
+// wakes the loop, whose wait for leftover processes is then over.
 func (a *app) expire() {
 	a.deadline = nil
 	if a.process == nil {
@@ -169,21 +169,22 @@ func (a *app) expire() {
 	_ = a.process.Kill()
 }
 
-// finish gives the leftovers of an app that will not be started again their
-// last moment.
+// finish kills the leftover processes of an app that will not be started again, and
+// limits the wait for them.
 func (a *app) finish() {
 	a.sweepUntil = time.Now().Add(a.opts.sweepLimit())
 	a.deadline = time.After(a.opts.sweepLimit())
 	a.sweep()
 }
 
-// clean says whether nothing of the ended app is left, or is waited for no more.
+// clean reports whether no process of the ended app is left, or the wait for them is
+// over.
 func (a *app) clean() bool {
 	return len(a.leftovers()) == 0 || !time.Now().Before(a.sweepUntil)
 }
 
-// sweep kills what an ended app left behind. Each death reports here again, so
-// grandchildren that come to us later are swept in turn.
+// sweep kills the processes that an ended app left behind. Each death calls it again,
+// so grandchildren that become ours later are killed in turn.
 func (a *app) sweep() {
 	for _, pid := range a.leftovers() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -1,18 +1,18 @@
 // Package entrypoint is the first process of the app's container
 // (`sidecar exec -- CMD ...`). It owns the app's process: it starts it,
-// restarts it with backoff when it crashes, hands signals on and reaps what
-// the app leaves behind.
+// restarts it with backoff when it crashes, forwards signals and reaps the
+// processes that the app leaves behind.
 //
-// It exists because a platform that sees a container end takes the whole
-// replica out of ingress, just when the sidecar beside it should hold
-// webhooks. With this wrapper the container stays up while the app does not.
+// It exists because a platform that sees a container end sends no more requests to
+// the whole replica, just when the sidecar beside it should hold webhooks. With
+// this wrapper the container keeps running while the app does not.
 //
-// It must never end before it is told to, never give the app the same order to
-// stop twice, and never let a process of a crashed app live on beside its
-// successor: it might hold the port or run a job that runs again.
+// It must never end before it is told to, never send the app the same stop signal
+// twice, and never let a process of a crashed app survive beside the restarted
+// app: it could hold the port, or run a job that the restarted app runs again.
 //
-// Only cmd/sidecar calls it. Run takes every child of its process for itself,
-// so nothing else in that process may start commands.
+// Only cmd/sidecar calls it. Run reaps every child of its process, so nothing else
+// in that process may start commands.
 package entrypoint
 
 import (
@@ -29,36 +29,37 @@ import (
 // ErrNoCommand is returned by Run when Options.Command is empty.
 var ErrNoCommand = errors.New("no command to run")
 
-// Options says what to run and how patiently. Zero durations take the default
-// named beside them.
+// Options says what to run and how long to wait. A zero duration takes the default
+// named beside it.
 type Options struct {
 	Command []string // the program, looked up on PATH, and its arguments
 	Logger  *slog.Logger
 
-	// MinBackoff (100ms) is waited before the first restart and doubled before
-	// each further one up to MaxBackoff (10s). An app that ran for StableAfter
-	// (10s) starts again at MinBackoff.
+	// MinBackoff (100ms) is the wait before the first restart. It doubles before
+	// each further one, up to MaxBackoff (10s). After a run of StableAfter (10s) it
+	// is MinBackoff again.
 	MinBackoff, MaxBackoff, StableAfter time.Duration
 
-	// SettleDelay (3s) is waited instead after an end that looks asked for:
-	// status 0, or SIGTERM. The order to stop reaches the app by other ways too
-	// (POST /drain, a platform that signals every process), and ours follows.
+	// SettleDelay (3s) is the least wait after an end that looks intended: status
+	// 0, or SIGTERM. The app may have been told to stop by POST /drain, or by a
+	// platform that signals every process, and our own stop signal then follows.
 	SettleDelay time.Duration
 
-	// Grace (330s) is what the platform leaves between the order to stop and its
-	// SIGKILL. An app that has not ended shortly before that is killed, while
-	// there is time to sweep what it leaves behind and to tell its status.
+	// Grace (330s) is the time between the platform's stop signal and its SIGKILL.
+	// An app that has not ended shortly before that is killed, so that there is
+	// time to kill what it leaves behind and to report its status.
 	Grace time.Duration
 }
 
-// lastPart is kept of the grace, an eighth of a short one: for the killed app's
-// descendants to be gone, and a quarter of it for the end itself. An app that
-// divides its grace as app/drain does has ended before.
+// lastPart is the part of the grace that remains after the app is killed; of a short
+// grace it is an eighth. Three quarters of it are for killing the app's descendants
+// and a quarter for ending ourselves. An app that divides its grace as app/drain
+// does has ended by then.
 const lastPart = 2 * time.Second
 
 func (o Options) lastPart() time.Duration { return min(lastPart, o.Grace/8) }
 
-// killAfter is how long the app has to end once it was told to.
+// killAfter is how long the app may take to end once it was told to.
 func (o Options) killAfter() time.Duration { return o.Grace - o.lastPart() }
 
 // sweepLimit bounds the wait for killed descendants.
@@ -71,10 +72,10 @@ const (
 	statusNotFound      = 127
 )
 
-// Run starts the command and stays until it is told to stop, by SIGTERM,
-// SIGINT or SIGQUIT or by ctx, and the app has ended. It returns the app's exit
-// status, 128 plus the signal's number when a signal ended it. An error comes
-// only with a command that could not be started the first time.
+// Run starts the command and returns once it was told to stop, by SIGTERM, SIGINT,
+// SIGQUIT or ctx, and the app has ended. It returns the app's exit status, or 128
+// plus the signal's number when a signal ended it. It returns an error only when
+// the command could not be started the first time.
 func Run(ctx context.Context, o Options) (int, error) {
 	if len(o.Command) == 0 {
 		return statusUsage, ErrNoCommand
@@ -84,7 +85,7 @@ func Run(ctx context.Context, o Options) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	// Told of dead children before the first one can die.
+	// Register for SIGCHLD before the first child can die.
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
 	defer signal.Stop(died)

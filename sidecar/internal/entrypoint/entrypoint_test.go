@@ -26,7 +26,7 @@ func TestCrashedAppIsRestartedWithBackoff(t *testing.T) {
 	for i := 1; i < len(starts); i++ {
 		gaps = append(gaps, time.Duration(number(t, starts[i])-number(t, starts[i-1])))
 	}
-	// 20, 40, 80, 160, 160 ms: doubled, then at its limit.
+	// 20, 40, 80, 160, 160 ms: doubled up to the limit.
 	for i, least := range []time.Duration{20, 40, 80, 160, 160} {
 		if gaps[i] < least*time.Millisecond {
 			t.Errorf("gap %d is %v, want at least %v", i, gaps[i], least*time.Millisecond)
@@ -69,8 +69,7 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 		w.Signal(syscall.SIGTERM)
 	}
 	w.await("signals", 3)
-	// One more of another kind is handed on beside the repeated SIGTERMs, which
-	// must not be.
+	// A stop signal of another kind is forwarded; the repeated SIGTERMs must not be.
 	w.Signal(syscall.SIGUSR1)
 	w.await("signals", 4)
 	w.note("release")
@@ -85,8 +84,8 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 	}
 }
 
-// An app that does not end is killed within the grace, however short that is,
-// and its status is told.
+// An app that does not end is killed within the grace, however short that is, and
+// its status is returned.
 func TestSignalDeathGivesStatus(t *testing.T) {
 	for _, grace := range []time.Duration{2 * time.Second, 5 * time.Second} {
 		w := startWrapper(t, "deaf", "GRACE="+grace.String())
@@ -106,7 +105,7 @@ func TestSignalDeathGivesStatus(t *testing.T) {
 	}
 }
 
-// An app that ends when it is told to ends with its own status, however short the
+// The status of an app that ends when it is told to is returned, however short the
 // grace is.
 func TestCleanEndWithAShortGrace(t *testing.T) {
 	w := startWrapper(t, "end-on-term", "GRACE=1s")
@@ -117,7 +116,8 @@ func TestCleanEndWithAShortGrace(t *testing.T) {
 	}
 }
 
-// The app is killed before the platform does it, with time to sweep and to end.
+// The app is killed before the platform would do it, with time left to kill its
+// descendants and to end.
 func TestGraceIsDivided(t *testing.T) {
 	for grace, want := range map[time.Duration]time.Duration{
 		0: 328 * time.Second, time.Second: 875 * time.Millisecond, 8 * time.Second: 7 * time.Second, time.Hour: time.Hour - 2*time.Second,
@@ -176,8 +176,8 @@ func TestOrphansAreReaped(t *testing.T) {
 	testkit.Eventually(t, "no zombie is left", func() bool { return zombies(t, w.cmd.Process.Pid) == 0 })
 }
 
-// As PID 1 of a namespace, which is what a container is, the kernel drops
-// signals without a handler and hands over every orphan.
+// To PID 1 of a namespace, as in a container, the kernel delivers no signal without
+// a handler, and reparents every orphan.
 func TestAsFirstProcessOfANamespace(t *testing.T) {
 	needsLinux(t)
 	if err := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "true").Run(); err != nil {

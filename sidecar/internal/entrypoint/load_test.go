@@ -18,8 +18,8 @@ import (
 	"sluice/infra/testkit"
 )
 
-// receive is the app of the load test: it writes down each webhook before it
-// answers. What is written outlives the process, which is all that dies here.
+// receive is the app of the load test: it writes each webhook to a file before it
+// answers. The file survives, since only the process is killed.
 func receive(addr string) {
 	log, err := os.OpenFile(filepath.Join(os.Getenv("NOTES"), "received"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -41,13 +41,12 @@ func receive(addr string) {
 	}
 }
 
-// The app is killed twenty times while webhooks come in through a real sidecar:
-// the wrapper's process never ends, and each webhook that was acknowledged is
-// there in the end.
+// The app is killed twenty times while webhooks arrive through a real sidecar. The
+// wrapper's process never ends, and the app gets each acknowledged webhook.
 func TestTwentyKillsUnderLoadLoseNothing(t *testing.T) {
 	needsLinux(t)
 	ingress, probes, app := testkit.Address(t), testkit.Address(t), testkit.Address(t)
-	// A slow machine is no outage, so the limits are long.
+	// The limits are long, so that a slow machine is not taken for an outage.
 	startSidecar(t, "http://"+probes+"/readyz", append(os.Environ(), "DATABASE_URL="+testkit.Database(t), "LISTEN_ADDR="+ingress,
 		"PROBE_ADDR="+probes, "CONTROL_ADDR="+testkit.Address(t), "APP_URL=http://"+app, "LOG_FORMAT=json",
 		"HOLD_TIMEOUT=30s", "APP_PROBE_TIMEOUT=30s"))
@@ -56,7 +55,7 @@ func TestTwentyKillsUnderLoadLoseNothing(t *testing.T) {
 	stopLoad := startLoad(t, "http://"+ingress+"/hooks/load")
 	for i := 1; i <= 20; i++ {
 		w.await("pids", i)
-		// Killed while it works, not while it starts.
+		// Kill it while it works, not while it starts.
 		w.await("received", len(w.notes("received"))+20)
 		w.kill(syscall.SIGKILL)
 	}
@@ -72,8 +71,8 @@ func TestTwentyKillsUnderLoadLoseNothing(t *testing.T) {
 	delivered(t, w, acknowledged)
 }
 
-// delivered waits until all of the webhooks are at the app, for as long as
-// their number falls.
+// delivered waits until the app has all of the webhooks, for as long as the number of
+// missing ones falls.
 func delivered(t *testing.T, w *wrapper, missing []string) {
 	t.Helper()
 	for len(missing) > 0 {
@@ -89,8 +88,8 @@ func delivered(t *testing.T, w *wrapper, missing []string) {
 	}
 }
 
-// startLoad posts from several senders, one webhook after another each, until
-// stop, which returns what was acknowledged.
+// startLoad posts from several senders, each one webhook after another. Calling the
+// returned function ends the load and returns the acknowledged webhooks.
 func startLoad(t *testing.T, url string) (stop func() []string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
@@ -114,7 +113,7 @@ func startLoad(t *testing.T, url string) (stop func() []string) {
 	return func() []string {
 		cancel()
 		senders.Wait()
-		// One of each sender may have been on its way when the load ended.
+		// One webhook of each sender may have been under way when the load ended.
 		if n := refused.Load(); n > 8 {
 			t.Errorf("%d webhooks were refused: the replica left ingress", n)
 		}
@@ -136,7 +135,7 @@ func post(ctx context.Context, url, id string) bool {
 	return resp.StatusCode/100 == 2
 }
 
-// startSidecar builds and runs the real one, and waits until it can hold.
+// startSidecar builds and runs the real sidecar, and waits until it can hold.
 func startSidecar(t *testing.T, ready string, env []string) {
 	t.Helper()
 	cmd := exec.Command(testkit.PlainProgram(t, "sluice/sidecar/cmd/sidecar"), "serve")

@@ -12,8 +12,8 @@ import (
 // prSetChildSubreaper is PR_SET_CHILD_SUBREAPER of prctl(2).
 const prSetChildSubreaper = 36
 
-// adoptOrphans makes the kernel hand us the app's orphans. PID 1 gets them
-// anyway; elsewhere (a shared process namespace, a plain host) it must be asked.
+// adoptOrphans makes the kernel reparent the app's orphans to us. PID 1 gets them
+// anyway; in a shared process namespace or on a plain host it must be requested.
 func adoptOrphans() error {
 	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("become subreaper: %w", errno)
@@ -21,14 +21,14 @@ func adoptOrphans() error {
 	return nil
 }
 
-// processAttributes puts the app into a group of its own, so that a terminal's
-// Ctrl-C reaches it once and its group can be killed, and takes it down with us.
+// processAttributes puts the app into its own process group, so that a terminal's
+// Ctrl-C reaches it only once and the group can be killed. The app dies when we do.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// children lists our living direct children. It reads every process's stat
-// file, since the kernel's own list of children is an option not all have.
+// children lists our living direct children. It reads every process's stat file,
+// since not every kernel is built with a list of children.
 func children() []int {
 	self := os.Getpid()
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is valid

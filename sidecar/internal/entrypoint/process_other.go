@@ -4,8 +4,8 @@ package entrypoint
 
 import "syscall"
 
-// Outside Linux orphans go to the system's first process. This is for
-// development machines; containers run Linux.
+// Outside Linux orphans go to the system's first process. Only development machines
+// run this; containers run Linux.
 func adoptOrphans() error { return nil }
 
 func processAttributes() *syscall.SysProcAttr {

@@ -19,8 +19,8 @@ import (
 	"sluice/infra/testkit"
 )
 
-// The test binary plays three parts: the test, the wrapper, and the app. They
-// tell each other things in files of the directory NOTES, a line each.
+// The test binary runs as three processes: the test, the wrapper and the app. They
+// communicate through lines in files of the directory NOTES.
 func TestMain(m *testing.M) {
 	switch os.Getenv("PART") {
 	case "wrapper":
@@ -88,7 +88,7 @@ func playApp(part string) int {
 	case "receive":
 		receive(os.Getenv("APP_ADDR"))
 	case "orphans":
-		// Each leaves a child behind that ends when it is nobody's any more.
+		// Each leaves a child behind that ends once its parent is gone.
 		for range 10 {
 			shell(`(sleep 0.05; echo $$ >>"$NOTES/orphans") &`)
 		}
@@ -130,7 +130,7 @@ func awaitFile(name string) {
 	}
 }
 
-// wrapper is the test's handle on the wrapper's process.
+// wrapper is the wrapper's process, seen from the test.
 type wrapper struct {
 	*testkit.Process
 	t   *testing.T
@@ -159,7 +159,7 @@ func (w *wrapper) start() {
 	w.Process = testkit.Start(w.t, w.cmd)
 }
 
-// kill sends sig to the app itself, past the wrapper.
+// kill sends sig directly to the app, not to the wrapper.
 func (w *wrapper) kill(sig syscall.Signal) {
 	w.t.Helper()
 	pids := w.notes("pids")
@@ -176,7 +176,7 @@ func (w *wrapper) note(name string) {
 }
 
 func (w *wrapper) notes(name string) []string {
-	text, _ := os.ReadFile(filepath.Join(w.dir, name)) // not there is none yet
+	text, _ := os.ReadFile(filepath.Join(w.dir, name)) // a missing file has no lines yet
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")[:bytes.Count(text, []byte("\n"))]
 }
 

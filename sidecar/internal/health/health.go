@@ -1,11 +1,10 @@
-// Package health is what is known of the app: whether it is there, by its own
-// word.
+// Package health knows whether the app is healthy, by probing it.
 //
-// It owns the app's probe and what a probe's result means: a refused connection
-// is an outage, one slow answer of a busy app is none, and a dial that failed
-// elsewhere is newer than a probe that began before it. It must never decide
-// what becomes of a webhook: it tells its owner, who tells the gate. supervise
-// runs it; replay, ingress and the probes of the platform ask it.
+// It owns the probing and what a result means: a refused connection is an outage,
+// one slow answer of a busy app is not, and a connection that failed elsewhere
+// overrules a probe that began before it. It must never decide what happens to a
+// webhook: it calls Up and Down, which tell the gate. supervise runs it and passes
+// its answers to replay, ingress and the platform's probes.
 package health
 
 import (
@@ -21,55 +20,55 @@ import (
 
 // App answers probes. upstream.Prober is one.
 type App interface {
-	// Probe returns nil when the app says that it is well, an error that wraps
-	// upstream.ErrDial when it can't be reached, and any other error when it
-	// answers wrongly or late.
+	// Probe returns nil when the app answers that it is healthy, an error that wraps
+	// upstream.ErrDial when it can't be reached, and another error when it answers
+	// otherwise or too late.
 	Probe(context.Context) error
 }
 
-// Config are the settings of a Health and whom it tells.
+// Config are the settings of a Health and the functions it calls.
 type Config struct {
 	App       App
 	Addr      string        // of the app, for the log
-	Every     time.Duration // between probes while the app is there
-	EveryDown time.Duration // while it is away
-	Up        func()        // after each probe that went well: after a resume the state still has to move
-	Down      func()        // after each sign that the app is away
+	Every     time.Duration // between probes while the app is healthy
+	EveryDown time.Duration // between probes while it is away
+	Up        func()        // called after each successful probe, not only the first: a resume needs the next one
+	Down      func()        // called after each sign that the app is away
 	Metrics   *metrics.Metrics
 	Log       *slog.Logger
 }
 
-// Health is what is known of one app.
+// Health is the health of one app.
 type Health struct {
 	Config
 	probeNow chan struct{}
 
 	mu      sync.Mutex
 	healthy bool
-	ever    bool // it has been healthy once
+	ever    bool // it has been healthy at least once
 	probed  bool
-	misses  int // probes in a row that went wrong without a refusal
-	falls   int // how often it was found away: an older probe's success counts no more
+	misses  int // failed probes in a row
+	falls   int // how often it was found away; a success of a probe that began before the last time does not count
 }
 
 // New returns a Health that knows nothing yet.
 func New(c Config) *Health { return &Health{Config: c, probeNow: make(chan struct{}, 1)} }
 
-// OK reports whether the app is there.
+// OK reports whether the app is healthy.
 func (h *Health) OK() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.healthy
 }
 
-// Ever reports whether the app has been there once.
+// Ever reports whether the app has been healthy at least once.
 func (h *Health) Ever() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.ever
 }
 
-// Name is "healthy", "unhealthy", or "unknown" before the first probe has ended.
+// Name returns "healthy", "unhealthy", or "unknown" before the first probe has ended.
 func (h *Health) Name() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -102,7 +101,7 @@ func (h *Health) Run(ctx context.Context) {
 	}
 }
 
-// Check probes once. A probe that the end of ctx cuts off says nothing.
+// Check probes once. A probe that is cut off by the end of ctx does not count.
 func (h *Health) Check(ctx context.Context) {
 	falls := h.asked()
 	err := h.App.Probe(ctx)
@@ -127,8 +126,8 @@ func (h *Health) Check(ctx context.Context) {
 	h.Up()
 }
 
-// Lost is called by whoever could not reach the app: it is away at once, not at
-// the next probe.
+// Lost must be called when a connection to the app failed: the app then counts as
+// away at once, not only after the next probe.
 func (h *Health) Lost(err error) {
 	h.down(err)
 	select {
@@ -145,15 +144,15 @@ func (h *Health) down(err error) {
 	}
 }
 
-// asked is called before a probe; passed wants what it returns.
+// asked must be called before a probe; its result is for passed.
 func (h *Health) asked() (falls int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.falls
 }
 
-// passed notes a probe that went well. It does not count when the app was found
-// away since the probe began. first says that the app was not healthy before.
+// passed records a successful probe. It does not count when the app was found away
+// since the probe began. first is true when the app was not healthy before.
 func (h *Health) passed(falls int) (counts, first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -166,8 +165,8 @@ func (h *Health) passed(falls int) (counts, first bool) {
 	return true, first
 }
 
-// missed notes a probe that went wrong, and reports whether that is an outage:
-// one slow answer of a busy app is none, a refusal is.
+// missed records a failed probe, and reports whether it is an outage: one slow answer
+// of a busy app is not, a refused connection is.
 func (h *Health) missed(err error) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -176,7 +175,7 @@ func (h *Health) missed(err error) bool {
 	return !h.healthy || h.misses >= 2 || !isTimeout(err)
 }
 
-// fall notes that the app is away, and reports whether that is new.
+// fall records that the app is away, and reports whether it was healthy before.
 func (h *Health) fall() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -19,14 +19,14 @@ import (
 	"sluice/sidecar/internal/upstream"
 )
 
-// Each step is a probe's end, or a dial that has failed elsewhere ("fall"), or a
-// probe that went well but began before the last of those ("stale").
+// Each step is the result of a probe, or a connection that failed elsewhere ("fall"),
+// or the success of a probe that began before the first step ("stale").
 func TestHealth(t *testing.T) {
 	for steps, want := range map[string]string{
 		"":                             "unknown",
 		"ok":                           "healthy",
 		"refused":                      "unhealthy",
-		"slow":                         "unhealthy", // nothing is forgiven before the first success
+		"slow":                         "unhealthy", // a slow answer is tolerated only after a success
 		"fall":                         "unknown",
 		"ok slow":                      "healthy",
 		"ok slow slow":                 "unhealthy",
@@ -71,7 +71,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// What a probe's end is called decides whether it is forgiven: real ones.
+// Only a timeout is tolerated once, so real errors must be told apart.
 func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 	release := make(chan struct{})
 	silent := answering(t, func(http.ResponseWriter, *http.Request) { <-release })
@@ -91,7 +91,7 @@ func TestOnlyASlowAnswerIsATimeout(t *testing.T) {
 		}
 		limit := time.Minute
 		if c.want {
-			limit = time.Second // the dial is not what shall be slow
+			limit = time.Second // connecting must not time out
 		}
 		if err := client.NewProber(limit).Probe(t.Context()); err == nil || isTimeout(err) != c.want {
 			t.Errorf("%s: %v, timeout=%v, want %v", name, err, isTimeout(err), c.want)
@@ -104,7 +104,7 @@ type app func() error
 
 func (a app) Probe(context.Context) error { return a() }
 
-// watched returns a Health of an app, and what it has told: "up" and "down".
+// watched returns a Health of an app, and the list of its calls: "up" and "down".
 func watched(a app) (h *Health, told *[]string, log *bytes.Buffer) {
 	told, log = &[]string{}, &bytes.Buffer{}
 	h = New(Config{
@@ -114,7 +114,7 @@ func watched(a app) (h *Health, told *[]string, log *bytes.Buffer) {
 	return h, told, log
 }
 
-// A dial that fails while a probe is under way is the newer news.
+// A connection that fails while a probe is under way overrules that probe.
 func TestAFallOutlastsAnOlderProbe(t *testing.T) {
 	var h *Health
 	falls := true
@@ -148,7 +148,7 @@ func TestAFallOutlastsAnOlderProbe(t *testing.T) {
 	}
 }
 
-// A probe that the end of the replica cuts off says nothing about the app.
+// A probe that is cut off by the end of the replica says nothing about the app.
 func TestACancelledProbeIsNoMiss(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	probes := 0
@@ -166,7 +166,8 @@ func TestACancelledProbeIsNoMiss(t *testing.T) {
 	}
 }
 
-// Run probes at once, then as often as the app's health asks for, and at a fall.
+// Run probes at once, then at the interval for the app's health, and when the app is
+// lost.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -196,7 +197,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// answering returns the address of an app that answers so.
+// answering returns the URL of an app with this handler.
 func answering(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewServer(h)

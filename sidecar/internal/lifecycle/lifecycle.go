@@ -1,8 +1,9 @@
-// Package lifecycle is the state machine of a replica: the states, the events
-// and the one table that joins them.
+// Package lifecycle is the state machine of a replica: the states, the events and
+// the one table of transitions.
 //
-// It is pure and decides nothing about single webhooks. gate applies it under
-// its lock; nothing else changes a state. docs/state-machine.md draws it.
+// It is pure: no I/O and no clock. It must never decide about a single webhook.
+// Only gate changes the state, under its lock, by calling Next.
+// docs/state-machine.md has the diagram.
 package lifecycle
 
 import "fmt"
@@ -12,12 +13,12 @@ type State int
 
 const (
 	Starting  State = iota // the app has not been healthy yet
-	Replaying              // the app is up, held webhooks go first
+	Replaying              // the app is up, held webhooks are delivered first
 	Passing                // webhooks are forwarded
 	Holding                // the app is away, webhooks are held
-	Paused                 // an operator holds the door shut
-	Draining               // told to end: everything is held
-	Stopped                // nothing is taken any more
+	Paused                 // an operator has stopped forwarding, webhooks are held
+	Draining               // told to stop: every webhook is held
+	Stopped                // no webhook is accepted
 )
 
 var stateNames = [...]string{"starting", "replaying", "passing", "holding", "paused", "draining", "stopped"}
@@ -39,11 +40,11 @@ type Event int
 const (
 	AppUp        Event = iota // the app's health probe passed
 	AppDown                   // the probe failed, or a dial to the app did
-	BacklogEmpty              // a fresh look found nothing held, and nothing is being held
+	BacklogEmpty              // a look found nothing held, and nothing is being stored
 	Pause                     // an operator's order
 	Resume                    // an operator's order
 	Terminate                 // SIGTERM
-	Drained                   // nothing is in flight and nobody comes any more
+	Drained                   // nothing is in flight and no requests arrive
 )
 
 var eventNames = [...]string{"app_up", "app_down", "backlog_empty", "pause", "resume", "terminate", "drained"}
@@ -61,7 +62,7 @@ type edge struct {
 	on   Event
 }
 
-// table is the whole machine: a pair that is not in it leaves the state as it is.
+// table has every transition. A pair that is not in it does not change the state.
 var table = map[edge]State{
 	{Starting, AppUp}:         Replaying,
 	{Holding, AppUp}:          Replaying,
@@ -81,7 +82,7 @@ var table = map[edge]State{
 	{Draining, Drained}:       Stopped,
 }
 
-// Next returns the state after e happened in s.
+// Next returns the state that follows s after e.
 func Next(s State, e Event) State {
 	if to, ok := table[edge{s, e}]; ok {
 		return to

@@ -7,8 +7,8 @@ var (
 	events = []Event{AppUp, AppDown, BacklogEmpty, Pause, Resume, Terminate, Drained}
 )
 
-// want is the table of the design, written out cell by cell and apart from the
-// one under test: rows are states, columns events, "." leaves the state.
+// want is a second copy of the table, written cell by cell: rows are states, columns
+// are events, "." leaves the state unchanged.
 var want = map[State][7]string{
 	//          app_up       app_down   empty      pause     resume     terminate   drained
 	Starting:  {"replaying", ".", ".", "paused", ".", "draining", "."},

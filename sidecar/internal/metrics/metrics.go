@@ -1,6 +1,6 @@
-// Package metrics names what a replica counts. It owns the registry and the
-// collectors; it must never be asked for a decision. Everyone counts in it,
-// control serves it.
+// Package metrics defines the Prometheus metrics of a replica. It owns the registry
+// and the collectors. Nothing may decide by reading them. All packages that count
+// something use it; control serves it.
 package metrics
 
 import (
@@ -13,18 +13,18 @@ type Metrics struct {
 	Registry *prometheus.Registry
 
 	Webhooks    *prometheus.CounterVec // by source and outcome: forwarded, held, late, refused, rejected, handshake
-	Refused     *prometheus.CounterVec // those refused or rejected, by source and reason
-	Unrouted    *prometheus.CounterVec // requests like webhooks to a path that is no route, by sender
+	Refused     *prometheus.CounterVec // webhooks refused or rejected, by source and reason
+	Unrouted    *prometheus.CounterVec // requests that look like webhooks, to a path without a route, by sender
 	Connections prometheus.Gauge       // open at the public listener
-	Evicted     prometheus.Counter     // of them, idle ones closed for new ones at MAX_CONNECTIONS
-	TurnedAway  prometheus.Counter     // refused at MAX_CONNECTIONS
+	Evicted     prometheus.Counter     // idle connections closed for new ones at MAX_CONNECTIONS
+	TurnedAway  prometheus.Counter     // connections refused at MAX_CONNECTIONS
 	Seconds     prometheus.Histogram   // from a webhook's receipt to its answer
 	Replayed    *prometheus.CounterVec // by outcome: delivered, failed, retried
 	Forced      prometheus.Counter     // lanes opened by CATCHUP_LIMIT
-	BreakerOpen prometheus.Gauge       // 1 while the app accepts nothing
+	BreakerOpen prometheus.Gauge       // 1 while the app refuses every webhook
 	Transitions *prometheus.CounterVec // by state entered
 	Held        *prometheus.GaugeVec   // rows by status, as last counted
-	State       *prometheus.GaugeVec   // 1 for the state of now
+	State       *prometheus.GaugeVec   // 1 for the current state
 	Probes      *prometheus.CounterVec // of the app, by result
 	Database    prometheus.Gauge       // 1 while reachable
 }
@@ -40,8 +40,8 @@ func New() *Metrics {
 	m := &Metrics{
 		Registry:    prometheus.NewRegistry(),
 		Webhooks:    counter("webhooks_total", "Webhooks received, by source and what became of them.", "source", "outcome"),
-		Refused:     counter("refused_total", "Webhooks refused at the door, by source and reason.", "source", "reason"),
-		Unrouted:    counter("unrouted_webhooks_total", "Requests that seem to be a known sender's webhooks and came to a path that is no route.", "sender"),
+		Refused:     counter("refused_total", "Webhooks refused, by source and reason.", "source", "reason"),
+		Unrouted:    counter("unrouted_webhooks_total", "Requests that look like a known sender's webhooks but came to a path without a route.", "sender"),
 		Connections: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "sluice", Name: "connections", Help: "Open connections of the public listener."}),
 		Evicted:     prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Name: "connections_evicted_total", Help: "Idle connections closed for new ones at MAX_CONNECTIONS."}),
 		TurnedAway:  prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Name: "connections_refused_total", Help: "Connections refused at MAX_CONNECTIONS."}),
@@ -51,7 +51,7 @@ func New() *Metrics {
 		}),
 		Replayed:    counter("replayed_total", "Held webhooks handed to the app, by outcome.", "outcome"),
 		Forced:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Name: "lanes_forced_total", Help: "Lanes opened with a backlog because it did not shrink for CATCHUP_LIMIT."}),
-		BreakerOpen: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "sluice", Name: "breaker_open", Help: "1 while the app refuses every webhook and held ones stay where they are."}),
+		BreakerOpen: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "sluice", Name: "breaker_open", Help: "1 while the app refuses every webhook and held ones stay in the queue."}),
 		Transitions: counter("transitions_total", "State transitions, by the state entered.", "state"),
 		Held:        gauge("queue_rows", "Rows of webhook_queue, by status, as last counted.", "status"),
 		State:       gauge("state", "1 for the state the replica is in.", "state"),

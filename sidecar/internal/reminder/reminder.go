@@ -1,6 +1,6 @@
-// Package reminder bounds how often one thing is told. It owns no log: its
-// callers write the lines. It must never lose a count. wire and ingress use it
-// for what a stranger can cause any number of times.
+// Package reminder limits how often a repeated event is logged. Its callers write
+// the log lines; it must never lose a count. wire and ingress use it for events
+// that a stranger can cause any number of times.
 package reminder
 
 import (
@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Every is how often one line may tell of what happens again and again.
+// Every is the shortest time between two log lines about the same event.
 const Every = time.Minute
 
-// Reminder tells of an event at once, and of those that follow within a minute
-// in one line with their number. Its zero value is ready.
+// Reminder reports the first event at once, and those that follow within a minute
+// together, with their number. Its zero value is ready to use.
 type Reminder struct {
 	mu     sync.Mutex
 	until  time.Time // the end of the minute
 	untold int
 }
 
-// Note counts one event. tell is called at once with 1, or later from another
-// goroutine with the number of events since the last call.
+// Note counts one event. It calls tell at once with 1, or later, on another
+// goroutine, with the number of events since the last call.
 func (m *Reminder) Note(tell func(count int)) {
 	m.mu.Lock()
 	now := time.Now()
@@ -39,7 +39,7 @@ func (m *Reminder) Note(tell func(count int)) {
 	}
 }
 
-// sum tells of the events that had no line.
+// sum reports the events that have not been reported.
 func (m *Reminder) sum(tell func(count int)) {
 	m.mu.Lock()
 	n := m.untold

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The first is told at once, those that follow once a minute with their number,
-// and none is told twice or left out.
+// The first event is reported at once, later ones once a minute with their number.
+// None is reported twice or left out.
 func TestReminder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m Reminder

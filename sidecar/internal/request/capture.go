@@ -2,17 +2,17 @@ package request
 
 import "strings"
 
-// Capture builds a head from a request's fields as they are read. Begin it,
-// hand it each field in order, finish it.
+// Capture builds a head from a request's fields as they are read: call Begin, then
+// Field or Line for each field in order, then Finish.
 type Capture struct {
 	head        Head
-	drop        []string // named by Connection: for that connection only
+	drop        []string // fields named by Connection, which end at this hop
 	forwarded   string   // X-Forwarded-For so far
-	proto, host bool     // X-Forwarded-Proto and -Host are there
+	proto, host bool     // X-Forwarded-Proto and -Host have been received
 	authority   string
 }
 
-// Begin starts a capture. connection are the values of the request's Connection
+// Begin starts a capture. connection has the values of the request's Connection
 // fields, which name further fields that end at this hop.
 func Begin(method, uri, host string, connection []string) *Capture {
 	c := &Capture{head: NewHead(method, uri, host), authority: host}
@@ -26,8 +26,8 @@ func Begin(method, uri, host string, connection []string) *Capture {
 	return c
 }
 
-// Field takes the next field; what ends at this hop or bears Sluice's own name
-// is left out.
+// Field adds the next field. It leaves out fields that end at this hop and those
+// with one of Sluice's own names.
 func (c *Capture) Field(name, value string) {
 	if Stripped(name) || equalFold(name, "host") {
 		return
@@ -60,8 +60,8 @@ func forwarded[T string | []byte](name T) bool {
 	return len(name) > len(forwardedPrefix) && equalFold(name[:len(forwardedPrefix)], forwardedPrefix)
 }
 
-// Line takes the next field as the line it was received as, without its end.
-// name is the part before the colon.
+// Line adds the next field, given as the received line without its end. name is the
+// part before the colon.
 func (c *Capture) Line(name, line []byte) {
 	if len(c.drop) > 0 || forwarded(name) {
 		c.Field(string(name), strings.TrimSpace(string(line[len(name)+1:])))
@@ -73,8 +73,8 @@ func (c *Capture) Line(name, line []byte) {
 	c.head = append(append(c.head, line...), '\r', '\n')
 }
 
-// Finish returns the head with X-Forwarded-For extended by the peer's address
-// and X-Forwarded-Proto and -Host set where nobody before has set them.
+// Finish returns the head. It appends the peer's address to X-Forwarded-For, and
+// sets X-Forwarded-Proto and -Host when they were not received.
 func (c *Capture) Finish(peer string) Head {
 	switch {
 	case c.forwarded == "":
@@ -95,8 +95,8 @@ func (c *Capture) Finish(peer string) Head {
 	return h
 }
 
-// URL returns the address that the sender used, as far as those before this
-// process have told it.
+// URL returns the address that the sender used, as far as the X-Forwarded fields
+// tell it.
 func (h Head) URL() string {
 	scheme, _ := h.first("X-Forwarded-Proto")
 	if len(scheme) == 0 {

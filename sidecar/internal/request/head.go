@@ -1,10 +1,10 @@
 // Package request is the head of a received HTTP request, in a form that can be
 // stored, compared and sent on byte for byte.
 //
-// It owns which fields go on to the app and which end at this hop. It is pure:
-// it imports no listener, no database driver and no clock, and it never decides
-// what becomes of a request. wire captures a head as it reads it, webhook keeps
-// it, upstream sends it on.
+// It owns the rules for which fields go to the app and which end at this hop. It is
+// pure: it imports no listener, no database driver and no clock. It must never
+// decide what happens to a request. wire captures a head as it reads it, webhook
+// has it as a field, upstream sends it to the app.
 package request
 
 import (
@@ -14,14 +14,14 @@ import (
 	"strings"
 )
 
-// Head is a request's first lines as they go to the app and into the table's
-// column headers: the request line and one line per field, each ended by CRLF,
-// without the empty line that ends a head, without Content-Length (the body's
-// length says it) and without what belongs to one connection or to Sluice.
-// Names keep their case and their order, values every byte.
+// Head is a request's first lines as they are sent to the app and stored in the
+// table's column headers: the request line and one line per field, each ended by
+// CRLF. It has no empty line at its end, no Content-Length (the body's length
+// gives it), and no fields that belong to one connection or to Sluice. Names keep
+// their case and order; values keep every byte.
 type Head []byte
 
-// ErrHead is a head that can't be read back.
+// ErrHead means that a stored head can't be read.
 var ErrHead = errors.New("unreadable request head")
 
 // NewHead returns a head with a request line and a Host field. The uri is the
@@ -132,8 +132,8 @@ func (h Head) uri() []byte {
 	return uri
 }
 
-// Authority returns the Host field lower-cased and without a default port: the
-// forms of it that mean the same address (RFC 9110, 4.2.3).
+// Authority returns the Host field in lower case and without a default port, so that
+// all forms of the same address are equal (RFC 9110, 4.2.3).
 func (h Head) Authority() []byte {
 	host, _ := h.first("Host")
 	host = bytes.ToLower(host)
@@ -172,9 +172,9 @@ func (h Head) Check() error {
 	return nil
 }
 
-// Stripped reports whether a field never reaches the app as received: it
-// belongs to one connection (RFC 9110, 7.6.1), is written anew (Content-Length),
-// or bears a name that only Sluice may give.
+// Stripped reports whether a field is never passed to the app as received: it
+// belongs to one connection (RFC 9110, 7.6.1), is written again (Content-Length),
+// or has a name that only Sluice may use.
 func Stripped[T string | []byte](name T) bool {
 	if Reserved(name) {
 		return true
@@ -198,8 +198,8 @@ func Stripped[T string | []byte](name T) bool {
 	return false
 }
 
-// Reserved reports whether only Sluice may give a field of that name to the
-// app. An underscore counts as a hyphen: CGI, WSGI and Rack make no difference.
+// Reserved reports whether only Sluice may send the app a field of that name. An
+// underscore counts as a hyphen, because CGI, WSGI and Rack treat them alike.
 func Reserved[T string | []byte](name T) bool {
 	return len(name) > 7 && equalFold(name[:6], "sluice") && (name[6] == '-' || name[6] == '_')
 }
@@ -239,7 +239,7 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
-// equalFold compares names of fields, which are ASCII.
+// equalFold compares field names, which are ASCII, without regard to case.
 func equalFold[T string | []byte](a T, b string) bool {
 	if len(a) != len(b) {
 		return false

@@ -1,9 +1,9 @@
-// Package webhook is a captured request: what was received, in a form that can
-// be stored, compared and rebuilt byte for byte.
+// Package webhook is a received request in a form that can be stored, compared and
+// sent again byte for byte.
 //
-// It is pure: it imports no listener, no database driver and no clock. It never
-// decides what becomes of a webhook; ingress captures one, buffer stores it,
-// upstream sends it on.
+// It is pure: it imports no listener, no database driver and no clock. It must never
+// decide what happens to a webhook. ingress creates one, buffer stores it, upstream
+// sends it to the app.
 package webhook
 
 import (
@@ -18,20 +18,20 @@ import (
 type Webhook struct {
 	ID         string       // UUIDv7 given at receipt: the Sluice-Id of every attempt
 	Source     string       // the route's sender, "github"
-	DeliveryID string       // the sender's own id, "" when it gave none
+	DeliveryID string       // the sender's own id of the delivery, "" when it gave none
 	Event      string       // the event's name, "" when unknown
-	Lane       string       // the source, or the source and a key within it; order holds within a lane
-	Verified   string       // the sender's name when its signature was checked and right, else ""
+	Lane       string       // the source, or the source and a key; order is kept within a lane
+	Verified   string       // the sender's name when its signature was checked and valid, else ""
 	Head       request.Head // request line and header fields
 	Body       []byte       // the exact bytes
 	ReceivedAt time.Time    // UTC
 	Attempts   int          // deliveries tried before it was stored
 }
 
-// DedupeKey returns a hash of source, Host, target, delivery id and body, and
-// true; a webhook without a delivery id has none. Two webhooks with one key are
-// copies of one delivery. Host and target are part of it because senders share
-// an id among addresses: GitHub's X-GitHub-Delivery is the same for all the
+// DedupeKey returns a hash of source, Host, target, delivery id and body, and true.
+// A webhook without a delivery id has no key. Two webhooks with the same key are
+// copies of one delivery. Host and target are part of the key because a sender may
+// use one id for several addresses: GitHub's X-GitHub-Delivery is the same for all
 // webhooks that subscribe to one event.
 func (w *Webhook) DedupeKey() ([32]byte, bool) {
 	if w.DeliveryID == "" {
