@@ -55,7 +55,12 @@ func (v vector) request() Request {
 
 func (v vector) sender(t testing.TB) Sender {
 	t.Helper()
-	s, err := Lookup(v.Sender)
+	return known(t, v.Sender)
+}
+
+func known(t testing.TB, name string) Sender {
+	t.Helper()
+	s, err := Lookup(name)
 	if err != nil {
 		t.Fatal(err)
 	}
