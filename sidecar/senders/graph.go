@@ -28,6 +28,7 @@ func (graph) Traits() Traits {
 		HoldStatus:    202,
 		RetriesItself: true,
 		OpenHandshake: true,
+		Lane:          "value.0.subscriptionId",
 	}
 }
 

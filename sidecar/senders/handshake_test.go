@@ -90,7 +90,7 @@ func TestHandshake(t *testing.T) {
 		},
 		{name: "meta, no token known", sender: "meta", method: "GET", url: "https://a.example/in?hub.mode=subscribe&hub.challenge=1", want: notNow},
 		{name: "meta delivery", sender: "meta", url: "https://a.example/in?hub.mode=subscribe", no: true},
-		{name: "discord events", sender: "discord", body: `{"version":1,"application_id":"1","type":0}`, want: Answer{Status: 204}},
+		{name: "discord events", sender: "discord", body: `{"version":1,"application_id":"1","type":0}`, want: Answer{Status: 204, ContentType: "application/json"}},
 		{
 			name: "discord interactions", sender: "discord", body: `{"id":"1","token":"t","type":1,"version":1}`,
 			want: Answer{Status: 200, ContentType: "application/json", Body: []byte(`{"type":1}`)},

@@ -124,9 +124,15 @@ var encodings = map[string]struct {
 	decode func(dst []byte, text string) bool
 }{
 	"hex":       {hex.EncodeToString, decodeHex},
-	"base64":    {base64.StdEncoding.EncodeToString, func(dst []byte, text string) bool { return decodeBase64(base64.StdEncoding, dst, text) }},
+	"base64":    {base64.StdEncoding.EncodeToString, func(dst []byte, text string) bool { return decodeBase64(strictBase64, dst, text) }},
 	"base64url": {base64.RawURLEncoding.EncodeToString, decodeBase64URL},
 }
+
+// Strict, so that one signature has one spelling.
+var (
+	strictBase64    = base64.StdEncoding.Strict()
+	strictBase64URL = base64.RawURLEncoding.Strict()
+)
 
 func decodeHex(dst []byte, text string) bool {
 	if len(text) != hex.EncodedLen(len(dst)) {
@@ -148,7 +154,7 @@ func decodeBase64(encoding *base64.Encoding, dst []byte, text string) bool {
 
 // decodeBase64URL takes the digest with its padding or without.
 func decodeBase64URL(dst []byte, text string) bool {
-	return decodeBase64(base64.RawURLEncoding, dst, strings.TrimRight(text, "="))
+	return decodeBase64(strictBase64URL, dst, strings.TrimRight(text, "="))
 }
 
 // signedBy says whether one of secrets made sum over prefix and body. An empty

@@ -217,7 +217,8 @@ func TestResignBothNames(t *testing.T) {
 }
 
 func TestRegistry(t *testing.T) {
-	want := "cloudevents discord eventgrid generic github gitlab graph meta shopify slack standard stripe twilio zoom"
+	want := "bitbucket box circleci cloudevents discord dropbox eventgrid generic gitea github gitlab graph hubspot intercom jira line linear meta " +
+		"notion okta paddle pagerduty sentry shopify slack square standard stripe telegram twilio twitch vercel zendesk zoom"
 	if got := strings.Join(Names(), " "); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
