@@ -1,7 +1,9 @@
 package simulate
 
 import (
+	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -53,20 +55,30 @@ func newPlan(seed uint64) plan {
 	if d.chance(0.3) { // many lanes, of which a replica has held nothing itself
 		p.lanes, p.gap = 8+d.below(24), 8*p.gap
 	}
+	at := d.below(12) // the rest are as they are
+	if k := slices.Index(kinds, *onlyKind); k >= 0 {
+		p.strict, at = true, k
+	}
 	switch {
-	case p.strict && d.chance(0.15):
+	case p.strict && at == 0:
 		p.handOver(d)
-	case p.strict && d.chance(0.15):
+	case p.strict && at == 1:
 		p.lateWord(d)
 	}
 	return p
 }
 
+// kinds are worlds of ORDER=strict in which little happens, but again and again.
+var (
+	kinds    = []string{"handOver", "lateWord"}
+	onlyKind = flag.String("kind", "", "make every world one of these: "+strings.Join(kinds, ", "))
+)
+
 // handOver makes a world of quick deploys under ORDER=strict in which looks are
 // slow: the old replica may acknowledge a webhook and leave while the new one's
 // look is under way.
 func (p *plan) handOver(d *dice) {
-	p.faults = faults{sluggish: opLook, sluggishRate: 0.9, sluggishFor: slowestKind}
+	p.faults = faults{sluggish: opLook, sluggishRate: 0.8, sluggishFor: slowestKind, slow: 0.3, slowest: d.between(500*time.Millisecond, 3*time.Second)}
 	p.doors, p.lanes, p.gap, p.lasts = 1, 8+d.below(24), d.between(200*time.Millisecond, time.Second), 90*time.Second
 	p.quiet()
 	p.deploy = 1
