@@ -133,6 +133,7 @@ func TestPublishedVectorsChanged(t *testing.T) {
 		}
 		checkAges(t, d, v)
 	}
+	t.Logf("%d changes", count)
 	if count < 1000 {
 		t.Errorf("only %d changes were tried", count)
 	}

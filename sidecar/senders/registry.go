@@ -20,7 +20,13 @@ var (
 )
 
 // register adds a sender that is code alone.
-func register(s Sender) { coded[s.Traits().Name] = s }
+func register(s Sender) {
+	name := s.Traits().Name
+	if _, twice := coded[name]; twice {
+		panic("senders: registered twice: " + name)
+	}
+	coded[name] = s
+}
 
 // extend adds code to the sender of a scheme.
 func extend(name string, more func(Sender) Sender) { extended[name] = more }
