@@ -173,6 +173,12 @@ func (d *declared) compileTraits(name string, s Scheme, problems *Problems) {
 	if t.Refuse != 0 && (t.Refuse < 400 || t.Refuse > 599) {
 		problems.add("refuse", "must be 400 to 599; it is %d", t.Refuse)
 	}
+	for _, key := range s.Lane {
+		kind, name, named := strings.Cut(key, ":")
+		if key == "" || named && (kind != fromHeader && kind != fromForm || kind == fromHeader && !isToken(name)) {
+			problems.add("lane", "must be a JSON path, header:NAME or form:NAME; it has %q", key)
+		}
+	}
 	for _, mark := range s.Marks {
 		if !isToken(mark) {
 			problems.add("marks", "must be header fields; it has %q", mark)

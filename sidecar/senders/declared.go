@@ -44,6 +44,9 @@ const maxCandidates = 16
 
 func (d *declared) Traits() Traits { return d.traits }
 
+// LaneKey is that of the traits: package routes asks a sender for it.
+func (d *declared) LaneKey() []string { return d.traits.Lane }
+
 func (d *declared) Verify(r Request, secrets []string, now time.Time) error {
 	if repeated(r.Header, d.fields...) {
 		return errRepeated

@@ -27,7 +27,7 @@ func (eventgrid) Traits() Traits {
 		RetriesItself: true,
 		OpenHandshake: true,
 		Marks:         eventgridMarks,
-		Lane:          "0.topic",
+		Lane:          eventgridLane,
 		Final:         eventgridFinal,
 		Refuse:        503,
 	}
@@ -80,3 +80,5 @@ func (eventgrid) Handshake(r Request, secrets []string) (Answer, bool) {
 	}
 	return Answer{Status: 200, ContentType: "application/json", Body: body}, true
 }
+
+var eventgridLane = []string{"0.topic", "source"}

@@ -29,7 +29,7 @@ func (gitlab) Traits() Traits {
 		Budget:     8 * time.Second,
 		HoldStatus: 200,
 		Marks:      gitlabMarks,
-		Lane:       "project.path_with_namespace",
+		Lane:       gitlabLane,
 	}
 }
 
@@ -81,3 +81,5 @@ func (gitlab) Identify(r Request) Identity {
 // X-Gitlab-Event-UUID is not among them: webhooks that one webhook sets off share
 // it, so that the second would pass for a copy of the first.
 var gitlabIDs = []string{webhookFields.id, "Idempotency-Key"}
+
+var gitlabLane = []string{"project.path_with_namespace"}

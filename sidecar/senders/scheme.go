@@ -25,7 +25,7 @@ type Scheme struct {
 
 	ID    Sources `yaml:"id,omitempty"    json:"id,omitempty"`    // of the delivery: the first that is there
 	Event Sources `yaml:"event,omitempty" json:"event,omitempty"` // the event's name: the first that is there
-	Lane  string  `yaml:"lane,omitempty"  json:"lane,omitempty"`  // Traits.Lane
+	Lane  Texts   `yaml:"lane,omitempty"  json:"lane,omitempty"`  // Traits.Lane
 
 	Handshake []Handshake `yaml:"handshake,omitempty" json:"handshake,omitempty"`
 
@@ -50,6 +50,9 @@ type Source struct {
 
 // Sources are tried in order. In YAML one source need not be in a list.
 type Sources []Source
+
+// Texts are a list. In YAML one text need not be in a list.
+type Texts []string
 
 // Timestamp is the signed time, and how far from the time of receipt it may be.
 type Timestamp struct {
@@ -96,6 +99,19 @@ func (s *Sources) UnmarshalYAML(unmarshal func(any) error) error {
 	}
 	*s = make(Sources, 1)
 	return unmarshal(&(*s)[0])
+}
+
+// UnmarshalYAML reads a list, or one text without a list.
+func (t *Texts) UnmarshalYAML(unmarshal func(any) error) error {
+	var shape any
+	if err := unmarshal(&shape); err != nil {
+		return err
+	}
+	if _, ok := shape.([]any); ok {
+		return unmarshal((*[]string)(t))
+	}
+	*t = make(Texts, 1)
+	return unmarshal(&(*t)[0])
 }
 
 // UnmarshalYAML reads the fields, or the text of From alone.

@@ -46,6 +46,8 @@ func TestSchemeProblems(t *testing.T) {
 		{signature + `budget: fast`, "budget"},
 		{signature + `final: ["bad"]`, "final"},
 		{signature + `refuse: 200`, "refuse"},
+		{signature + `lane: "query:q"`, "lane"},
+		{signature + `lane: [a.b, "header:a b"]`, "lane"},
 		{signature + `marks: ["a b"]`, "marks"},
 		{signature + `handshake: [{when: {method: POST, query: q}}]`, "handshake[0].when.method"},
 		{signature + `handshake: [{when: {method: GET}}]`, "handshake[0].when"},

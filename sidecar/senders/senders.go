@@ -83,9 +83,10 @@ type Traits struct {
 	// SharedMarks is true for a scheme whose fields other senders use as well:
 	// one that has marks of its own goes first.
 	SharedMarks bool
-	// Lane is the JSON path of what the sender's webhooks are ordered by
-	// (GitHub's "repository.full_name"), "" when it has no such key.
-	Lane string
+	// Lane is where the key is that the sender's webhooks are ordered by, nil when
+	// they have none: a JSON path (GitHub's "repository.full_name"), "header:NAME"
+	// or "form:NAME", of which the first counts that is there.
+	Lane []string
 	// Final are the statuses after which the sender never sends a delivery
 	// again: "401", or "4xx" for all of them.
 	Final []string

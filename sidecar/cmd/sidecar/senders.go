@@ -161,7 +161,7 @@ func showSender(out io.Writer, file, name, output string) error {
 	}
 	t := s.Traits()
 	if s.scheme == nil {
-		s.scheme = &senders.Scheme{Secret: t.SecretVar, Status: t.HoldStatus, Budget: t.Budget.String(), Retries: t.RetriesItself, Lane: t.Lane, Final: t.Final, Refuse: t.Refuse, Marks: t.Marks, SharedMarks: t.SharedMarks}
+		s.scheme = &senders.Scheme{Secret: t.SecretVar, Status: t.HoldStatus, Budget: t.Budget.String(), Retries: t.RetriesItself, Lane: senders.Texts(t.Lane), Final: t.Final, Refuse: t.Refuse, Marks: t.Marks, SharedMarks: t.SharedMarks}
 		fmt.Fprintf(os.Stderr, "%s is code: a scheme cannot say how it signs\n", name)
 	}
 	shown := map[string]*senders.Scheme{name: s.scheme}
