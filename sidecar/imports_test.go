@@ -55,6 +55,7 @@ var owners = map[string][]string{
 	"github.com/kelseyhightower/envconfig":  {"settings"},
 	"github.com/lmittmann/tint":             {"settings"},
 	"github.com/Azure":                      {"entra"},
+	"github.com/goccy/go-yaml":              {"senders", "routes", "cmd/sidecar"},
 }
 
 // sources returns the module's packages by directory, without those that have

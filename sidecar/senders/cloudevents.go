@@ -30,6 +30,7 @@ func (cloudevents) Traits() Traits {
 		RetriesItself: true,
 		OpenHandshake: true,
 		Marks:         cloudeventsMarks,
+		Lane:          cloudeventsLane,
 		SharedMarks:   true,
 	}
 }
@@ -111,3 +112,5 @@ func (cloudevents) Handshake(r Request, _ []string) (Answer, bool) {
 		"WebHook-Allowed-Rate":   rate,
 	}}, true
 }
+
+var cloudeventsLane = []string{"header:Ce-Source", "source"}

@@ -98,7 +98,8 @@ func (discord) Handshake(r Request, _ []string) (Answer, bool) {
 	}
 	switch kind.Int() {
 	case discordEventsPing:
-		return Answer{Status: 204}, true
+		// Without a body, and yet Discord asks for a valid Content-Type.
+		return Answer{Status: 204, ContentType: "application/json"}, true
 	case discordInteractionPing:
 		return Answer{Status: 200, ContentType: "application/json", Body: []byte(`{"type":1}`)}, true
 	default:

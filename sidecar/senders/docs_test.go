@@ -1,79 +1,93 @@
 package senders
 
 import (
-	"encoding/json"
+	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const page = "../../docs/senders.md"
 
-// The page's example is compiled into the package and put to a test.
+// The page's example verifies what the vendor's page says, and nothing else.
 func TestExampleOfDocsWorks(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, code, ok := strings.Cut(string(text), "```go\npackage senders\n")
-	code, _, closed := strings.Cut(code, "```")
+	_, example, ok := strings.Cut(string(text), "```yaml\nsenders:\n")
+	example, _, closed := strings.Cut(example, "```")
 	if !ok || !closed {
 		t.Fatal("the page has no example")
 	}
-	code = "package senders\n" + code
-	if n := strings.Count(code, "\n"); n >= 40 {
-		t.Errorf("the example has %d lines, fewer than 40 were promised", n)
-	}
-	const check = `package senders
-
-import (
-	"testing"
-	"time"
-)
-
-func TestLinear(t *testing.T) {
-	s, err := Lookup("linear")
+	schemes, err := ParseSchemes([]byte(example))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Request{Header: headerOf(map[string]string{linearSignature: "SUM", "Linear-Delivery": "d", "Linear-Event": "Issue"}), Body: []byte("body")}
-	if err := s.Verify(r, []string{"old", "secret"}, time.Time{}); err != nil {
-		t.Error(err)
+	s, err := schemes["webflow"].Compile("webflow")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := s.Verify(r, []string{"other"}, time.Time{}); err == nil {
-		t.Error("a wrong secret passes")
+	// printf '1793613600000:{"triggerType":"form_submission"}' | openssl dgst -sha256 -hmac secret
+	const sum = "6b423f93d61a0037b3f1345ee1a59cea9e48aafba26bef96033128fd2376f4e9"
+	now := time.Unix(1793613600, 0)
+	r := Request{
+		Header: headerOf(map[string]string{"X-Webflow-Signature": sum, "X-Webflow-Timestamp": "1793613600000"}),
+		Body:   []byte(`{"triggerType":"form_submission"}`),
 	}
-	if got := s.Identify(r); got != (Identity{DeliveryID: "d", Event: "Issue"}) {
+	for _, tt := range []struct {
+		secret string
+		later  time.Duration
+		want   error
+	}{{"secret", 0, nil}, {"another", 0, ErrSignature}, {"secret", 6 * time.Minute, ErrStale}, {"secret", -6 * time.Minute, ErrStale}} {
+		if err := s.Verify(r, []string{tt.secret}, now.Add(tt.later)); !errors.Is(err, tt.want) {
+			t.Errorf("%s, %v later: %v, want %v", tt.secret, tt.later, err, tt.want)
+		}
+	}
+	if got := s.Identify(r); got != (Identity{Event: "form_submission"}) {
 		t.Errorf("%+v", got)
 	}
+	if _, ok := s.(Resigner); !ok {
+		t.Error("it cannot be signed afresh")
+	}
 }
-`
-	// printf body | openssl dgst -sha256 -hmac secret
-	const sum = "dc46983557fea127b43af721467eb9b3fde2338fe3e14f51952aa8478c13d355"
-	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	for name, content := range map[string]string{"linear.go": code, "linear_test.go": strings.Replace(check, "SUM", sum, 1)} {
-		here, err := filepath.Abs(name)
-		if err != nil {
-			t.Fatal(err)
+
+// The shipped scheme of Linear checks the time that Linear signs in the body, as
+// the page's example of before did not.
+func TestLinearChecksItsTime(t *testing.T) {
+	for _, v := range published(t) {
+		if v.Sender != "linear" {
+			continue
 		}
-		overlay.Replace[here] = filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(overlay.Replace[here], []byte(content), 0o600); err != nil {
-			t.Fatal(err)
+		for _, later := range []time.Duration{2 * time.Minute, -2 * time.Minute} {
+			if err := known(t, "linear").Verify(v.request(), []string{v.Secret}, v.now().Add(later)); !errors.Is(err, ErrStale) {
+				t.Errorf("%v later: %v", later, err)
+			}
 		}
 	}
-	replace, err := json.Marshal(overlay)
+}
+
+// Each sender with statuses of its own has them in the table.
+func TestDocsHaveFinalStatuses(t *testing.T) {
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "overlay.json")
-	if err := os.WriteFile(file, replace, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	output, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-run", "^TestLinear$", "-v", ".").CombinedOutput()
-	if err != nil || !strings.Contains(string(output), "--- PASS: TestLinear") {
-		t.Errorf("%v\n%s", err, output)
+	for _, name := range Names() {
+		traits := known(t, name).Traits()
+		if len(traits.Final) == 0 {
+			continue
+		}
+		_, row, ok := strings.Cut(string(text), "| `"+name+"` | every 4xx")
+		if len(traits.Final) > 1 {
+			_, row, ok = strings.Cut(string(text), "| `"+name+"` | "+strings.Join(traits.Final[:4], ", "))
+		}
+		row, _, _ = strings.Cut(row, "\n")
+		if !ok || !strings.HasSuffix(row, "| "+strconv.Itoa(traits.Refuse)+" |") {
+			t.Errorf("docs/senders.md lacks a row of %s with %v and %d", name, traits.Final, traits.Refuse)
+		}
 	}
 }
 

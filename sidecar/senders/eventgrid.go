@@ -12,8 +12,8 @@ import (
 //
 // Event Grid does not sign. The secret is a token that the operator puts into
 // the endpoint's query (?token= or ?code=) or into a delivery property named
-// Authorization. It delivers in its own schema or as CloudEvents, retries for a
-// day, and takes 400, 401 and 413 for final.
+// Authorization. It delivers in its own schema or as CloudEvents and retries for a
+// day, unless the status is final: https://learn.microsoft.com/azure/event-grid/delivery-and-retry
 type eventgrid struct{}
 
 func init() { register(eventgrid{}) }
@@ -27,10 +27,17 @@ func (eventgrid) Traits() Traits {
 		RetriesItself: true,
 		OpenHandshake: true,
 		Marks:         eventgridMarks,
+		Lane:          eventgridLane,
+		Final:         eventgridFinal,
+		Refuse:        503,
 	}
 }
 
-var eventgridMarks = []string{"Aeg-Event-Type"}
+var (
+	eventgridMarks = []string{"Aeg-Event-Type"}
+	// The last two are those of namespace topics that push.
+	eventgridFinal = []string{"400", "401", "403", "413", "404", "414"}
+)
 
 func (eventgrid) Verify(r Request, secrets []string, _ time.Time) error {
 	return verifyToken(r, secrets, "token", "code")
@@ -73,3 +80,5 @@ func (eventgrid) Handshake(r Request, secrets []string) (Answer, bool) {
 	}
 	return Answer{Status: 200, ContentType: "application/json", Body: body}, true
 }
+
+var eventgridLane = []string{"0.topic", "source"}

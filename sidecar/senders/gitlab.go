@@ -29,6 +29,7 @@ func (gitlab) Traits() Traits {
 		Budget:     8 * time.Second,
 		HoldStatus: 200,
 		Marks:      gitlabMarks,
+		Lane:       gitlabLane,
 	}
 }
 
@@ -77,4 +78,8 @@ func (gitlab) Identify(r Request) Identity {
 	return Identity{DeliveryID: id, Event: name(r.Header.Get("X-Gitlab-Event"))}
 }
 
-var gitlabIDs = []string{webhookFields.id, "Idempotency-Key", "X-Gitlab-Event-Uuid"}
+// X-Gitlab-Event-UUID is not among them: webhooks that one webhook sets off share
+// it, so that the second would pass for a copy of the first.
+var gitlabIDs = []string{webhookFields.id, "Idempotency-Key"}
+
+var gitlabLane = []string{"project.path_with_namespace"}

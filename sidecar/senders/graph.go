@@ -28,6 +28,7 @@ func (graph) Traits() Traits {
 		HoldStatus:    202,
 		RetriesItself: true,
 		OpenHandshake: true,
+		Lane:          graphLane,
 	}
 }
 
@@ -72,3 +73,5 @@ func (graph) Handshake(r Request, _ []string) (Answer, bool) {
 	}
 	return echo(token), true
 }
+
+var graphLane = []string{"value.0.subscriptionId"}

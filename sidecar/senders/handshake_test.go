@@ -90,7 +90,7 @@ func TestHandshake(t *testing.T) {
 		},
 		{name: "meta, no token known", sender: "meta", method: "GET", url: "https://a.example/in?hub.mode=subscribe&hub.challenge=1", want: notNow},
 		{name: "meta delivery", sender: "meta", url: "https://a.example/in?hub.mode=subscribe", no: true},
-		{name: "discord events", sender: "discord", body: `{"version":1,"application_id":"1","type":0}`, want: Answer{Status: 204}},
+		{name: "discord events", sender: "discord", body: `{"version":1,"application_id":"1","type":0}`, want: Answer{Status: 204, ContentType: "application/json"}},
 		{
 			name: "discord interactions", sender: "discord", body: `{"id":"1","token":"t","type":1,"version":1}`,
 			want: Answer{Status: 200, ContentType: "application/json", Body: []byte(`{"type":1}`)},
@@ -148,11 +148,11 @@ func TestHandshakeFields(t *testing.T) {
 func TestZoomHandshakeDuringRotation(t *testing.T) {
 	const body = `{"payload":{"plainToken":"p"},"event":"endpoint.url_validation"}`
 	r := Request{Header: http.Header{}, Body: []byte(body)}
-	for _, f := range (zoom{}).Resign(r, "old", vectors(t)[0].now()) {
+	for _, f := range known(t, "zoom").(zoom).Resign(r, "old", vectors(t)[0].now()) {
 		set(&r, f.Name, f.Value)
 	}
-	got, _ := zoom{}.Handshake(r, []string{"new", "old"})
-	want, _ := zoom{}.Handshake(r, []string{"old"})
+	got, _ := known(t, "zoom").(zoom).Handshake(r, []string{"new", "old"})
+	want, _ := known(t, "zoom").(zoom).Handshake(r, []string{"old"})
 	if string(got.Body) != string(want.Body) {
 		t.Errorf("got %s, want %s", got.Body, want.Body)
 	}
@@ -167,9 +167,9 @@ func TestDecline(t *testing.T) {
 		body   string
 		status int // 0: none of its own
 	}{
-		{"slack command", slack{}, form, "command=%2Fdeploy", 200},
-		{"slack button", slack{}, form, "payload=%7B%7D", 0},
-		{"slack event", slack{}, nil, `{"type":"event_callback"}`, 0},
+		{"slack command", known(t, "slack").(Decliner), form, "command=%2Fdeploy", 200},
+		{"slack button", known(t, "slack").(Decliner), form, "payload=%7B%7D", 0},
+		{"slack event", known(t, "slack").(Decliner), nil, `{"type":"event_callback"}`, 0},
 		{"discord command", discord{}, nil, `{"type":2}`, 200},
 		{"discord autocomplete", discord{}, nil, `{"type":4}`, 200},
 		{"discord event", discord{}, nil, `{"type":1}`, 0},

@@ -1,9 +1,6 @@
 package senders
 
 import (
-	"net/url"
-	"time"
-
 	"github.com/tidwall/gjson"
 )
 
@@ -12,28 +9,15 @@ import (
 //
 // The URL is checked with a GET that carries a verify token of the operator's
 // own, which has nothing to do with the app secret that signs the deliveries.
-type meta struct{}
+type meta struct{ *declared }
 
-func init() { register(meta{}) }
+func init() { extend("meta", func(s Sender) Sender { return meta{s.(*declared)} }) }
 
-func (meta) Traits() Traits {
-	return Traits{
-		Name:          "meta",
-		SecretVar:     "META_APP_SECRET",
-		Budget:        4 * time.Second,
-		HoldStatus:    200,
-		RetriesItself: true,
-		HandshakeVar:  "META_VERIFY_TOKEN",
-		OpenHandshake: true,
-		Marks:         metaMarks,
-		SharedMarks:   true,
-	}
-}
-
-var metaMarks = []string{hubSignature}
-
-func (meta) Verify(r Request, secrets []string, _ time.Time) error {
-	return verifyHub(r, secrets)
+// Traits adds to those of the scheme what the check of the URL needs.
+func (m meta) Traits() Traits {
+	t := m.declared.traits
+	t.HandshakeVar, t.OpenHandshake = "META_VERIFY_TOKEN", true
+	return t
 }
 
 // Identify gives an id only to a delivery of one message or one status: a batch
@@ -84,13 +68,4 @@ func (meta) Handshake(r Request, tokens []string) (Answer, bool) {
 	default:
 		return echo(query.Get("hub.challenge")), true
 	}
-}
-
-// queryOf reads the query of a request; what cannot be read is left out.
-func queryOf(r Request) url.Values {
-	u, err := url.Parse(r.URL)
-	if err != nil {
-		return nil
-	}
-	return u.Query()
 }

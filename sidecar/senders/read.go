@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -43,12 +42,11 @@ const tolerance = 5 * time.Minute
 
 // checkAge measures a timestamp in Unix seconds against the time of receipt.
 func checkAge(seconds string, now time.Time) error {
-	const maxDigits = 12
-	at, err := strconv.ParseInt(seconds, 10, 64)
-	if err != nil || len(seconds) > maxDigits {
+	at, ok := parseTime(seconds, unitSeconds)
+	if !ok {
 		return errTimestamp
 	}
-	if age := now.Sub(time.Unix(at, 0)); age > tolerance || age < -tolerance {
+	if age := now.Sub(at); age > tolerance || age < -tolerance {
 		return errStale
 	}
 	return nil
@@ -79,8 +77,12 @@ func repeated(h Header, fields ...string) bool {
 var (
 	errRepeated  = fmt.Errorf("%w: a header field that belongs to it is there more than once", ErrSignature)
 	errTimestamp = fmt.Errorf("%w: unreadable timestamp", ErrSignature)
-	errStale     = fmt.Errorf("%w: its timestamp is more than %v from the time of receipt", ErrStale, tolerance)
+	errStale     = staleBeyond(tolerance)
 )
+
+func staleBeyond(d time.Duration) error {
+	return fmt.Errorf("%w: its timestamp is more than %v from the time of receipt", ErrStale, d)
+}
 
 func unsigned(field string) error  { return fmt.Errorf("%w: no %s", ErrUnsigned, field) }
 func malformed(field string) error { return fmt.Errorf("%w: unreadable %s", ErrSignature, field) }

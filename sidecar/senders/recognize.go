@@ -9,7 +9,7 @@ type mark struct{ field, sender string }
 var marks = sync.OnceValue(func() []mark {
 	var own, shared []mark
 	for _, name := range Names() {
-		traits := registry[name].Traits()
+		traits := registry()[name].Traits()
 		for _, field := range traits.Marks {
 			if traits.SharedMarks {
 				shared = append(shared, mark{field, name})

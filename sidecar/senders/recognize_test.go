@@ -46,6 +46,8 @@ func TestRecognize(t *testing.T) {
 		{[]string{"X-Shopify-Hmac-Sha256"}, "shopify"},
 		{[]string{"X-Zm-Signature"}, "zoom"},
 		{[]string{"X-Signature-Ed25519"}, "discord"},
+		{[]string{"X-Gitea-Event", "X-GitHub-Event", "X-Hub-Signature-256"}, "gitea"},
+		{[]string{"X-PagerDuty-Signature"}, "pagerduty"},
 	} {
 		h := http.Header{}
 		for _, field := range c.fields {
@@ -57,7 +59,7 @@ func TestRecognize(t *testing.T) {
 	}
 	for _, name := range Names() {
 		s, _ := Lookup(name)
-		if len(s.Traits().Marks) == 0 && !slices.Contains([]string{"generic", "graph"}, name) {
+		if len(s.Traits().Marks) == 0 && !slices.Contains([]string{"generic", "graph", "intercom"}, name) {
 			t.Errorf("%s has no mark", name)
 		}
 	}

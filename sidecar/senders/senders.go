@@ -7,9 +7,10 @@
 // import it. It must never log, never keep a body beyond the call and never
 // answer anybody: who calls it decides what a verdict means.
 //
-// A sender is one file with one type that has the methods of [Sender], and,
-// where the sender calls for it, those of [Handshaker], [Decliner] or
-// [Resigner]; docs/senders.md shows how to add one. [Stamp] and [VerifySluice]
+// A sender is a [Scheme] in schemes.yaml, or, where a scheme cannot say it, one
+// file with one type that has the methods of [Sender], and, where the sender
+// calls for it, those of [Handshaker], [Decliner] or [Resigner]; docs/senders.md
+// shows how to make one. [Stamp] and [VerifySluice]
 // are the signature between a sidecar and its app. The exported names are more
 // than fifteen because each of those small interfaces is one, and because the
 // app needs the other side of what the sidecar signs.
@@ -17,8 +18,8 @@ package senders
 
 import (
 	"errors"
-	"fmt"
-	"sort"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -82,6 +83,22 @@ type Traits struct {
 	// SharedMarks is true for a scheme whose fields other senders use as well:
 	// one that has marks of its own goes first.
 	SharedMarks bool
+	// Lane is where the key is that the sender's webhooks are ordered by, nil when
+	// they have none: a JSON path (GitHub's "repository.full_name"), "header:NAME"
+	// or "form:NAME", of which the first counts that is there.
+	Lane []string
+	// Final are the statuses after which the sender never sends a delivery
+	// again: "401", or "4xx" for all of them.
+	Final []string
+	// Refuse is the status for a request that Verify rejects, 0 for 401. It is
+	// 503 where 401 is final: with a wrong secret here every event would be lost.
+	Refuse int
+}
+
+// isFinal reports whether the sender gives up at that status.
+func (t Traits) isFinal(status int) bool {
+	text := strconv.Itoa(status)
+	return slices.Contains(t.Final, text) || slices.Contains(t.Final, text[:1]+"xx")
 }
 
 // Sender is one kind of webhook sender.
@@ -131,32 +148,4 @@ type Resigner interface {
 	// Resign returns the fields that replace those of the same names so that
 	// r verifies at now. It is called only for what was verified at receipt.
 	Resign(r Request, secret string, now time.Time) []Field
-}
-
-var registry = map[string]Sender{}
-
-func register(s Sender) {
-	name := s.Traits().Name
-	if _, twice := registry[name]; twice {
-		panic("senders: registered twice: " + name)
-	}
-	registry[name] = s
-}
-
-// Lookup returns the sender with that name.
-func Lookup(name string) (Sender, error) {
-	if s, ok := registry[name]; ok {
-		return s, nil
-	}
-	return nil, fmt.Errorf("unknown sender %q: known are %v", name, Names())
-}
-
-// Names returns the names of all senders, sorted.
-func Names() []string {
-	names := make([]string, 0, len(registry))
-	for name := range registry {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
 }

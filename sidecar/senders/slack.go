@@ -2,81 +2,18 @@ package senders
 
 import (
 	"bytes"
-	"encoding/hex"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/tidwall/gjson"
 )
 
 // slack: https://docs.slack.dev/authentication/verifying-requests-from-slack
 //
-// Slack waits 3 s and repeats an event up to three times under the same
+// Its scheme says how it signs. Slack waits 3 s and repeats an event up to three times under the same
 // event_id. Slash commands and interactive payloads come as forms, a person
 // waits for their answer, and Slack never repeats them.
-type slack struct{}
+type slack struct{ *resigning }
 
-func init() { register(slack{}) }
-
-const (
-	slackSignature = "X-Slack-Signature"
-	slackTimestamp = "X-Slack-Request-Timestamp"
-)
-
-var (
-	errSlackUnsigned  = unsigned(slackSignature)
-	errSlackUndated   = unsigned(slackTimestamp)
-	errSlackMalformed = malformed(slackSignature)
-	errSlackMismatch  = mismatch(slackSignature)
-)
-
-func (slack) Traits() Traits {
-	return Traits{
-		Name:          "slack",
-		SecretVar:     "SLACK_SIGNING_SECRET",
-		Budget:        2500 * time.Millisecond,
-		HoldStatus:    200,
-		RetriesItself: true,
-		Marks:         slackMarks,
-	}
-}
-
-var slackMarks = []string{slackSignature}
-
-func (slack) Verify(r Request, secrets []string, now time.Time) error {
-	if repeated(r.Header, slackSignature, slackTimestamp) {
-		return errRepeated
-	}
-	signature, at := r.Header.Get(slackSignature), r.Header.Get(slackTimestamp)
-	switch {
-	case signature == "":
-		return errSlackUnsigned
-	case at == "":
-		return errSlackUndated
-	}
-	if err := checkAge(at, now); err != nil {
-		return err
-	}
-	digits, prefixed := strings.CutPrefix(signature, "v0=")
-	sum, readable := hexSum(digits)
-	if !prefixed || !readable {
-		return errSlackMalformed
-	}
-	if !signedBy(&sum, secrets, r.Body, "v0:", at, ":") {
-		return errSlackMismatch
-	}
-	return nil
-}
-
-func (slack) Resign(r Request, secret string, now time.Time) []Field {
-	at := strconv.FormatInt(now.Unix(), 10)
-	sum := sum256(secret, r.Body, "v0:", at, ":")
-	return []Field{
-		{slackTimestamp, at},
-		{slackSignature, "v0=" + hex.EncodeToString(sum[:])},
-	}
-}
+func init() { extend("slack", func(s Sender) Sender { return slack{s.(*resigning)} }) }
 
 func (slack) Identify(r Request) Identity {
 	if isForm(r.Header) {

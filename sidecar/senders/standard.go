@@ -86,9 +86,8 @@ func verifyStandard(r Request, f standardFields, secrets []string, now time.Time
 		var ok bool
 		if public, asymmetric := strings.CutPrefix(secret, "whpk_"); asymmetric {
 			ok = standardListsEd25519(list, public, id, at, r.Body)
-		} else if key := standardKey(secret); key != "" {
-			sum := sum256(key, r.Body, id, ".", at, ".")
-			ok = standardLists(list, &sum)
+		} else {
+			ok = standardKey(secret, f, r) != ""
 		}
 		if ok {
 			return nil
@@ -101,8 +100,14 @@ func verifyStandard(r Request, f standardFields, secrets []string, now time.Time
 // sender that gives one statement under both sets of names gets both afresh,
 // since the app's library may read either.
 func resignStandard(r Request, f standardFields, secret string, now time.Time) []Field {
-	key := standardKey(secret)
-	if key == "" || strings.HasPrefix(secret, "whpk_") {
+	if strings.HasPrefix(secret, "whpk_") {
+		return nil
+	}
+	key := standardKey(secret, f, r)
+	if key == "" {
+		key = standardKeys(secret)[0] // the list may hold the other secret's signature alone
+	}
+	if key == "" {
 		return nil
 	}
 	at := strconv.FormatInt(now.Unix(), 10)
@@ -116,15 +121,35 @@ func resignStandard(r Request, f standardFields, secret string, now time.Time) [
 	return fields
 }
 
-// standardKey decodes a secret; one that is no base64 is taken as it is, as the
-// reference libraries' raw format does.
-func standardKey(secret string) string {
-	encoded := strings.TrimPrefix(secret, "whsec_")
+// standardKeys are the readings of a secret, "" for none. After "whsec_" it is
+// base64, or what it is where it is none. Without that prefix nothing says which of
+// the two the sender means: BigCommerce's client secrets are used as they are, and
+// many of them would decode.
+func standardKeys(secret string) [2]string {
+	encoded, prefixed := strings.CutPrefix(secret, "whsec_")
 	key, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return encoded
+	switch {
+	case err != nil:
+		return [2]string{encoded}
+	case prefixed:
+		return [2]string{string(key)}
+	default:
+		return [2]string{string(key), encoded}
 	}
-	return string(key)
+}
+
+// standardKey is the reading that has signed r, "" when none has.
+func standardKey(secret string, f standardFields, r Request) string {
+	id, at, list := r.Header.Get(f.id), r.Header.Get(f.at), r.Header.Get(f.signature)
+	for _, key := range standardKeys(secret) {
+		if key == "" {
+			continue
+		}
+		if sum := sum256(key, r.Body, id, ".", at, "."); standardLists(list, &sum) {
+			return key
+		}
+	}
+	return ""
 }
 
 func standardLists(list string, want *[sha256.Size]byte) bool {

@@ -47,6 +47,7 @@ func (twilio) Traits() Traits {
 		HoldStatus:    204,
 		RetriesItself: true,
 		Marks:         twilioMarks,
+		Lane:          twilioLane,
 	}
 }
 
@@ -162,3 +163,5 @@ func (twilio) Identify(r Request) Identity {
 	id.Sync = true // unknown: better refused than falsely acknowledged
 	return id
 }
+
+var twilioLane = []string{"form:AccountSid"}

@@ -29,7 +29,12 @@ type vector struct {
 
 func vectors(t testing.TB) []vector {
 	t.Helper()
-	file, err := os.ReadFile("testdata/vectors/vectors.json")
+	return readVectors(t, "testdata/vectors/vectors.json", 30)
+}
+
+func readVectors(t testing.TB, path string, atLeast int) []vector {
+	t.Helper()
+	file, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +42,7 @@ func vectors(t testing.TB) []vector {
 	if err := json.Unmarshal(file, &list); err != nil {
 		t.Fatal(err)
 	}
-	if len(list) < 30 {
+	if len(list) < atLeast {
 		t.Fatalf("only %d vectors", len(list))
 	}
 	return list
@@ -55,7 +60,12 @@ func (v vector) request() Request {
 
 func (v vector) sender(t testing.TB) Sender {
 	t.Helper()
-	s, err := Lookup(v.Sender)
+	return known(t, v.Sender)
+}
+
+func known(t testing.TB, name string) Sender {
+	t.Helper()
+	s, err := Lookup(name)
 	if err != nil {
 		t.Fatal(err)
 	}

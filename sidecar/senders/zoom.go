@@ -4,82 +4,17 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/tidwall/gjson"
 )
 
 // zoom: https://developers.zoom.us/docs/api/webhooks/
 //
-// Zoom waits 3 s, gives a delivery no id, and checks the URL every 72 hours:
-// one check that fails six times switches the endpoint off.
-type zoom struct{}
+// Its scheme says how it signs. Zoom checks the URL every 72 hours: one check
+// that fails six times switches the endpoint off.
+type zoom struct{ *resigning }
 
-func init() { register(zoom{}) }
-
-const (
-	zoomSignature = "X-Zm-Signature"
-	zoomTimestamp = "X-Zm-Request-Timestamp"
-)
-
-var (
-	errZoomUnsigned  = unsigned(zoomSignature)
-	errZoomUndated   = unsigned(zoomTimestamp)
-	errZoomMalformed = malformed(zoomSignature)
-	errZoomMismatch  = mismatch(zoomSignature)
-)
-
-func (zoom) Traits() Traits {
-	return Traits{
-		Name:       "zoom",
-		SecretVar:  "ZOOM_SECRET_TOKEN",
-		Budget:     2500 * time.Millisecond,
-		HoldStatus: 200,
-		Marks:      zoomMarks,
-	}
-}
-
-var zoomMarks = []string{zoomSignature}
-
-func (zoom) Verify(r Request, secrets []string, now time.Time) error {
-	if repeated(r.Header, zoomSignature, zoomTimestamp) {
-		return errRepeated
-	}
-	signature, at := r.Header.Get(zoomSignature), r.Header.Get(zoomTimestamp)
-	switch {
-	case signature == "":
-		return errZoomUnsigned
-	case at == "":
-		return errZoomUndated
-	}
-	if err := checkAge(at, now); err != nil {
-		return err
-	}
-	digits, prefixed := strings.CutPrefix(signature, "v0=")
-	sum, readable := hexSum(digits)
-	if !prefixed || !readable {
-		return errZoomMalformed
-	}
-	if !signedBy(&sum, secrets, r.Body, "v0:", at, ":") {
-		return errZoomMismatch
-	}
-	return nil
-}
-
-func (zoom) Resign(r Request, secret string, now time.Time) []Field {
-	at := strconv.FormatInt(now.Unix(), 10)
-	sum := sum256(secret, r.Body, "v0:", at, ":")
-	return []Field{
-		{zoomTimestamp, at},
-		{zoomSignature, "v0=" + hex.EncodeToString(sum[:])},
-	}
-}
-
-func (zoom) Identify(r Request) Identity {
-	return Identity{Event: text(r.Body, "event")}
-}
+func init() { extend("zoom", func(s Sender) Sender { return zoom{s.(*resigning)} }) }
 
 // Handshake proves that the endpoint knows the secret token.
 func (z zoom) Handshake(r Request, secrets []string) (Answer, bool) {
@@ -105,10 +40,9 @@ func (z zoom) Handshake(r Request, secrets []string) (Answer, bool) {
 
 // signer is the secret behind this very request: while one replaces another,
 // Zoom expects its answer made with the one it signed with.
-func (zoom) signer(r Request, secrets []string) string {
-	sum, _ := hexSum(strings.TrimPrefix(r.Header.Get(zoomSignature), "v0="))
+func (z zoom) signer(r Request, secrets []string) string {
 	for _, secret := range secrets {
-		if signedBy(&sum, []string{secret}, r.Body, "v0:", r.Header.Get(zoomTimestamp), ":") {
+		if z.signed(r, secret) {
 			return secret
 		}
 	}

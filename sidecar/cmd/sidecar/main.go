@@ -37,7 +37,7 @@ func run(args []string) int {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCmd(), execCmd(), statusCmd(), queueCmd(), breakerCmd(), migrateCmd(), grantCmd(), probeCmd(), configCmd(), versionCmd())
+	root.AddCommand(serveCmd(), execCmd(), statusCmd(), queueCmd(), breakerCmd(), migrateCmd(), grantCmd(), probeCmd(), configCmd(), versionCmd(), sendersCmd())
 	// `az containerapp exec` has been seen to take a command with arguments for
 	// the name of a program (microsoft/azure-container-apps issue 1029): under
 	// the name of /status, a link in the images, it shows the status.

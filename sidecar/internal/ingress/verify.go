@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
 	"sluice/sidecar/internal/wire"
@@ -20,7 +21,7 @@ func (in *Ingress) verify(a *arrival, now time.Time) (wire.Reply, bool) {
 		if err := sender.Verify(r, a.route.Secrets, now); err != nil {
 			a.route.rejected.Inc()
 			in.noteRefusal(a.route, signatureReason(err), err.Error())
-			return wire.Text(401, err.Error()), false
+			return refusal(sender.Traits(), err), false
 		}
 		a.hook.Verified = a.route.Source
 	}
@@ -31,6 +32,19 @@ func (in *Ingress) verify(a *arrival, now time.Time) (wire.Reply, bool) {
 	a.hook.DeliveryID, a.hook.Event = id.DeliveryID, id.Event
 	a.sync, a.retry = a.sync || id.Sync, id.Retry
 	return wire.Reply{}, true
+}
+
+// refusal answers what Verify rejects, so that a sender for which 401 is final
+// comes again: the secret here may be the wrong one.
+func refusal(t senders.Traits, err error) wire.Reply {
+	switch t.Refuse {
+	case 0:
+		return wire.Text(http.StatusUnauthorized, err.Error())
+	case http.StatusServiceUnavailable:
+		return wire.RetryLater(err.Error())
+	default:
+		return wire.Text(t.Refuse, err.Error())
+	}
 }
 
 // request returns the webhook in the form that senders takes.
