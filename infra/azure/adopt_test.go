@@ -25,7 +25,7 @@ func guest(t *testing.T) cloud {
 
 func adoptArgs() []string {
 	return []string{"--yes", "--sidecar-image", "ghcr.io/example/sidecar@sha256:0", "--database-secret",
-		"https://vault.vault.azure.net/secrets/database-url", "--identity", "/subscriptions/0/identity", "--routes", "/in/*=generic", "sluice"}
+		"https://vault.vault.azure.net/secrets/database-url", "--identity", "/subscriptions/0/identity", "--routes", "/in/*=generic+unverified", "sluice"}
 }
 
 func container2(t *testing.T, r revision, name string) object {

@@ -55,7 +55,7 @@ func TestMarkdown(t *testing.T) {
 }
 
 func TestDefaultRoutes(t *testing.T) {
-	if _, err := routes.Parse(defaultRoutes, func(string) string { return "" }); err != nil {
+	if _, err := routes.Parse(defaultRoutes, routes.Options{Close: true, Secret: func(string) string { return "" }}); err != nil {
 		t.Error(err)
 	}
 	contract, err := os.ReadFile("../../docs/contract.md")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -136,6 +137,12 @@ func (f *field) wrong(rule string) string {
 	return fmt.Sprintf("%s %s; %s (or leave it unset)", name, rule, value)
 }
 
+// further matches NAME_2, NAME_3 and so on, which are shown only where they are set.
+var further = regexp.MustCompile(`_[2-9]$`)
+
+// Given reports whether the variable is set, rather than left to its default.
+func (r *Reader) Given(name string) bool { return lookup(name).from != Default }
+
 // Secret returns a secret that is no field of the struct, such as a sender's.
 func (r *Reader) Secret(name string) string {
 	g, err := lookupSecret(name)
@@ -145,7 +152,9 @@ func (r *Reader) Secret(name string) string {
 	if err != nil {
 		r.reject(name, err.Error())
 	}
-	r.asked = append(r.asked, Value{Name: name, Value: NewSecret(g.text).String(), From: g.from, File: g.file, Secret: true})
+	if g.from != Default || !further.MatchString(name) {
+		r.asked = append(r.asked, Value{Name: name, Value: NewSecret(g.text).String(), From: g.from, File: g.file, Secret: true})
+	}
 	return g.text
 }
 

@@ -75,7 +75,7 @@ func TestRoutes(t *testing.T) {
 func TestSecretsDoNotPrint(t *testing.T) {
 	t.Setenv("DATABASE_URL", url)
 	t.Setenv("SLUICE_SECRET", "hunter2")
-	t.Setenv("GITHUB_WEBHOOK_SECRET", "hunter2")
+	t.Setenv("GITHUB_WEBHOOK_SECRET", "hunter2hunter2")
 	c, err := config.Load()
 	if err != nil {
 		t.Fatal(err)

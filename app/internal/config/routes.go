@@ -11,8 +11,8 @@ import (
 // parseRoutes parses the same text as the sidecar. It leaves out routes with
 // "sync", because the app has no answer of its own to give, and refuses paths to
 // which net/http's mux would give another meaning.
-func parseRoutes(text string, env func(string) string) ([]routes.Route, error) {
-	all, err := routes.Parse(text, env)
+func parseRoutes(text string, open bool, env func(string) string) ([]routes.Route, error) {
+	all, err := routes.Parse(text, routes.Options{Secret: env, AllowUnverified: open, Close: true})
 	problems := []error{err}
 	var served []routes.Route
 	for _, r := range all {

@@ -68,6 +68,9 @@ func table(out io.Writer, s control.Status) error {
 		row("KEY MISSING", "%s: lanes wait for a replica that has it in BUFFER_KEY", key)
 	}
 	row("LANES", "%d shut, %d opened by CATCHUP_LIMIT (ORDER=%s)", s.ShutLanes, s.Forced, s.Order)
+	for _, of := range s.Closed {
+		row("CLOSED", "%s (%s) has no secret: set %s", of.Route, of.Source, of.Variable)
+	}
 	for _, of := range s.Refused {
 		row("REFUSED", "%d at %s (%s): %s", of.Count, of.Route, of.Source, of.Reason)
 	}

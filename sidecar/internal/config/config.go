@@ -39,8 +39,9 @@ type Config struct {
 	AppProbeTimeout     time.Duration `envconfig:"APP_PROBE_TIMEOUT"`
 	AppAnswerTimeout    time.Duration `envconfig:"APP_ANSWER_TIMEOUT"`
 
-	WebhookRoutes string `envconfig:"WEBHOOK_ROUTES"`
-	Lanes         string `envconfig:"LANES"`
+	WebhookRoutes   string `envconfig:"WEBHOOK_ROUTES"`
+	AllowUnverified bool   `envconfig:"ALLOW_UNVERIFIED"`
+	Lanes           string `envconfig:"LANES"`
 
 	Wire                   string        `envconfig:"WIRE"`
 	MaxBodyBytes           int64         `envconfig:"MAX_BODY_BYTES"`
@@ -77,9 +78,8 @@ type Config struct {
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL"`
 	LogFormat string     `envconfig:"LOG_FORMAT"`
 
-	Routes     []routes.Route    `json:"-"` // WEBHOOK_ROUTES, parsed
-	LaneKeys   map[string]string `json:"-"` // LANES, parsed: the JSON path of each source
-	BufferKeys Keys              `json:"-"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
+	Routes     []routes.Route `json:"-"` // WEBHOOK_ROUTES, parsed, with the keys of LANES
+	BufferKeys Keys           `json:"-"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
 }
 
 // Keys are keys that never print.
@@ -112,11 +112,7 @@ func load() (*Config, *settings.Reader) {
 	r := settings.NewReader(c, all)
 	r.Read()
 	c.check(r)
-	var err error
-	c.Routes, err = routes.Parse(c.WebhookRoutes, r.Secret)
-	r.RejectAll(err)
-	c.LaneKeys, err = parseLanes(c.Lanes)
-	r.RejectAll(err)
+	c.readRoutes(r)
 	c.BufferKeys = c.parseKeys(r)
 	if c.ReplicaName == "" {
 		host, _ := os.Hostname()

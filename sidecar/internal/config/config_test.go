@@ -50,10 +50,13 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s is %v, want %v", what, pair[0], pair[1])
 		}
 	}
-	want := []string{"/webhooks/github github false", "/webhooks/slack/events slack false", "/webhooks/slack/commands slack true", "/webhooks/stripe stripe false", "/hooks/ generic false"}
+	want := []string{"/webhooks/github github false", "/webhooks/slack/events slack false", "/webhooks/slack/commands slack true", "/webhooks/stripe stripe false"}
 	var got []string
 	for _, r := range c.Routes {
-		got = append(got, fmt.Sprint(r.Path, " ", r.Source, " ", r.Sync))
+		got = append(got, fmt.Sprint(r.Path, " ", r.Name, " ", r.Sync))
+		if !r.Closed() {
+			t.Errorf("%v is open without its secret", r)
+		}
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("routes are %v, want %v", got, want)
@@ -64,7 +67,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
-	good := map[string]string{"DATABASE_URL": "postgres://h/db"}
+	good := map[string]string{"DATABASE_URL": "postgres://h/db", "ALLOW_UNVERIFIED": "true"}
 	for _, c := range []struct {
 		name, value string
 		ok          bool
@@ -77,7 +80,7 @@ func TestBounds(t *testing.T) {
 		{"RETENTION", "24h", true}, {"RETENTION", "23h59m59s", false}, {"RETENTION", "0s", false}, {"RETENTION", "7d", false}, {"CATCHUP_LIMIT", "0s", true}, {"REPLAY_AWAY_LIMIT", "0s", true}, {"REPLAY_AWAY_LIMIT", "-1s", false},
 		{"FAILED_RETENTION", "0s", true}, {"FAILED_RETENTION", "2160h", true}, {"FAILED_RETENTION", "-1h", false},
 		{"BUFFER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 32)), true}, {"BUFFER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 31)), false},
-		{"LANES", "github:repository.full_name, slack:team_id", true}, {"LANES", "github", false}, {"LANES", "github:", false}, {"LANES", ":x", false},
+		{"LANES", "github:repository.full_name, slack:team_id", true}, {"LANES", "github", false}, {"LANES", "github:", false}, {"LANES", ":x", false}, {"LANES", "github:-,shopify:header:X-Shop", true}, {"LANES", "nobody:x", false},
 		{"WEBHOOK_ROUTES", "/a=github+202+5s+sync", true}, {"WEBHOOK_ROUTES", "/a=github+201", false}, {"WEBHOOK_ROUTES", "/a=github+-5s", false},
 		{"WEBHOOK_ROUTES", "/a=github,/a=slack", false}, {"WEBHOOK_ROUTES", "/a*=github,/a=slack", true}, {"WEBHOOK_ROUTES", "/a=generic:X-Sig:MY_SECRET", true}, {"WEBHOOK_ROUTES", "/a=github:X-Sig", false},
 	} {
@@ -147,7 +150,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	set(t, map[string]string{
 		"DATABASE_URL_FILE": mount("postgres://h/db"), "BUFFER_KEY_FILE": mount(base64.StdEncoding.EncodeToString(make([]byte, 32))),
 		"CONTROL_TOKEN_FILE": mount("token"), "CONTROL_ADDR": ":9090", "SLUICE_SECRET_FILE": mount("new,old"),
-		"GITHUB_WEBHOOK_SECRET_FILE": mount("new,old"), "WEBHOOK_ROUTES": "/a=github",
+		"GITHUB_WEBHOOK_SECRET_FILE": mount("the new one,the old one"), "WEBHOOK_ROUTES": "/a=github",
 	})
 	c, err := Load()
 	if err != nil {
@@ -156,11 +159,26 @@ func TestSecretsFromFiles(t *testing.T) {
 	if c.DatabaseURL.Reveal() != "postgres://h/db" || len(c.BufferKeys) != 1 || c.ControlToken.Reveal() != "token" || c.SluiceSecret.Reveal() != "new,old" {
 		t.Errorf("read %q, %d keys, %q, %q", c.DatabaseURL.Reveal(), len(c.BufferKeys), c.ControlToken.Reveal(), c.SluiceSecret.Reveal())
 	}
-	if got := c.Routes[0].Secrets; len(got) != 2 || got[0] != "new" {
+	if got := c.Routes[0].Secrets; len(got) != 2 || got[0] != "the new one" {
 		t.Errorf("the route's secrets are %v", got)
 	}
 	t.Setenv("GITHUB_WEBHOOK_SECRET", "another")
 	if _, err := Load(); err == nil || !strings.Contains(err.Error(), "GITHUB_WEBHOOK_SECRET and GITHUB_WEBHOOK_SECRET_FILE are both set") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// A route that is written down must have a secret; LANES goes by the routes' names.
+func TestRoutesInTheEnvironment(t *testing.T) {
+	set(t, map[string]string{"DATABASE_URL": "postgres://h/db", "WEBHOOK_ROUTES": "/a=github+name=bots,/b=github"})
+	t.Setenv("GITHUB_WEBHOOK_SECRET", "")
+	if _, err := Load(); err == nil || strings.Count(err.Error(), "GITHUB_WEBHOOK_SECRET") != 2 {
+		t.Errorf("without a secret: %v", err)
+	}
+	t.Setenv("GITHUB_WEBHOOK_SECRET", "long enough")
+	t.Setenv("LANES", "bots:sender.login,slack:team_id")
+	c, err := Load()
+	if err != nil || c.Routes[0].Lane[0] != "sender.login" || c.Routes[1].Lane[0] != "repository.full_name" {
+		t.Errorf("the routes are %+v (%v)", c, err)
 	}
 }

@@ -64,8 +64,8 @@ var own = settings.Table{
 
 	{Name: "ORDER", Group: "Order and replay", Default: "lane", OneOf: []string{"lane", "strict", "none"},
 		Meaning: "The order of webhooks in a lane: [contract.md](contract.md#order)."},
-	{Name: "LANES", Group: "Order and replay", Unset: "a lane is a source", Allowed: "a list of `SENDER:JSON.PATH`",
-		Meaning: "Keys that divide a source into lanes."},
+	{Name: "LANES", Group: "Order and replay", Unset: "each sender's [own key](senders.md)", Allowed: "a list of `NAME:KEY`, the key a JSON path, `header:NAME`, `form:NAME` or `-`",
+		Meaning: "Other keys that divide the webhooks of a route, by its name, into lanes; `-`: one lane."},
 	{Name: "CATCHUP_LIMIT", Group: "Order and replay", Default: "60s",
 		Meaning: "A lane whose backlog has not shrunk for so long passes new webhooks on beside it; 0: never."},
 	{Name: "REPLAY_CONCURRENCY", Group: "Order and replay", Default: "8", Min: "1",

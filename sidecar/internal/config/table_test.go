@@ -20,7 +20,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 // Every description is of a variable that is read, and every variable is described
 // once.
 func TestSettingsAreDescribedOnce(t *testing.T) {
-	set(t, map[string]string{"DATABASE_URL": "postgres://h/db", "WEBHOOK_ROUTES": "/x=generic"})
+	set(t, map[string]string{"DATABASE_URL": "postgres://h/db", "WEBHOOK_ROUTES": "/x=generic+unverified"})
 	values, err := Effective()
 	if err != nil {
 		t.Fatal(err)

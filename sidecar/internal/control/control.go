@@ -48,8 +48,16 @@ type Status struct {
 	Version    string  `json:"version"`
 	UptimeSecs float64 `json:"uptime_seconds"`
 
+	Closed   []Closed   `json:"closed"`   // routes without their secret: each webhook gets 503
 	Refused  []Refusal  `json:"refused"`  // webhooks refused since this replica started
 	Unrouted []Unrouted `json:"unrouted"` // webhooks without a route since this replica started
+}
+
+// Closed is a route that takes nothing until it has a secret.
+type Closed struct {
+	Route    string `json:"route"`
+	Source   string `json:"source"`
+	Variable string `json:"variable"` // where the secret belongs
 }
 
 // Refusal is how often a route has refused webhooks for one reason.

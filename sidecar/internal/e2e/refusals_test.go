@@ -21,14 +21,14 @@ func TestRefusalsAreTold(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
 	s := passing(t, db, a, env{
-		"GITHUB_WEBHOOK_SECRET": "right", "SLACK_SIGNING_SECRET": "right", "BODY_TIMEOUT": "1s", "MAX_BODY_BYTES": "1000000", "HOLD_MAX_UNVERIFIED_BYTES": "1000",
+		"GITHUB_WEBHOOK_SECRET": "the right one", "SLACK_SIGNING_SECRET": "the right one", "BODY_TIMEOUT": "1s", "MAX_BODY_BYTES": "1000000", "HOLD_MAX_UNVERIFIED_BYTES": "1000",
 		"WEBHOOK_ROUTES": "/webhooks/github=github,/webhooks/slack=slack,/webhooks/commands=slack+sync,/hooks/*=generic",
 	})
 	wrong := "sha256=" + sign("wrong", "{}")
 	for range 5 {
 		s.post("/webhooks/github", "{}", "X-Hub-Signature-256", wrong)
 	}
-	right := "sha256=" + sign("right", "{}")
+	right := "sha256=" + sign("the right one", "{}")
 	for _, path := range []string{"/webhooks/github", "/%77ebhooks/github"} { // the second is net/http's
 		if got := s.post(path, "{}", "X-Hub-Signature-256", right, "x-hub-signature-256", wrong); got.status != http.StatusUnauthorized {
 			t.Errorf("%s with two signatures: %d", path, got.status)
@@ -36,7 +36,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	}
 	s.post("/webhooks/github", "{}")
 	old := fmt.Sprint(time.Now().Add(-time.Hour).Unix())
-	s.post("/webhooks/slack", "{}", "X-Slack-Request-Timestamp", old, "X-Slack-Signature", "v0="+sign("right", "v0:"+old+":{}"))
+	s.post("/webhooks/slack", "{}", "X-Slack-Request-Timestamp", old, "X-Slack-Signature", "v0="+sign("the right one", "v0:"+old+":{}"))
 	s.post("/hooks/x", strings.Repeat("x", 1_000_001))
 	slow := s.dial()
 	io.WriteString(slow, "POST /hooks/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nx")
@@ -56,7 +56,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	}
 	a.stop()
 	command := "command=%2Fdeploy"
-	s.post("/webhooks/commands", command, append(slackSigned("right", command), "Content-Type", "application/x-www-form-urlencoded")...)
+	s.post("/webhooks/commands", command, append(slackSigned("the right one", command), "Content-Type", "application/x-www-form-urlencoded")...)
 	s.mustHold("/hooks/x", strings.Repeat("x", 2000))
 	testkit.Eventually(t, "the queue is full", func() bool { return s.post("/hooks/x", "x").status == 503 })
 

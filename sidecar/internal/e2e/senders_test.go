@@ -30,9 +30,9 @@ func slackSigned(secret, body string) []string {
 func TestSignatures(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
-	s := passing(t, db, a, env{"GITHUB_WEBHOOK_SECRET": "new,old", "SLUICE_SECRET": "between"})
+	s := passing(t, db, a, env{"GITHUB_WEBHOOK_SECRET": "the new one,the old one", "SLUICE_SECRET": "between"})
 	const body = `{"zen":"x"}`
-	good := []string{"X-Hub-Signature-256", "sha256=" + sign("old", body), "X-GitHub-Delivery", "d-1", "X-GitHub-Event", "push"}
+	good := []string{"X-Hub-Signature-256", "sha256=" + sign("the old one", body), "X-GitHub-Delivery", "d-1", "X-GitHub-Event", "push"}
 	for _, held := range []bool{false, true} {
 		if held {
 			a.stop()
@@ -42,7 +42,7 @@ func TestSignatures(t *testing.T) {
 		}
 		for name, fields := range map[string][]string{
 			"wrong": {"X-Hub-Signature-256", "sha256=" + sign("other", body)}, "none": nil,
-			"garbage": {"X-Hub-Signature-256", "x"}, "of another body": {"X-Hub-Signature-256", "sha256=" + sign("new", body+" ")},
+			"garbage": {"X-Hub-Signature-256", "x"}, "of another body": {"X-Hub-Signature-256", "sha256=" + sign("the new one", body+" ")},
 		} {
 			if got := s.post("/webhooks/github", body, fields...); got.status != 401 {
 				t.Errorf("%s signature, held=%v: %d, want 401", name, held, got.status)
@@ -74,7 +74,7 @@ func TestSyncRoutes(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
 	s := passing(t, db, a, env{
-		"SLACK_SIGNING_SECRET": "secret",
+		"SLACK_SIGNING_SECRET": "Slack's secret",
 		// The budget of an answer that has to come is long, of one that can't
 		// come short.
 		"WEBHOOK_ROUTES": "/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/hooks/sync=generic+sync+500ms," +
@@ -84,7 +84,7 @@ func TestSyncRoutes(t *testing.T) {
 	payload := url.Values{"payload": {`{"type":"block_actions","trigger_id":"2"}`}}.Encode()
 	challenge := `{"type":"url_verification","challenge":"3eZbrw1aB"}`
 	slack := func(path, body, kind string) answer {
-		return s.post(path, body, append(slackSigned("secret", body), "Content-Type", kind)...)
+		return s.post(path, body, append(slackSigned("Slack's secret", body), "Content-Type", kind)...)
 	}
 	const form = "application/x-www-form-urlencoded"
 	a.does(func(w http.ResponseWriter, _ *http.Request, _ delivery) int {

@@ -16,7 +16,7 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 	if err == nil {
 		var resp *upstream.Response
 		if resp, err = e.Await(deadline); err == nil {
-			if !awayStatus(resp.Status) {
+			if !a.route.holds(resp.Status) {
 				return in.relay(a, e, resp)
 			}
 			e.Drop()
@@ -32,6 +32,13 @@ func (in *Ingress) forward(ctx context.Context, a *arrival, deadline time.Time) 
 	}
 	a.divert()
 	return in.hold(ctx, a)
+}
+
+// holds reports whether a webhook that the app has answered with this status is
+// held: because the app counts as away or, where the route says so, because at
+// replay that answer would be tried again.
+func (r *route) holds(status int) bool {
+	return awayStatus(status) || r.Retry && upstream.Retryable(status)
 }
 
 // awayStatus reports whether an app that answers with this status counts as away.

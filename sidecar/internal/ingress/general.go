@@ -25,6 +25,10 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	in.noteRequest()
 	switch route := in.find(r.URL.Path); {
+	case route != nil && route.Closed():
+		reply := route.refuseUnsecured()
+		reply.WriteHTTP(w)
+		return
 	case route != nil && in.serveHandshake(w, r, route):
 		return
 	case r.Method == http.MethodPost:

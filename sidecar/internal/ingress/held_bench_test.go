@@ -88,12 +88,12 @@ func (*repeated) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net
 // finding its lane, answering.
 func BenchmarkHeld(b *testing.B) {
 	const secret = "it is a secret"
-	parsed, err := routes.Parse("/webhooks/github=github", func(name string) string {
+	parsed, err := routes.Parse("/webhooks/github=github", routes.Options{Secret: func(name string) string {
 		if name == "GITHUB_WEBHOOK_SECRET" {
 			return secret
 		}
 		return ""
-	})
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -102,9 +102,8 @@ func BenchmarkHeld(b *testing.B) {
 		b.Fatal(err)
 	}
 	in := New(Deps{
-		Config: &config.Config{Routes: parsed, MaxBodyBytes: 1 << 20, MaxInflightBytes: 1 << 20, IdleTimeout: time.Minute,
-			LaneKeys: map[string]string{"github": "repository.full_name"}},
-		Gate: gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler),
+		Config: &config.Config{Routes: parsed, MaxBodyBytes: 1 << 20, MaxInflightBytes: 1 << 20, IdleTimeout: time.Minute},
+		Gate:   gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler),
 		Queue: instant{}, Vitals: func() Vitals { return Vitals{} }, AppDown: func(error) {}, Kick: func() {},
 	})
 	body := fmt.Sprintf(`{"ref":"refs/heads/main","repository":{"id":1,"full_name":"example/repository"},"filler":"%s"}`, strings.Repeat("x", 1950))

@@ -84,7 +84,7 @@ func TestAFaultLeavesNothingBehind(t *testing.T) {
 				continue // net/http writes on its own goroutine, which is not tested here
 			}
 			t.Run(name+", "+framing, func(t *testing.T) {
-				parsed, err := routes.Parse(fmt.Sprintf("/plain=generic,/forward=generic,/late=generic+%s,/sync=generic+sync", budget), func(string) string { return "" })
+				parsed, err := routes.Parse(fmt.Sprintf("/plain=generic,/forward=generic,/late=generic+%s,/sync=generic+sync", budget), routes.Options{AllowUnverified: true, Secret: func(string) string { return "" }})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -29,6 +29,7 @@ const (
 	notStored
 	appAway
 	closed
+	noSecret
 	reasons // how many there are
 )
 
@@ -45,6 +46,7 @@ var reasonNames = [reasons]string{
 	notStored:  "not_stored",
 	appAway:    "app_away",
 	closed:     "not_accepting",
+	noSecret:   "no_secret",
 }
 
 // quiet reports whether a refusal for that reason is not logged here: it has its
@@ -88,7 +90,7 @@ func (in *Ingress) Refusals() []Refusal {
 	for _, r := range in.routes {
 		for why := range reasons {
 			if n := r.refusals[why].count.Load(); n > 0 {
-				list = append(list, Refusal{r.pattern(), r.Source, reasonNames[why], n})
+				list = append(list, Refusal{r.Pattern(), r.Name, reasonNames[why], n})
 			}
 		}
 	}
@@ -107,7 +109,7 @@ func (in *Ingress) noteRefusal(r *route, why reason, text string) {
 		return
 	}
 	of.told.Note(func(count int) {
-		in.Log.Warn("Webhook refused at the door", "source", r.Source, "path", r.pattern(),
+		in.Log.Warn("Webhook refused at the door", "source", r.Name, "path", r.Pattern(),
 			"reason", reasonNames[why], "err", text, "count", count)
 	})
 }
@@ -140,6 +142,17 @@ func (in *Ingress) refuse(a *arrival, why string) wire.Reply {
 		return in.refuseFor(a, full, why)
 	}
 	return in.refuseFor(a, notStored, why)
+}
+
+// noSecretText tells an operator who looks at a sender's list of deliveries.
+const noSecretText = "this route has no secret yet"
+
+// refuseUnsecured answers a webhook to a closed route: nobody can say whether it is
+// genuine, and a sender that tries again finds the route open once it has a secret.
+func (r *route) refuseUnsecured() wire.Reply {
+	r.refused.Inc()
+	r.in.noteRefusal(r, noSecret, noSecretText)
+	return wire.RetryLater(noSecretText)
 }
 
 func (in *Ingress) refuseFor(a *arrival, r reason, why string) wire.Reply {

@@ -29,8 +29,8 @@ func FuzzRouteFor(f *testing.F) {
 		if setting == "" {
 			return
 		}
-		parsed, err := routes.Parse(strings.TrimPrefix(setting, "WEBHOOK_ROUTES="), func(string) string { return "" })
-		if err != nil || len(parsed) != 2 || parsed[0].Path != "/hooks/" || parsed[1].Path != path || parsed[1].Source != "github" || parsed[1].Prefix {
+		parsed, err := routes.Parse(strings.TrimPrefix(setting, "WEBHOOK_ROUTES="), routes.Options{Close: true, Secret: func(string) string { return "" }})
+		if err != nil || len(parsed) != 2 || parsed[0].Path != "/hooks/" || parsed[1].Path != path || parsed[1].Name != "github" || parsed[1].Prefix {
 			t.Errorf("%q: %q is %v (%v)", path, setting, parsed, err)
 		}
 	})

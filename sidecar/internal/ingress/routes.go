@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/tidwall/gjson"
 
+	"sluice/sidecar/internal/webhook"
 	"sluice/sidecar/routes"
 )
 
@@ -20,25 +20,17 @@ type route struct {
 	refusals                                            [reasons]refusals
 }
 
-// pattern is the route's path as in WEBHOOK_ROUTES.
-func (r *route) pattern() string {
-	if r.Prefix {
-		return r.Path + "*"
-	}
-	return r.Path
-}
-
 func (in *Ingress) indexRoutes(configured []routes.Route) {
 	for i := range configured {
 		count := func(outcome string) prometheus.Counter {
-			return in.Metrics.Webhooks.WithLabelValues(configured[i].Source, outcome)
+			return in.Metrics.Webhooks.WithLabelValues(configured[i].Name, outcome)
 		}
 		r := &route{
 			in: in, Route: &configured[i], forwarded: count("forwarded"), held: count("held"), late: count("late"),
 			refused: count("refused"), rejected: count("rejected"), handshake: count("handshake"),
 		}
 		for why := range reasons {
-			r.refusals[why].metric = in.Metrics.Refused.WithLabelValues(r.Source, reasonNames[why])
+			r.refusals[why].metric = in.Metrics.Refused.WithLabelValues(r.Name, reasonNames[why])
 		}
 		in.routes = append(in.routes, r)
 		if r.Prefix {
@@ -66,18 +58,14 @@ func (in *Ingress) find(path string) *route {
 // maxKey bounds a lane's key, which a sender chooses.
 const maxKey = 200
 
-// lane returns the lane of a webhook: its source, or the source and the key that
-// LANES finds in the body.
-func (in *Ingress) lane(source string, body []byte) string {
-	path := in.Config.LaneKeys[source]
-	if path == "" {
-		return source
-	}
-	key := gjson.GetBytes(body, path).String()
+// lane returns the lane of a webhook: its route's name, or the name and the key that
+// the webhook has.
+func (r *route) lane(w *webhook.Webhook) string {
+	key := r.Lane.Find(w.Head, w.Body)
 	if key == "" {
-		return source
+		return r.Name
 	}
-	return source + "/" + strings.Map(printable, key[:min(len(key), maxKey)])
+	return r.Name + "/" + strings.Map(printable, key[:min(len(key), maxKey)])
 }
 
 // printable makes a text of the sender safe for a text column, a log and a metric.

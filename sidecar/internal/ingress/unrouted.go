@@ -84,7 +84,7 @@ func routeFor(path, sender, configured string) string {
 		return ""
 	}
 	item := path + "=" + sender
-	parsed, err := routes.Parse(item, func(string) string { return "" })
+	parsed, err := routes.Parse(item, routes.Options{Close: true, Secret: func(string) string { return "" }})
 	if err != nil || len(parsed) != 1 || parsed[0].Path != path || parsed[0].Prefix || strings.Map(printable, path) != path {
 		return ""
 	}

@@ -23,7 +23,7 @@ func (in *Ingress) verify(a *arrival, now time.Time) (wire.Reply, bool) {
 			in.noteRefusal(a.route, signatureReason(err), err.Error())
 			return refusal(sender.Traits(), err), false
 		}
-		a.hook.Verified = a.route.Source
+		a.hook.Verified = sender.Traits().Name
 	}
 	if !open {
 		a.shake = handshake(a.route, r)

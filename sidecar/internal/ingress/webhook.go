@@ -42,9 +42,12 @@ type arrival struct {
 // or refuses it.
 func (r *route) Serve(ctx context.Context, head request.Head, body *wire.Body) wire.Reply {
 	in, now := r.in, time.Now()
+	if r.Closed() {
+		return r.refuseUnsecured()
+	}
 	a := &arrival{ticket: ticket{gate: in.Gate}, route: r, body: body, sync: r.Sync}
 	defer a.end()
-	a.hook = webhook.Webhook{Source: r.Source, Head: head, Body: body.Bytes(), ReceivedAt: now.UTC().Truncate(time.Microsecond)} // the precision of PostgreSQL
+	a.hook = webhook.Webhook{Source: r.Name, Head: head, Body: body.Bytes(), ReceivedAt: now.UTC().Truncate(time.Microsecond)} // the precision of PostgreSQL
 	if refusal, ok := in.verify(a, now); !ok {
 		return refusal
 	}
@@ -57,7 +60,7 @@ func (r *route) Serve(ctx context.Context, head request.Head, body *wire.Body) w
 	if a.sync || a.shake != nil {
 		return in.answerSync(ctx, a, deadline)
 	}
-	a.lane = in.lane(a.hook.Source, a.hook.Body)
+	a.lane = r.lane(&a.hook)
 	a.hook.Lane = a.lane
 	switch in.decide(ctx, a, now) {
 	case gate.Forward:

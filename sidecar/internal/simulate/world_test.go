@@ -235,10 +235,13 @@ func (w *world) config(pod string, version int) *config.Config {
 	if w.plan.verified {
 		sender += ":X-Signature:SIMULATED_SECRET"
 	}
-	list, err := routes.Parse("/hooks/*="+sender+"+202+"+w.plan.budget.String(), func(string) string { return secret })
+	list, err := routes.Parse("/hooks/*="+sender+"+202+"+w.plan.budget.String(), routes.Options{AllowUnverified: true, Secret: func(name string) string {
+		return map[string]string{"SIMULATED_SECRET": secret}[name]
+	}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	list[0].Lane = routes.LaneKey{"lane"}
 	return &config.Config{
 		DatabaseAuth: "password", ListenAddr: pod + ":8080", ProbeAddr: pod + ":8081", ControlAddr: pod + ":9090",
 		AppURL: "http://app:3000", AppHealthPath: "/healthz", AppProbeInterval: time.Second,
@@ -249,7 +252,7 @@ func (w *world) config(pod string, version int) *config.Config {
 		ReplayMaxAttempts: w.plan.maxAttempts, ReplayAwayLimit: time.Hour, ReplayMinBackoff: 200 * time.Millisecond,
 		ReplayMaxBackoff: 2 * time.Second, Retention: time.Hour, StartupGate: "buffer", TerminationGraceSeconds: 30,
 		BreakerLimit: w.plan.breaker, BufferKeys: keys,
-		ReplicaName: pod, Routes: list, LaneKeys: map[string]string{"generic": "lane"},
+		ReplicaName: pod, Routes: list,
 	}
 }
 

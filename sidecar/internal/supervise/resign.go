@@ -20,7 +20,7 @@ func resigners(cfg *config.Config) map[string]func(*webhook.Webhook) {
 		if !ok || len(route.Secrets) == 0 {
 			continue
 		}
-		by[route.Source] = func(w *webhook.Webhook) { resign(s, route.Secrets, w) }
+		by[route.Name] = func(w *webhook.Webhook) { resign(s, route.Secrets, w) }
 	}
 	return by
 }
@@ -40,15 +40,18 @@ func resign(s senders.Resigner, secrets []string, w *webhook.Webhook) {
 	}
 }
 
-// warnMissingSecrets names each variable whose absence leaves a route open.
+// warnMissingSecrets names the routes without a secret: the closed ones, and once
+// for each variable those that take anything.
 func (r *Replica) warnMissingSecrets() {
 	told := map[string]bool{}
 	for _, route := range r.cfg.Routes {
 		name := route.Sender.Traits().SecretVar
-		if name == "" || len(route.Secrets) > 0 || told[name] {
-			continue
+		switch {
+		case route.Closed():
+			r.log.Error("Route has no secret and is closed, its webhooks get 503", "variable", name, "path", route.Pattern(), "source", route.Name)
+		case name != "" && route.Unverified && !told[name]:
+			told[name] = true
+			r.log.Warn("No secret, signatures of this sender are not checked", "variable", name, "path", route.Path, "source", route.Name)
 		}
-		told[name] = true
-		r.log.Warn("No secret, signatures of this sender are not checked", "variable", name, "path", route.Path, "source", route.Source)
 	}
 }

@@ -15,11 +15,11 @@ import (
 // A held webhook verifies at the time of its replay as it did at its receipt.
 func TestResign(t *testing.T) {
 	secrets := map[string]string{
-		"SLACK_SIGNING_SECRET":  "new,old",
-		"GITLAB_WEBHOOK_TOKEN":  "token,whsec_c2VjcmV0", // the first is no signing key
+		"SLACK_SIGNING_SECRET":  "the new one,the old one",
+		"GITLAB_WEBHOOK_TOKEN":  "a plain token,whsec_c2VjcmV0", // the first is no signing key
 		"GITHUB_WEBHOOK_SECRET": "does not age",
 	}
-	parsed, err := routes.Parse("/slack=slack,/gitlab=gitlab,/github=github,/zoom=zoom", func(name string) string { return secrets[name] })
+	parsed, err := routes.Parse("/slack=slack,/gitlab=gitlab,/github=github,/zoom=zoom", routes.Options{Close: true, Secret: func(name string) string { return secrets[name] }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,18 +47,18 @@ func TestResign(t *testing.T) {
 		if err := route.Sender.Verify(request(), route.Secrets, time.Now()); err == nil {
 			t.Errorf("%s still verifies after an hour: the test proves nothing", route)
 		}
-		by[route.Source](w)
+		by[route.Name](w)
 		if err := route.Sender.Verify(request(), route.Secrets, time.Now()); err != nil {
 			t.Errorf("%s signed anew: %v", route, err)
 		}
 	}
 }
 
-// Each variable is named once, however many routes lack it.
+// Each variable is named once, however many routes lack it; a closed route always.
 func TestMissingSecretsAreNamedOnce(t *testing.T) {
-	parsed, err := routes.Parse("/a=github,/b=github,/c=slack,/d=generic", func(name string) string {
-		return map[string]string{"SLACK_SIGNING_SECRET": "s"}[name]
-	})
+	parsed, err := routes.Parse("/a=github+unverified,/b=github+unverified,/c=slack,/d=generic+unverified,/e=stripe,/f=stripe", routes.Options{Close: true, Secret: func(name string) string {
+		return map[string]string{"SLACK_SIGNING_SECRET": "a secret"}[name]
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,5 +67,8 @@ func TestMissingSecretsAreNamedOnce(t *testing.T) {
 	r.warnMissingSecrets()
 	if all, github := log.Count("No secret"), log.Count("GITHUB_WEBHOOK_SECRET"); all != 1 || github != 1 {
 		t.Errorf("%d warnings, %d of them about GitHub, want one", all, github)
+	}
+	if closed := log.Count("Route has no secret and is closed"); closed != 2 {
+		t.Errorf("%d closed routes are told, want 2", closed)
 	}
 }

@@ -115,6 +115,7 @@ func (r *Replica) Status() control.Status {
 	}
 	st.LockedKeys = r.replay.Locked()
 	st.Refused, st.Unrouted = r.doorStatus()
+	st.Closed = r.closedRoutes()
 	return st
 }
 
@@ -123,6 +124,16 @@ func (r *Replica) Status() control.Status {
 func (r *Replica) OverrideBreaker() {
 	r.log.Warn("Breaker overridden by an operator: refused webhooks become dead letters")
 	r.replay.OverrideBreaker()
+}
+
+func (r *Replica) closedRoutes() []control.Closed {
+	closed := []control.Closed{}
+	for _, route := range r.cfg.Routes {
+		if route.Closed() {
+			closed = append(closed, control.Closed{Route: route.Pattern(), Source: route.Name, Variable: route.Sender.Traits().SecretVar})
+		}
+	}
+	return closed
 }
 
 // doorStatus is what ingress has turned away or not known for a webhook.

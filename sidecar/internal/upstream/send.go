@@ -92,7 +92,12 @@ func (c *Client) appendHead(b []byte, w *webhook.Webhook, attempt int, replayed 
 		b = append(b, "\r\nSluice-Verified: "...)
 		b = append(b, w.Verified...)
 	}
+	b = append(b, "\r\nSluice-Route: "...)
+	b = append(b, w.Source...)
 	if c.cfg.Secret != "" {
+		way := senders.RouteStamp{ID: w.ID, Route: w.Source, Method: w.Head.Method(), Target: w.Head.URI()}
+		b = append(b, "\r\nSluice-Route-Signature: "...)
+		b = append(b, way.Sign(c.cfg.Secret)...)
 		stamp := senders.Stamp{
 			ID: w.ID, Attempt: string(b[number:numbered]), ReceivedAt: string(b[from:received]), Verified: w.Verified,
 		}
