@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,4 +197,32 @@ func ends(t *testing.T, pid string) {
 func runs(pid string) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
 	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
+}
+
+// A command gets nothing of the app's environment but the usual variables and what
+// its hook names: the others may be credentials.
+func TestExecEnvironmentIsClean(t *testing.T) {
+	t.Setenv("GITHUB_TOKEN", "the app's own")
+	t.Setenv("WANTED", "yes")
+	out, err := set(t, actions.Config{}).Run(t.Context(), hook(t, `exec: {argv: [env], inherit: [WANTED]}`), call(`{"file":"/etc/passwd","b":1,"a":2}`, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields []string
+	for line := range strings.Lines(out.Output) {
+		name, _, _ := strings.Cut(line, "=")
+		switch {
+		case strings.HasPrefix(name, "SLUICE_PAYLOAD_"):
+			fields = append(fields, strings.TrimSpace(line))
+		case strings.HasPrefix(name, "SLUICE_"), name == "WANTED", slices.Contains([]string{"PATH", "HOME", "LANG", "TZ", "TMPDIR"}, name):
+		default:
+			t.Errorf("the command has %s", name)
+		}
+	}
+	if !strings.Contains(out.Output, "WANTED=yes\n") || !strings.Contains(out.Output, "PATH=") {
+		t.Errorf("environment %s", out.Output)
+	}
+	if want := []string{"SLUICE_PAYLOAD_B=1", "SLUICE_PAYLOAD_A=2"}; !slices.Equal(fields, want) {
+		t.Errorf("fields %q, want %q", fields, want)
+	}
 }

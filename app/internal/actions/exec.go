@@ -59,7 +59,7 @@ func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, 
 		defer func() { _ = os.Remove(file) }()
 		env = append(env, "SLUICE_PAYLOAD_FILE="+file)
 	}
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(inherited(e.Inherit), env...)
 	pipes, err := connect(cmd, payload, c.Logger)
 	if err != nil {
 		return Outcome{}, err
@@ -80,9 +80,25 @@ func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, 
 	return o, nil
 }
 
-// commandLine returns the command and the variables that it gets in addition to
-// the app's own environment: SLUICE_*, the payload's plain fields as
-// SLUICE_PAYLOAD_*, and the hook's own variables.
+// usual are the variables of the app that every command gets. The others may be
+// credentials.
+var usual = []string{"PATH", "HOME", "LANG", "TZ", "TMPDIR"}
+
+// inherited returns the usual variables and those with the given names, as far as
+// the app has them.
+func inherited(more []string) []string {
+	var env []string
+	for _, name := range append(usual[:len(usual):len(usual)], more...) {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// commandLine returns the command and the variables that it gets besides the
+// inherited ones: SLUICE_*, the payload's plain fields as SLUICE_PAYLOAD_*, and the
+// hook's own variables.
 func commandLine(hook string, e *hooks.Exec, c Call) (argv, env []string, err error) {
 	r := renderer{event: c.Event}
 	for _, t := range e.Argv {
@@ -92,8 +108,8 @@ func commandLine(hook string, e *hooks.Exec, c Call) (argv, env []string, err er
 		argv = []string{"/bin/sh", "-c", e.Shell}
 	}
 	if c.Size <= fieldsBody {
-		for name, value := range c.Event.Fields(fieldsDepth, fieldsCount, fieldsSize) {
-			env = append(env, "SLUICE_PAYLOAD_"+name+"="+value)
+		for _, f := range c.Event.Fields(fieldsDepth, fieldsCount, fieldsSize) {
+			env = append(env, "SLUICE_PAYLOAD_"+f.Name+"="+f.Value)
 		}
 	}
 	env = append(env,
