@@ -226,3 +226,36 @@ func TestExecEnvironmentIsClean(t *testing.T) {
 		t.Errorf("fields %q, want %q", fields, want)
 	}
 }
+
+// An action gets the secrets that it names. They are in no outcome and no log line,
+// and neither a condition nor a concurrency key can name one.
+func TestSecretsByReference(t *testing.T) {
+	const value = "s3cret-value"
+	c := actions.Config{Secrets: map[string]string{"DEPLOY_TOKEN": value}}
+	h := hook(t, `exec: {shell: 'echo "$TOKEN"; test "$TOKEN" = s3cret-value', env: {TOKEN: '{{ secret("DEPLOY_TOKEN") }}'}}`)
+	var log bytes.Buffer
+	out, err := set(t, c).Run(t.Context(), h, call(`{}`, slog.New(slog.NewTextHandler(&log, nil))))
+	if err != nil || out.Output != "***\n" {
+		t.Errorf("outcome %+v, error %v", out, err)
+	}
+	if strings.Contains(log.String(), value) || !strings.Contains(log.String(), "line=***") {
+		t.Errorf("log %s", log.String())
+	}
+	if err := set(t, c).Missing(h); err != nil {
+		t.Error(err)
+	}
+	if err := set(t, actions.Config{}).Missing(h); err == nil || !strings.Contains(err.Error(), "SECRETS") {
+		t.Errorf("a secret that is not there: %v", err)
+	}
+	if does, err := actions.Describe(hook(t, `http: {url: 'https://x.example/{{secret("DEPLOY_TOKEN")}}'}`), call(`{}`, nil).Event); err != nil || strings.Join(does, " ") != "POST https://x.example/***" {
+		t.Errorf("described as %v, error %v", does, err)
+	}
+	for _, text := range []string{
+		"when: secret(\"A\") == \"x\"\n    action: {log: {}}", "concurrency_key: '{{secret(\"A\")}}'\n    action: {log: {}}",
+		"action: {exec: {argv: [echo, '{{secret(payload.name)}}']}}",
+	} {
+		if _, err := hooks.Parse("test", []byte("hooks:\n  - name: x\n    "+text+"\n")); err == nil {
+			t.Errorf("accepted: %s", text)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/app/internal/hooks"
@@ -28,8 +29,9 @@ const (
 
 // runExec runs the command and gives it the payload as the hook says. It returns
 // when the command and every process of its group have ended. When ctx ends, the
-// group gets SIGTERM, and SIGKILL after killDelay.
-func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, error) {
+// group gets SIGTERM, and SIGKILL after killDelay. Its output is logged as masked
+// writes it.
+func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call, masked *strings.Replacer) (Outcome, error) {
 	argv, env, err := commandLine(hook, e, c)
 	if err != nil {
 		return Outcome{}, err
@@ -60,7 +62,7 @@ func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, 
 		env = append(env, "SLUICE_PAYLOAD_FILE="+file)
 	}
 	cmd.Env = append(inherited(e.Inherit), env...)
-	pipes, err := connect(cmd, payload, c.Logger)
+	pipes, err := connect(cmd, payload, lineLog{log: c.Logger, masked: masked})
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -154,6 +156,7 @@ func payloadFor(e *hooks.Exec, c Call) (stdin io.Reader, file string, err error)
 // Describe returns what the hook would do for the event: a command's arguments, or
 // a short description.
 func Describe(h *hooks.Hook, e *hooks.Event) ([]string, error) {
+	e.Secret = func(string) (string, error) { return "***", nil }
 	r := renderer{event: e}
 	switch a := h.Action; {
 	case a.Exec != nil:

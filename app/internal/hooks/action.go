@@ -78,6 +78,13 @@ func (a Action) Kind() string {
 	return "log"
 }
 
+// Secrets returns the names of the secrets that the action's templates use.
+func (a *Action) Secrets() []string {
+	var names []string
+	a.templates(func(t *Template, _ ...string) { names = append(names, t.secrets...) })
+	return names
+}
+
 // templates calls visit for each template of the action, with its path in the file
 // below "action".
 func (a *Action) templates(visit func(t *Template, at ...string)) {

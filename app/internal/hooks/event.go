@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"mime"
 	"net/url"
 	"strconv"
@@ -25,6 +26,8 @@ type Event struct {
 	// Load, when set, is used instead of Body: it reads the body when a rule first
 	// uses it, so that large bodies are not kept in memory without need.
 	Load func() ([]byte, error)
+	// Secret returns the secret of that name, for templates; nil: there are none.
+	Secret func(name string) (string, error)
 
 	parse   sync.Once
 	payload any
@@ -106,6 +109,13 @@ func numbers(v any) any {
 		}
 	}
 	return v
+}
+
+func (e *Event) secret(name string) (string, error) {
+	if e.Secret == nil {
+		return "", fmt.Errorf("secret %s is not there", name)
+	}
+	return e.Secret(name)
 }
 
 // first returns the first value of a header field; the name is case-insensitive.
