@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -55,7 +56,8 @@ type Outcome struct {
 type Config struct {
 	GitHub  GitHub
 	Slack   Slack
-	PerHost int // requests under way to one host at a time
+	PerHost int               // requests under way to one host at a time
+	Secrets map[string]string // by the name that templates use
 	Logger  *slog.Logger
 }
 
@@ -65,11 +67,19 @@ type Set struct {
 	limits *hostLimits
 	github *githubClient
 	slack  Slack
+
+	secrets map[string]string
+	masked  *strings.Replacer // writes *** for their values
 }
 
 // New checks the credentials and makes the clients. It does not connect.
 func New(c Config) (*Set, error) {
-	s := &Set{client: newClient(), limits: newHostLimits(c.PerHost), slack: c.Slack}
+	s := &Set{client: newClient(), limits: newHostLimits(c.PerHost), slack: c.Slack, secrets: c.Secrets}
+	var hide []string
+	for _, value := range c.Secrets {
+		hide = append(hide, value, "***")
+	}
+	s.masked = strings.NewReplacer(hide...)
 	var err error
 	if s.github, err = newGitHub(c.GitHub, s.send); err != nil {
 		return nil, err
@@ -80,6 +90,11 @@ func New(c Config) (*Set, error) {
 // Missing returns an error that names the setting that a hook's action lacks, or
 // nil when it can run.
 func (s *Set) Missing(h *hooks.Hook) error {
+	for _, name := range h.Action.Secrets() {
+		if _, ok := s.secrets[name]; !ok {
+			return fmt.Errorf("hook %q uses secret(%q): list %s in SECRETS and set it", h.Name, name, name)
+		}
+	}
 	switch a := h.Action; {
 	case (a.GitHubComment != nil || a.GitHubStatus != nil) && !s.github.configured():
 		return fmt.Errorf("hook %q needs GITHUB_TOKEN, or GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY", h.Name)
@@ -97,7 +112,11 @@ func (s *Set) Run(ctx context.Context, h *hooks.Hook, c Call) (Outcome, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, fmt.Errorf("%w after %s", ErrTimeout, h.Timeout))
 	defer cancel()
 	began := time.Now()
+	if c.Event != nil {
+		c.Event.Secret = s.secret
+	}
 	out, err := s.run(ctx, h, c)
+	out.Output = s.masked.Replace(out.Output)
 	out.Action = h.Action.Kind()
 	out.DurationMS = time.Since(began).Milliseconds()
 	if err != nil && ctx.Err() != nil {
@@ -106,10 +125,17 @@ func (s *Set) Run(ctx context.Context, h *hooks.Hook, c Call) (Outcome, error) {
 	return out, err
 }
 
+func (s *Set) secret(name string) (string, error) {
+	if value, ok := s.secrets[name]; ok {
+		return value, nil
+	}
+	return "", fmt.Errorf("secret %s is not in SECRETS", name)
+}
+
 func (s *Set) run(ctx context.Context, h *hooks.Hook, c Call) (Outcome, error) {
 	switch a := h.Action; {
 	case a.Exec != nil:
-		return runExec(ctx, h.Name, a.Exec, c)
+		return runExec(ctx, h.Name, a.Exec, c, s.masked)
 	case a.HTTP != nil:
 		return s.runHTTP(ctx, a.HTTP, c)
 	case a.GitHubComment != nil:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,4 +197,65 @@ func ends(t *testing.T, pid string) {
 func runs(pid string) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
 	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
+}
+
+// A command gets nothing of the app's environment but the usual variables and what
+// its hook names: the others may be credentials.
+func TestExecEnvironmentIsClean(t *testing.T) {
+	t.Setenv("GITHUB_TOKEN", "the app's own")
+	t.Setenv("WANTED", "yes")
+	out, err := set(t, actions.Config{}).Run(t.Context(), hook(t, `exec: {argv: [env], inherit: [WANTED]}`), call(`{"file":"/etc/passwd","b":1,"a":2}`, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields []string
+	for line := range strings.Lines(out.Output) {
+		name, _, _ := strings.Cut(line, "=")
+		switch {
+		case strings.HasPrefix(name, "SLUICE_PAYLOAD_"):
+			fields = append(fields, strings.TrimSpace(line))
+		case strings.HasPrefix(name, "SLUICE_"), name == "WANTED", slices.Contains([]string{"PATH", "HOME", "LANG", "TZ", "TMPDIR"}, name):
+		default:
+			t.Errorf("the command has %s", name)
+		}
+	}
+	if !strings.Contains(out.Output, "WANTED=yes\n") || !strings.Contains(out.Output, "PATH=") {
+		t.Errorf("environment %s", out.Output)
+	}
+	if want := []string{"SLUICE_PAYLOAD_B=1", "SLUICE_PAYLOAD_A=2"}; !slices.Equal(fields, want) {
+		t.Errorf("fields %q, want %q", fields, want)
+	}
+}
+
+// An action gets the secrets that it names. They are in no outcome and no log line,
+// and neither a condition nor a concurrency key can name one.
+func TestSecretsByReference(t *testing.T) {
+	const value = "s3cret-value"
+	c := actions.Config{Secrets: map[string]string{"DEPLOY_TOKEN": value}}
+	h := hook(t, `exec: {shell: 'echo "$TOKEN"; test "$TOKEN" = s3cret-value', env: {TOKEN: '{{ secret("DEPLOY_TOKEN") }}'}}`)
+	var log bytes.Buffer
+	out, err := set(t, c).Run(t.Context(), h, call(`{}`, slog.New(slog.NewTextHandler(&log, nil))))
+	if err != nil || out.Output != "***\n" {
+		t.Errorf("outcome %+v, error %v", out, err)
+	}
+	if strings.Contains(log.String(), value) || !strings.Contains(log.String(), "line=***") {
+		t.Errorf("log %s", log.String())
+	}
+	if err := set(t, c).Missing(h); err != nil {
+		t.Error(err)
+	}
+	if err := set(t, actions.Config{}).Missing(h); err == nil || !strings.Contains(err.Error(), "SECRETS") {
+		t.Errorf("a secret that is not there: %v", err)
+	}
+	if does, err := actions.Describe(hook(t, `http: {url: 'https://x.example/{{secret("DEPLOY_TOKEN")}}'}`), call(`{}`, nil).Event); err != nil || strings.Join(does, " ") != "POST https://x.example/***" {
+		t.Errorf("described as %v, error %v", does, err)
+	}
+	for _, text := range []string{
+		"when: secret(\"A\") == \"x\"\n    action: {log: {}}", "concurrency_key: '{{secret(\"A\")}}'\n    action: {log: {}}",
+		"action: {exec: {argv: [echo, '{{secret(payload.name)}}']}}",
+	} {
+		if _, err := hooks.Parse("test", []byte("hooks:\n  - name: x\n    "+text+"\n")); err == nil {
+			t.Errorf("accepted: %s", text)
+		}
+	}
 }

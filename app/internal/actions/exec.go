@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/app/internal/hooks"
@@ -28,8 +29,9 @@ const (
 
 // runExec runs the command and gives it the payload as the hook says. It returns
 // when the command and every process of its group have ended. When ctx ends, the
-// group gets SIGTERM, and SIGKILL after killDelay.
-func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, error) {
+// group gets SIGTERM, and SIGKILL after killDelay. Its output is logged as masked
+// writes it.
+func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call, masked *strings.Replacer) (Outcome, error) {
 	argv, env, err := commandLine(hook, e, c)
 	if err != nil {
 		return Outcome{}, err
@@ -59,8 +61,8 @@ func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, 
 		defer func() { _ = os.Remove(file) }()
 		env = append(env, "SLUICE_PAYLOAD_FILE="+file)
 	}
-	cmd.Env = append(os.Environ(), env...)
-	pipes, err := connect(cmd, payload, c.Logger)
+	cmd.Env = append(inherited(e.Inherit), env...)
+	pipes, err := connect(cmd, payload, lineLog{log: c.Logger, masked: masked})
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -80,9 +82,25 @@ func runExec(ctx context.Context, hook string, e *hooks.Exec, c Call) (Outcome, 
 	return o, nil
 }
 
-// commandLine returns the command and the variables that it gets in addition to
-// the app's own environment: SLUICE_*, the payload's plain fields as
-// SLUICE_PAYLOAD_*, and the hook's own variables.
+// usual are the variables of the app that every command gets. The others may be
+// credentials.
+var usual = []string{"PATH", "HOME", "LANG", "TZ", "TMPDIR"}
+
+// inherited returns the usual variables and those with the given names, as far as
+// the app has them.
+func inherited(more []string) []string {
+	var env []string
+	for _, name := range append(usual[:len(usual):len(usual)], more...) {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// commandLine returns the command and the variables that it gets besides the
+// inherited ones: SLUICE_*, the payload's plain fields as SLUICE_PAYLOAD_*, and the
+// hook's own variables.
 func commandLine(hook string, e *hooks.Exec, c Call) (argv, env []string, err error) {
 	r := renderer{event: c.Event}
 	for _, t := range e.Argv {
@@ -92,8 +110,8 @@ func commandLine(hook string, e *hooks.Exec, c Call) (argv, env []string, err er
 		argv = []string{"/bin/sh", "-c", e.Shell}
 	}
 	if c.Size <= fieldsBody {
-		for name, value := range c.Event.Fields(fieldsDepth, fieldsCount, fieldsSize) {
-			env = append(env, "SLUICE_PAYLOAD_"+name+"="+value)
+		for _, f := range c.Event.Fields(fieldsDepth, fieldsCount, fieldsSize) {
+			env = append(env, "SLUICE_PAYLOAD_"+f.Name+"="+f.Value)
 		}
 	}
 	env = append(env,
@@ -138,6 +156,7 @@ func payloadFor(e *hooks.Exec, c Call) (stdin io.Reader, file string, err error)
 // Describe returns what the hook would do for the event: a command's arguments, or
 // a short description.
 func Describe(h *hooks.Hook, e *hooks.Event) ([]string, error) {
+	e.Secret = func(string) (string, error) { return "***", nil }
 	r := renderer{event: e}
 	switch a := h.Action; {
 	case a.Exec != nil:

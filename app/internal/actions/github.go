@@ -57,9 +57,10 @@ var (
 	shaForm        = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
 )
 
-// comment writes the comment only once: the comment contains a mark. A later
-// attempt looks for the mark, because an earlier one may have been cut off after
-// GitHub had stored the comment.
+// comment writes the comment only once: the comment contains a mark. Each attempt
+// looks for the mark first, because an earlier one may have been cut off after
+// GitHub had stored the comment, and the webhook may have come twice. The comment
+// itself is sent once an attempt: after a lost answer only the next look can tell.
 func (g *githubClient) comment(ctx context.Context, a *hooks.GitHubComment, c Call) (Outcome, error) {
 	r := renderer{event: c.Event}
 	repository, issue, text := r.text(a.Repository), r.text(a.Issue), r.text(a.Body)
@@ -73,17 +74,15 @@ func (g *githubClient) comment(ctx context.Context, a *hooks.GitHubComment, c Ca
 	}
 	path := "/repos/" + repository + "/issues/" + issue + "/comments"
 	mark := "<!-- sluice:" + c.Event.ID + " -->"
-	if c.Attempt > 1 {
-		since := url.QueryEscape(c.Event.ReceivedAt.UTC().Add(-time.Minute).Format(time.RFC3339))
-		earlier, err := g.call(ctx, c, http.MethodGet, path+"?per_page=100&since="+since, nil)
-		if err != nil {
-			return earlier.outcome(), err
-		}
-		if bytes.Contains(earlier.body, []byte(jsonText(mark))) {
-			return Outcome{Status: earlier.status, Output: "written by an earlier attempt"}, nil
-		}
+	since := url.QueryEscape(c.Event.ReceivedAt.UTC().Add(-time.Minute).Format(time.RFC3339))
+	earlier, err := g.call(ctx, c, http.MethodGet, path+"?per_page=100&since="+since, nil)
+	if err != nil {
+		return earlier.outcome(), err
 	}
-	written, err := g.call(ctx, c, http.MethodPost, path, map[string]string{"body": text + "\n\n" + mark})
+	if bytes.Contains(earlier.body, []byte(jsonText(mark))) {
+		return Outcome{Status: earlier.status, Output: "written by an earlier attempt"}, nil
+	}
+	written, err := g.call(sentOnce(ctx), c, http.MethodPost, path, map[string]string{"body": text + "\n\n" + mark})
 	return written.outcome(), err
 }
 

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,11 +42,29 @@ func newClient() *retryablehttp.Client {
 	return c
 }
 
+type onceKey struct{}
+
+// sentOnce returns a context for a request that must not be repeated when it may
+// have arrived.
+func sentOnce(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+// mayHaveArrived reports whether the server may have acted on a request that failed.
+func mayHaveArrived(resp *http.Response, err error) bool {
+	var dial *net.OpError
+	if err != nil {
+		return !errors.As(err, &dial) || dial.Op != "dial"
+	}
+	return resp.StatusCode != http.StatusTooManyRequests
+}
+
 // retryQuickly retries failures that may be over in a moment, unless the server
 // asks to wait longer than quickWaitMax.
 func retryQuickly(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
+	}
+	if ctx.Value(onceKey{}) != nil && mayHaveArrived(resp, err) {
+		return false, nil
 	}
 	if err != nil {
 		var cert x509.UnknownAuthorityError
@@ -129,10 +149,14 @@ func (s *Set) runHTTP(ctx context.Context, h *hooks.HTTP, c Call) (Outcome, erro
 	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, h.Method, target, body)
 	if err != nil {
+		var inner *url.Error
+		if errors.As(err, &inner) {
+			err = inner.Err // without the address, which may hold a secret
+		}
 		return Outcome{}, fmt.Errorf("make request: %w", err)
 	}
 	if h.Body == nil {
-		forwardFields(req.Header, c.Event.Header)
+		forwardFields(req.Header, c.Event.Header, h.Forward)
 		req.ContentLength = c.Size
 	}
 	// The receiver can recognise a repeated request by the id, as the app does.
@@ -152,19 +176,36 @@ func (s *Set) runHTTP(ctx context.Context, h *hooks.HTTP, c Call) (Outcome, erro
 }
 
 // forwardFields copies the sender's header fields, except those of the connection,
-// of proxies, and of Sluice.
-func forwardFields(to http.Header, from map[string][]string) {
+// of proxies, of Sluice, and those with credentials that are not listed.
+func forwardFields(to http.Header, from map[string][]string, listed []string) {
 	for name, values := range from {
 		switch name = http.CanonicalHeaderKey(name); name {
-		case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+		case "Connection", "Keep-Alive", "Proxy-Authenticate", "Te", "Trailer",
 			"Transfer-Encoding", "Upgrade", "Host", "Content-Length", "Accept-Encoding", "Forwarded":
 			continue
 		}
 		if strings.HasPrefix(name, "Sluice-") || strings.HasPrefix(name, "X-Forwarded-") {
 			continue
 		}
+		if isCredential(name) && !slices.ContainsFunc(listed, func(l string) bool { return strings.EqualFold(l, name) }) {
+			continue
+		}
 		to[name] = append([]string(nil), values...)
 	}
+}
+
+// isCredential reports whether a field's value lets whoever has it act as the
+// sender or as its user. A signature does not: it is good for one body only.
+func isCredential(name string) bool {
+	name = strings.ToLower(name)
+	switch {
+	case strings.Contains(name, "signature"):
+		return false
+	case strings.Contains(name, "authorization"), strings.Contains(name, "cookie"), strings.Contains(name, "token"),
+		strings.Contains(name, "secret"), strings.Contains(name, "password"), strings.Contains(name, "api-key"), strings.Contains(name, "apikey"):
+		return true
+	}
+	return false
 }
 
 // hostLimits limits the requests under way to one host. Hosts share a fixed number

@@ -157,6 +157,7 @@ func TestGitHubApp(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	var stored atomic.Bool // the comment
 	url, got := service(t, func(_ int, w http.ResponseWriter, r taken) {
 		switch {
 		case strings.HasSuffix(r.Path, "/access_tokens"):
@@ -165,9 +166,12 @@ func TestGitHubApp(t *testing.T) {
 			_, _ = fmt.Fprintf(w, `{"token":"tok","expires_at":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339))
 		case r.Header.Get("Authorization") != "Bearer tok":
 			w.WriteHeader(http.StatusUnauthorized)
+		case r.Method == http.MethodGet && !stored.Load():
+			_, _ = w.Write([]byte("[]"))
 		case r.Method == http.MethodGet:
 			_, _ = w.Write([]byte(`[{"body":"seen\n\n\u003c!-- sluice:id-1 --\u003e"}]`))
 		default:
+			stored.Store(true)
 			w.WriteHeader(http.StatusCreated)
 		}
 	})
@@ -182,8 +186,7 @@ func TestGitHubApp(t *testing.T) {
 	if _, err := s.Run(t.Context(), status, call(payload, nil)); err != nil {
 		t.Fatal(err)
 	}
-	again := call(payload, nil)
-	again.Attempt = 2 // the first attempt got through: the comment is there
+	again := call(payload, nil) // the comment is there, whatever the attempt's number
 	if _, err := s.Run(t.Context(), comment, again); err != nil {
 		t.Fatal(err)
 	}
@@ -192,12 +195,12 @@ func TestGitHubApp(t *testing.T) {
 		path, _, _ := strings.Cut(r.Path, "?")
 		paths = append(paths, r.Method+" "+path)
 	}
-	want := "POST /app/installations/99/access_tokens|POST /repos/o/r/issues/5/comments|" +
+	want := "POST /app/installations/99/access_tokens|GET /repos/o/r/issues/5/comments|POST /repos/o/r/issues/5/comments|" +
 		"POST /repos/o/r/statuses/0123456789012345678901234567890123456789|GET /repos/o/r/issues/5/comments"
 	if strings.Join(paths, "|") != want {
 		t.Errorf("asked %q", paths)
 	}
-	if body := got()[1].Body; !strings.Contains(body, "hello push") || !strings.Contains(body, "sluice:id-1") {
+	if body := got()[2].Body; !strings.Contains(body, "hello push") || !strings.Contains(body, "sluice:id-1") {
 		t.Errorf("comment %s", body)
 	}
 	bad := hook(t, `github_comment: {repository: "../{{payload.x}}", issue: "5", body: x}`)
@@ -245,5 +248,58 @@ func TestSlack(t *testing.T) {
 	}
 	if err := set(t, actions.Config{}).Missing(h); err == nil {
 		t.Error("a hook's missing token is not reported")
+	}
+}
+
+// Whoever a webhook is forwarded to does not get the sender's credentials with it,
+// unless the hook lists them. Signatures are not credentials.
+func TestHTTPKeepsCredentials(t *testing.T) {
+	url, got := service(t, func(_ int, _ http.ResponseWriter, _ taken) {})
+	send := func(action string) http.Header {
+		c := call(`{}`, nil)
+		for _, name := range []string{"Authorization", "Cookie", "X-Gitlab-Token", "X-Api-Key", "X-Hub-Signature-256"} {
+			c.Event.Header[name] = []string{"v"}
+		}
+		if _, err := set(t, actions.Config{}).Run(t.Context(), hook(t, action), c); err != nil {
+			t.Fatal(err)
+		}
+		all := got()
+		return all[len(all)-1].Header
+	}
+	plain := send(fmt.Sprintf(`http: {url: %q}`, url))
+	listed := send(fmt.Sprintf(`http: {url: %q, forward: [x-gitlab-token]}`, url))
+	for _, name := range []string{"Authorization", "Cookie", "X-Gitlab-Token", "X-Api-Key"} {
+		if plain.Get(name) != "" {
+			t.Errorf("%s was forwarded", name)
+		}
+		if is := listed.Get(name) != ""; is != (name == "X-Gitlab-Token") {
+			t.Errorf("%s forwarded: %v, though X-Gitlab-Token is listed alone", name, is)
+		}
+	}
+	if plain.Get("X-Hub-Signature-256") == "" {
+		t.Error("the signature was not forwarded")
+	}
+}
+
+// A comment whose answer is lost is not sent again before a look.
+func TestGitHubCommentIsSentOnceAnAttempt(t *testing.T) {
+	url, got := service(t, func(_ int, w http.ResponseWriter, r taken) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusBadGateway) // it may have been stored
+			return
+		}
+		_, _ = w.Write([]byte("[]"))
+	})
+	s := set(t, actions.Config{GitHub: actions.GitHub{URL: url, Token: "t"}})
+	_, err := s.Run(t.Context(), hook(t, `github_comment: {repository: o/r, issue: "1", body: hello}`), call(`{}`, nil))
+	if err == nil {
+		t.Error("a lost answer is no error")
+	}
+	var methods []string
+	for _, r := range got() {
+		methods = append(methods, r.Method)
+	}
+	if want := "GET POST"; strings.Join(methods, " ") != want {
+		t.Errorf("sent %v, want %s", methods, want)
 	}
 }

@@ -11,8 +11,9 @@ const lineBytes = 4 << 10
 
 // lineLog logs each line of a command's output as soon as it is written.
 type lineLog struct {
-	log  *slog.Logger
-	line []byte
+	log    *slog.Logger
+	masked *strings.Replacer
+	line   []byte
 }
 
 func (l *lineLog) Write(p []byte) (int, error) {
@@ -33,6 +34,6 @@ func (l *lineLog) flush() {
 	if len(l.line) == 0 {
 		return
 	}
-	l.log.Info("Job output", "line", strings.ToValidUTF8(string(l.line), "\uFFFD"))
+	l.log.Info("Job output", "line", l.masked.Replace(strings.ToValidUTF8(string(l.line), "\uFFFD")))
 	l.line = l.line[:0]
 }

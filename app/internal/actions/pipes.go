@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"sync"
@@ -27,8 +26,8 @@ type pipes struct {
 // process group has ended.
 const outputLimit = time.Second
 
-func connect(cmd *exec.Cmd, payload io.Reader, log *slog.Logger) (*pipes, error) {
-	p := &pipes{payload: payload, lines: lineLog{log: log}}
+func connect(cmd *exec.Cmd, payload io.Reader, lines lineLog) (*pipes, error) {
+	p := &pipes{payload: payload, lines: lines}
 	var errIn, errOut error
 	p.childIn, p.in, errIn = os.Pipe()
 	p.out, p.childOut, errOut = os.Pipe()

@@ -6,9 +6,12 @@
 package config
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,6 +33,7 @@ type Config struct {
 	ShutdownGraceMS  int             `envconfig:"SHUTDOWN_GRACE_MS"`
 	TerminationGrace int             `envconfig:"TERMINATION_GRACE_SECONDS"`
 	HooksFile        string          `envconfig:"HOOKS_FILE"`
+	SecretNames      string          `envconfig:"SECRETS"`
 	MaxWorkers       int             `envconfig:"MAX_WORKERS"`
 	MaxBodyBytes     int64           `envconfig:"MAX_BODY_BYTES"`
 	MaxInflightBytes int64           `envconfig:"MAX_INFLIGHT_BYTES"`
@@ -49,7 +53,8 @@ type Config struct {
 	WebhookRoutes    string          `envconfig:"WEBHOOK_ROUTES"`
 	AllowUnverified  bool            `envconfig:"ALLOW_UNVERIFIED"`
 
-	Routes []routes.Route `json:"-"` // WEBHOOK_ROUTES, parsed, without sync routes
+	Secrets map[string]settings.Secret `json:"-"` // the variables that SECRETS names
+	Routes  []routes.Route             `json:"-"` // WEBHOOK_ROUTES, parsed, without sync routes
 }
 
 // Grace is how long work under way may take after SIGTERM.
@@ -99,8 +104,22 @@ func load() (Config, *settings.Reader) {
 	var err error
 	c.Routes, err = parseRoutes(c.WebhookRoutes, c.AllowUnverified, r.Secret)
 	r.RejectAll(err)
+	c.Secrets = map[string]settings.Secret{}
+	for name := range strings.SplitSeq(c.SecretNames, ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		switch c.Secrets[name] = settings.NewSecret(r.Secret(name)); {
+		case !nameForm.MatchString(name):
+			r.RejectAll(fmt.Errorf("SECRETS: %q is not the name of a variable", name))
+		case !c.Secrets[name].IsSet():
+			r.RejectAll(fmt.Errorf("%s is required because SECRETS names it", name))
+		}
+	}
 	return c, r
 }
+
+var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // check checks settings that depend on each other, and the database's URL.
 func (c Config) check(r *settings.Reader) {

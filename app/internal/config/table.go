@@ -26,6 +26,8 @@ var own = settings.Table{
 
 	{Name: "HOOKS_FILE", Group: "Jobs", Unset: "every webhook is accepted and logged", Allowed: "a file's path",
 		Meaning: "The rules: which webhook starts which action."},
+	{Name: "SECRETS", Group: "Jobs", Unset: "none", Allowed: "names of variables, separated by commas",
+		Meaning: "What `secret(\"NAME\")` in a hook's action may use. Each name is a variable, or `NAME_FILE` the file with its value."},
 	{Name: "MAX_WORKERS", Group: "Jobs", Default: "10", Min: "1", Max: "10000",
 		Meaning: "Jobs that run at the same time."},
 	{Name: "HTTP_PER_HOST", Group: "Jobs", Default: "8", Min: "1",

@@ -18,6 +18,7 @@ type Exec struct {
 	Shell   string              `yaml:"shell"`   // for /bin/sh -c; never a template, or a payload could write commands
 	Payload string              `yaml:"payload"` // stdin, file (SLUICE_PAYLOAD_FILE) or none
 	Env     map[string]Template `yaml:"env"`
+	Inherit []string            `yaml:"inherit"` // variables of the app that the command gets besides the usual ones
 	Dir     string              `yaml:"dir"`
 	Timeout time.Duration       `yaml:"timeout"` // takes precedence over the hook's
 }
@@ -28,6 +29,9 @@ type HTTP struct {
 	Method  string              `yaml:"method"`
 	Headers map[string]Template `yaml:"headers"`
 	Body    *Template           `yaml:"body"` // nil: the payload and the sender's header fields
+	// Forward names header fields with the sender's credentials that are forwarded
+	// all the same.
+	Forward []string `yaml:"forward"`
 }
 
 // GitHubComment writes a comment on an issue or pull request.
@@ -72,6 +76,13 @@ func (a Action) Kind() string {
 		return "slack_message"
 	}
 	return "log"
+}
+
+// Secrets returns the names of the secrets that the action's templates use.
+func (a *Action) Secrets() []string {
+	var names []string
+	a.templates(func(t *Template, _ ...string) { names = append(names, t.secrets...) })
+	return names
 }
 
 // templates calls visit for each template of the action, with its path in the file

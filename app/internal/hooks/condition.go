@@ -22,6 +22,13 @@ type scope struct {
 	Payload    any                 `expr:"payload"`
 }
 
+// withSecrets has the names that a template of an action can use. A condition and a
+// concurrency key cannot name secrets: what they come to is stored and logged.
+type withSecrets struct {
+	scope
+	Secret func(string) (string, error) `expr:"secret"`
+}
+
 // maxNodes limits the size of an expression, far above what a person writes.
 const maxNodes = 1000
 
@@ -41,7 +48,8 @@ func (e *Event) scope() (scope, error) {
 }
 
 func compile(source string, options ...expr.Option) (*vm.Program, error) {
-	options = append(options, expr.Env(scope{}), expr.Patch(optional{}), expr.MaxNodes(maxNodes))
+	options = append([]expr.Option{expr.Env(scope{})}, options...)
+	options = append(options, expr.Patch(optional{}), expr.MaxNodes(maxNodes))
 	p, err := expr.Compile(source, options...)
 	if err != nil {
 		return nil, fmt.Errorf("expression: %w", err)
@@ -87,4 +95,28 @@ func (optional) Visit(node *ast.Node) {
 			}
 		}
 	}
+}
+
+// secretNames collects the names that are given to secret, which must be written
+// out: so it is known at the start whether they are there.
+type secretNames struct {
+	names   []string
+	unknown bool
+}
+
+func (s *secretNames) Visit(node *ast.Node) {
+	call, ok := (*node).(*ast.CallNode)
+	if !ok {
+		return
+	}
+	if callee, ok := call.Callee.(*ast.IdentifierNode); !ok || callee.Value != "secret" {
+		return
+	}
+	if len(call.Arguments) == 1 {
+		if name, ok := call.Arguments[0].(*ast.StringNode); ok {
+			s.names = append(s.names, name.Value)
+			return
+		}
+	}
+	s.unknown = true
 }

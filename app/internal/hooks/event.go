@@ -26,9 +26,13 @@ type Event struct {
 	// Load, when set, is used instead of Body: it reads the body when a rule first
 	// uses it, so that large bodies are not kept in memory without need.
 	Load func() ([]byte, error)
+	// Secret returns the secret of that name, for templates; nil: there are none.
+	Secret func(name string) (string, error)
 
 	parse   sync.Once
 	payload any
+	text    []byte // of the payload, when it is JSON
+	form    string // of the payload, when it is a form
 	err     error
 }
 
@@ -46,20 +50,23 @@ func (e *Event) Payload() (any, error) {
 				return
 			}
 		}
-		e.payload, e.err = parsePayload(body, e.first("Content-Type"))
+		e.payload, e.err = e.parsePayload(body)
 	})
 	return e.payload, e.err
 }
 
-func parsePayload(body []byte, contentType string) (any, error) {
-	if media, _, _ := mime.ParseMediaType(contentType); media == "application/x-www-form-urlencoded" {
+func (e *Event) parsePayload(body []byte) (any, error) {
+	e.text = body
+	if media, _, _ := mime.ParseMediaType(e.first("Content-Type")); media == "application/x-www-form-urlencoded" {
 		form, err := url.ParseQuery(string(body))
 		if err != nil {
 			return nil, errors.New("payload is not a form")
 		}
 		if text := form.Get("payload"); text != "" {
-			return parseJSON([]byte(text))
+			e.text = []byte(text)
+			return parseJSON(e.text)
 		}
+		e.form = string(body)
 		fields := make(map[string]any, len(form))
 		for name := range form {
 			fields[name] = form.Get(name)
@@ -104,6 +111,13 @@ func numbers(v any) any {
 	return v
 }
 
+func (e *Event) secret(name string) (string, error) {
+	if e.Secret == nil {
+		return "", fmt.Errorf("secret %s is not there", name)
+	}
+	return e.Secret(name)
+}
+
 // first returns the first value of a header field; the name is case-insensitive.
 func (e *Event) first(name string) string {
 	for k, values := range e.Header {
@@ -112,50 +126,6 @@ func (e *Event) first(name string) string {
 		}
 	}
 	return ""
-}
-
-// Fields returns the payload's plain values as environment variables:
-// {"a":{"b":1}} gives A_B=1. It leaves out lists, values deeper than depth, values
-// longer than size bytes, and values beyond count.
-func (e *Event) Fields(depth, count, size int) map[string]string {
-	payload, err := e.Payload()
-	if err != nil {
-		return nil
-	}
-	fields := map[string]string{}
-	flatten(fields, "", payload, depth, count, size)
-	return fields
-}
-
-func flatten(into map[string]string, prefix string, v any, depth, count, size int) {
-	object, ok := v.(map[string]any)
-	if !ok || depth == 0 {
-		return
-	}
-	for name, v := range object {
-		name = prefix + variable(name)
-		switch v := v.(type) {
-		case map[string]any:
-			flatten(into, name+"_", v, depth-1, count, size)
-		case string, int, float64, bool:
-			if text := fmt.Sprint(v); len(into) < count && len(text) <= size && !strings.Contains(text, "\x00") {
-				into[name] = text
-			}
-		}
-	}
-}
-
-// variable turns a field's name into one for an environment variable.
-func variable(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z':
-			return r - 'a' + 'A'
-		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
-			return r
-		}
-		return '_'
-	}, name)
 }
 
 func itoa(i int) string { return strconv.Itoa(i) }

@@ -3,6 +3,7 @@ package hooks_test
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,10 +152,24 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// The fields come in the payload's own order, the same each time; a payload cannot
+// set the variable of the payload's file, nor a name twice.
 func TestFields(t *testing.T) {
-	got := push().Fields(3, 100, 100)
-	if got["REF"] != "refs/heads/main" || got["REPOSITORY_FULL_NAME"] != "o/r" || got["REPOSITORY_PRIVATE"] != "false" {
-		t.Errorf("fields %v", got)
+	text := `{"file":"/etc/passwd","z":{"full name":"o/r","private":false,"deep":{"x":{"y":1}}},"list":[{"a":1}],"n":null,"z_private":"later","a":1e3,"id":9007199254740993}`
+	want := []hooks.Field{{"Z_FULL_NAME", "o/r"}, {"Z_PRIVATE", "false"}, {"A", "1000"}, {"ID", "9007199254740993"}}
+	for range 20 {
+		e := &hooks.Event{Body: []byte(text)}
+		if got := e.Fields(3, 4, 100); !slices.Equal(got, want) {
+			t.Fatalf("fields %v, want %v", got, want)
+		}
+	}
+	form := &hooks.Event{Body: []byte("b=2&a=x+y&file=no"), Header: map[string][]string{"Content-Type": {"application/x-www-form-urlencoded"}}}
+	if got := form.Fields(3, 4, 100); !slices.Equal(got, []hooks.Field{{"B", "2"}, {"A", "x y"}}) {
+		t.Errorf("fields of a form %v", got)
+	}
+	packed := &hooks.Event{Body: []byte(`payload=%7B%22a%22%3A1%7D&b=2`), Header: map[string][]string{"Content-Type": {"application/x-www-form-urlencoded"}}}
+	if got := packed.Fields(3, 4, 100); !slices.Equal(got, []hooks.Field{{"A", "1"}}) {
+		t.Errorf("fields of a form with JSON %v", got)
 	}
 }
 

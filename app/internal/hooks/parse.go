@@ -101,11 +101,11 @@ func (c *checker) hooks(hooks []*Hook) {
 				c.add("when: "+err.Error(), below("when")...)
 			}
 		}
-		if err := h.ConcurrencyKey.compile(); err != nil {
+		if err := h.ConcurrencyKey.compile(false); err != nil {
 			c.add("concurrency_key: "+err.Error(), below("concurrency_key")...)
 		}
 		h.Action.templates(func(t *Template, where ...string) {
-			if err := t.compile(); err != nil {
+			if err := t.compile(true); err != nil {
 				c.add(strings.Join(where, ".")+": "+err.Error(), below(append([]string{"action"}, where...)...)...)
 			}
 		})

@@ -14,8 +14,9 @@ import (
 // Template is text with expressions in double braces:
 // "deploy {{payload.repository.full_name}}".
 type Template struct {
-	source string
-	parts  []part
+	source  string
+	parts   []part
+	secrets []string // that it names
 }
 
 type part struct {
@@ -37,8 +38,10 @@ func (t *Template) UnmarshalYAML(text []byte) error {
 // String returns the template as written.
 func (t Template) String() string { return t.source }
 
-func (t *Template) compile() error {
-	t.parts = nil
+// compile compiles the expressions; secrets says whether they may name secrets.
+func (t *Template) compile(secrets bool) error {
+	t.parts, t.secrets = nil, nil
+	named := &secretNames{}
 	rest := t.source
 	for {
 		text, tail, found := strings.Cut(rest, "{{")
@@ -52,10 +55,17 @@ func (t *Template) compile() error {
 		if !closed {
 			return errors.New(`missing "}}" after "{{"`)
 		}
-		program, err := compile(source, expr.AsAny())
+		program, err := compile(source, expr.AsAny(), expr.Env(withSecrets{}), expr.Patch(named))
 		if err != nil {
 			return err
 		}
+		if named.unknown {
+			return errors.New(`secret takes one name in quotes: secret("NAME")`)
+		}
+		if len(named.names) > 0 && !secrets {
+			return errors.New("secrets are for actions: what this comes to is stored")
+		}
+		t.secrets = named.names
 		t.parts = append(t.parts, part{text: source, program: program})
 		rest = after
 	}
@@ -71,7 +81,7 @@ func (t Template) Render(e *Event) (string, error) {
 			continue
 		}
 		s, _ := e.scope() //nolint:errcheck // a payload that is not JSON is nil in a template
-		v, err := expr.Run(p.program, s)
+		v, err := expr.Run(p.program, withSecrets{scope: s, Secret: e.secret})
 		if err != nil {
 			return "", fmt.Errorf("{{%s}}: %w", p.text, shorten(err))
 		}
