@@ -27,6 +27,10 @@ func (r *Replica) shutdown(stop context.CancelFunc) int {
 	r.gate.Fire(lifecycle.Terminate) // before anything else, a log line included
 	told := time.Now()
 	b := newBudget(told, r.cfg.Grace())
+	if r.socketStays {
+		r.public.StopAccepting()
+		b.quiet = min(b.quiet, inheritedQuiet)
+	}
 	c := r.gate.Counts()
 	r.log.Info("Shutdown signal received, starting graceful drain",
 		"activeRequests", c.InFlight+c.Holds, "activeJobs", 0, "activeTotal", c.InFlight+c.Holds)
