@@ -30,7 +30,9 @@ Its pod needs terminationGracePeriodSeconds: grace.preStop + grace.app.
       value: app
     - name: TERMINATION_GRACE_SECONDS
       value: {{ ternary .Values.grace.sidecar (include "sluice.podGrace" .) $sidecar.native | toString | quote }}
-    {{- include "sluice.env" $sidecar | nindent 4 }}
+    {{- with include "sluice.env" $sidecar | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
   ports:
     - name: webhooks
       containerPort: 8080
