@@ -6,6 +6,7 @@ replace sluice/infra => ../..
 
 require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
+	golang.org/x/mod v0.43.0
 	helm.sh/helm/v3 v3.22.0
 	k8s.io/api v0.37.2
 	sigs.k8s.io/yaml v1.6.0
