@@ -12,9 +12,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the build: -ldflags "-X main.version=...".
-var version = "dev"
-
 // Exit codes beside 0: something was cut off or failed, and a wrong use or
 // configuration.
 const (
@@ -55,13 +52,6 @@ func run(args []string) int {
 	}
 	fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
 	return exitUsage
-}
-
-func versionCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
-	}
 }
 
 // badConfiguration prints every problem, one a line.
