@@ -28,7 +28,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	root := &cobra.Command{
-		Use:           "sidecar",
+		Use:           programName(),
 		Short:         "Holds webhooks while the app is away and replays them in order",
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -52,6 +52,15 @@ func run(args []string) int {
 	}
 	fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
 	return exitUsage
+}
+
+// programName is what completions and help call the program: it is released as
+// sluice, and is /sidecar in the images.
+func programName() string {
+	if filepath.Base(os.Args[0]) == "sluice" {
+		return "sluice"
+	}
+	return "sidecar"
 }
 
 // badConfiguration prints every problem, one a line.
