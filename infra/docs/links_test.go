@@ -104,7 +104,7 @@ func TestCommandsExist(t *testing.T) {
 					continue
 				}
 				commands++
-				name := strings.TrimPrefix(words[0], "./")
+				name := strings.TrimPrefix(words[0], "bin/")
 				switch known, ours := subcommands[name]; {
 				case strings.HasPrefix(name, "scripts/"), strings.HasPrefix(name, "infra/"):
 					if _, err := os.Stat(filepath.Join(top, name)); err != nil {
