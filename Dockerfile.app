@@ -28,8 +28,9 @@ COPY app app
 ARG TARGETOS=linux
 ARG TARGETARCH
 ARG VERSION=dev
+ARG REVISION=
 RUN export GOOS="${TARGETOS}" GOARCH="${TARGETARCH}" \
-    && go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/sidecar ./sidecar/cmd/sidecar \
+    && go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=${VERSION} -X main.commit=${REVISION}" -o /out/sidecar ./sidecar/cmd/sidecar \
     && go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X sluice/app/internal/cli.Version=${VERSION}" -o /out/app ./app/cmd/app
 
 FROM ${BASE_IMAGE}

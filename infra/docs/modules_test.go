@@ -10,7 +10,7 @@ import (
 // Without a cycle each can be built and released on its own.
 func TestModulesHaveNoCycle(t *testing.T) {
 	requires := map[string][]string{}
-	named := regexp.MustCompile(`(?m)^\s*(?:require )?sluice/(\w+) v`)
+	named := regexp.MustCompile(`(?m)^\s*(?:require )?\S+/(app|sidecar|infra) v`)
 	for _, module := range []string{"app", "sidecar", "infra"} {
 		text, err := os.ReadFile("../../" + module + "/go.mod")
 		if err != nil {

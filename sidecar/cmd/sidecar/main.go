@@ -12,9 +12,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the build: -ldflags "-X main.version=...".
-var version = "dev"
-
 // Exit codes beside 0: something was cut off or failed, and a wrong use or
 // configuration.
 const (
@@ -31,7 +28,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	root := &cobra.Command{
-		Use:           "sidecar",
+		Use:           programName(),
 		Short:         "Holds webhooks while the app is away and replays them in order",
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -57,11 +54,13 @@ func run(args []string) int {
 	return exitUsage
 }
 
-func versionCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
+// programName is what completions and help call the program: it is released as
+// sluice, and is /sidecar in the images.
+func programName() string {
+	if filepath.Base(os.Args[0]) == "sluice" {
+		return "sluice"
 	}
+	return "sidecar"
 }
 
 // badConfiguration prints every problem, one a line.

@@ -33,6 +33,7 @@ type Config struct {
 	ControlToken settings.Secret `envconfig:"CONTROL_TOKEN"`
 
 	AppURL              string        `envconfig:"APP_URL"`
+	AppStays            bool          `envconfig:"APP_STAYS"`
 	AppHealthPath       string        `envconfig:"APP_HEALTH_PATH"`
 	AppProbeInterval    time.Duration `envconfig:"APP_PROBE_INTERVAL"`
 	AppProbeIntervalOff time.Duration `envconfig:"APP_PROBE_INTERVAL_DOWN"`
@@ -72,7 +73,8 @@ type Config struct {
 
 	StartupGate             string `envconfig:"STARTUP_GATE"`
 	TerminationGraceSeconds int    `envconfig:"TERMINATION_GRACE_SECONDS"`
-	ReplicaName             string `envconfig:"CONTAINER_APP_REPLICA_NAME"`
+	ReplicaName             string `envconfig:"REPLICA_NAME"`
+	PlatformReplicaName     string `envconfig:"CONTAINER_APP_REPLICA_NAME"`
 	Revision                string `envconfig:"CONTAINER_APP_REVISION"`
 
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL"`
@@ -114,6 +116,9 @@ func load() (*Config, *settings.Reader) {
 	c.check(r)
 	c.readRoutes(r)
 	c.BufferKeys = c.parseKeys(r)
+	if c.ReplicaName == "" {
+		c.ReplicaName = c.PlatformReplicaName
+	}
 	if c.ReplicaName == "" {
 		host, _ := os.Hostname()
 		c.ReplicaName = host + c.ListenAddr

@@ -36,6 +36,8 @@ var own = settings.Table{
 
 	{Name: "APP_URL", Group: "The app", Default: "http://127.0.0.1:3000", Template: true, Allowed: "a URL such as http://host:port",
 		Meaning: "Where the app listens."},
+	{Name: "APP_STAYS", Group: "The app", Default: "false",
+		Meaning: "The app outlives this sidecar: when it ends, it does not tell the app to drain and does not wait until the app is gone. For a sidecar that is restarted alone ([systemd](homes/systemd.md))."},
 	{Name: "APP_HEALTH_PATH", Group: "The app", Default: "/healthz", Allowed: "a path",
 		Meaning: "What the sidecar asks whether the app is there."},
 	{Name: "APP_PROBE_INTERVAL", Group: "The app", Default: "1s", Above: "0s",
@@ -83,8 +85,10 @@ var own = settings.Table{
 	{Name: "RESIGN", Group: "Order and replay", Default: "false",
 		Meaning: "Sign afresh at replay, for libraries that refuse old timestamps."},
 
+	{Name: "REPLICA_NAME", Group: "Set by the platform", Unset: "`CONTAINER_APP_REPLICA_NAME`", Allowed: "any text",
+		Meaning: "The replica's name, such as the pod's."},
 	{Name: "CONTAINER_APP_REPLICA_NAME", Group: "Set by the platform", Unset: "host name and `LISTEN_ADDR`", Allowed: "any text",
-		Meaning: "The replica's name."},
+		Meaning: "The same, as Azure Container Apps sets it."},
 	{Name: "CONTAINER_APP_REVISION", Group: "Set by the platform", Allowed: "any text",
 		Meaning: "Once its app has been healthy, `STARTUP_GATE` is `buffer` for replacement replicas of the revision."},
 }

@@ -59,6 +59,14 @@ func passing(t testing.TB, db *database, a *app, more ...env) *sidecar {
 // launch starts the process and returns at once.
 func launch(t testing.TB, binary, databaseURL string, a *app, more ...env) *sidecar {
 	t.Helper()
+	s, cmd := prepare(t, binary, databaseURL, a, more...)
+	s.Process = testkit.Start(t, cmd)
+	return s
+}
+
+// prepare returns a sidecar and the command that starts it.
+func prepare(t testing.TB, binary, databaseURL string, a *app, more ...env) (*sidecar, *exec.Cmd) {
+	t.Helper()
 	s := &sidecar{t: t}
 	s.addr, s.probes, s.control = testkit.Address(t), testkit.Address(t), testkit.Address(t)
 	s.url = "http://" + s.addr
@@ -86,8 +94,7 @@ func launch(t testing.TB, binary, databaseURL string, a *app, more ...env) *side
 	}
 	cmd := exec.Command(binary, "serve")
 	cmd.Env = environ(s.env)
-	s.Process = testkit.Start(t, cmd)
-	return s
+	return s, cmd
 }
 
 func environ(e env) []string {

@@ -27,10 +27,16 @@ func (r *Replica) shutdown(stop context.CancelFunc) int {
 	r.gate.Fire(lifecycle.Terminate) // before anything else, a log line included
 	told := time.Now()
 	b := newBudget(told, r.cfg.Grace())
+	if r.socketStays {
+		r.public.StopAccepting()
+		b.quiet = min(b.quiet, inheritedQuiet)
+	}
 	c := r.gate.Counts()
 	r.log.Info("Shutdown signal received, starting graceful drain",
 		"activeRequests", c.InFlight+c.Holds, "activeJobs", 0, "activeTotal", c.InFlight+c.Holds)
-	r.loops.start("word to the app", func() { r.tellApp(b.drain) })
+	if !r.cfg.AppStays {
+		r.loops.start("word to the app", func() { r.tellApp(b.drain) })
+	}
 
 	clean := r.waitDrained(told, b)
 	if !clean {
@@ -64,7 +70,7 @@ func (r *Replica) waitDrained(told time.Time, b budget) bool {
 	defer cancel()
 	w := drainWatch{refusedFor: b.refused, quietFor: b.quiet, last: told}
 	for ok := true; ok; ok = tick(ctx, b.look, nil) {
-		over := w.over(time.Now(), r.app.Refuses(ctx), r.ingress.LastRequest(), r.gate.Counts())
+		over := w.over(time.Now(), r.cfg.AppStays || r.app.Refuses(ctx), r.ingress.LastRequest(), r.gate.Counts())
 		if over && r.replay.Unsettled() == 0 {
 			return true
 		}

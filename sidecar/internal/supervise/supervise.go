@@ -104,6 +104,9 @@ type Replica struct {
 
 	settleBy atomic.Pointer[time.Time] // set before replay is told to end
 
+	socketStays bool // the service manager keeps the public socket: servicemanager.go
+
+	public  *wire.Server
 	servers []server   // in the order in which they are closed
 	faults  chan error // of a listener that ended by itself
 	loops   loops
@@ -114,11 +117,16 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	if opt.Store == nil {
 		opt.Store = openStore
 	}
+	var sockets inherited
 	if opt.Listen == nil {
-		opt.Listen = net.Listen
+		var err error
+		if sockets, err = inherit(cfg.ListenAddr, cfg.ProbeAddr, cfg.ControlAddr); err != nil {
+			return nil, err
+		}
+		opt.Listen = sockets.listen
 	}
 	r := &Replica{
-		cfg: cfg, opt: opt, log: opt.Log, began: time.Now(), metrics: metrics.New(),
+		cfg: cfg, opt: opt, log: opt.Log, socketStays: sockets.has(cfg.ListenAddr), began: time.Now(), metrics: metrics.New(),
 		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
 	}
 	r.vitals.Store(&vitals{})
@@ -186,6 +194,9 @@ func (r *Replica) Run() int {
 	r.log.Info("Sidecar started", "version", r.opt.Version, "listen", r.cfg.ListenAddr, "app", r.cfg.AppURL,
 		"order", r.cfg.Order, "replica", r.cfg.ReplicaName, "instance", r.instance)
 	r.warnMissingSecrets()
+	if err := tellManager("READY=1"); err != nil {
+		r.log.Warn("Service manager can't be told", "err", err)
+	}
 	select {
 	case <-r.opt.Terminate:
 	case err := <-r.faults:
@@ -208,12 +219,13 @@ func (r *Replica) listen() error {
 	private := func(h http.Handler) *http.Server {
 		return &http.Server{Handler: h, ErrorLog: quiet, ReadTimeout: r.cfg.HeaderTimeout, WriteTimeout: time.Minute}
 	}
+	r.public = r.publicServer()
 	for _, listener := range []struct {
 		name   string
 		addr   string
 		server server
 	}{
-		{"public listener", r.cfg.ListenAddr, r.publicServer()},
+		{"public listener", r.cfg.ListenAddr, r.public},
 		{"probe listener", r.cfg.ProbeAddr, private(control.Probes(r, r.metrics.Registry))},
 		{"control listener", r.cfg.ControlAddr, private(control.API(r, r.cfg.ControlToken.Reveal()))},
 	} {

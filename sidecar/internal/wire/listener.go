@@ -13,7 +13,13 @@ func (s *Server) Serve(l net.Listener) error {
 	rest := &handover{addr: l.Addr(), conns: make(chan net.Conn), done: make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() { ended <- s.nethttp.Serve(rest) }()
+	s.mu.Lock()
+	s.listener = l
+	s.mu.Unlock()
 	err := s.accept(l, rest)
+	if s.leaving.Load() { // the connections that it has are served on
+		<-rest.done
+	}
 	rest.Close()
 	l.Close()
 	return errors.Join(err, <-ended)
@@ -93,6 +99,18 @@ func (s *Server) serve(c *connection) (handOver bool) {
 		}
 	}()
 	return c.serve()
+}
+
+// StopAccepting leaves new connections to the next process that has the socket,
+// and goes on serving those that are open until Shutdown.
+func (s *Server) StopAccepting() {
+	s.leaving.Store(true)
+	s.mu.Lock()
+	l := s.listener
+	s.mu.Unlock()
+	if l != nil {
+		l.Close()
+	}
 }
 
 // Shutdown stops accepting and waits until requests under way have finished or

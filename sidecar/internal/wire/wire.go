@@ -11,8 +11,10 @@ package wire
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/sidecar/internal/metrics"
@@ -70,10 +72,13 @@ type Server struct {
 	crowded    reminder.Reminder
 	turnedAway chan struct{} // one entry per connection that is being answered 503
 
-	mu      sync.Mutex
-	conns   map[tracked]struct{}
-	closing bool
-	serving sync.WaitGroup
+	leaving atomic.Bool // StopAccepting was called
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[tracked]struct{}
+	closing  bool
+	serving  sync.WaitGroup
 }
 
 // New returns a server that does not listen yet. It speaks HTTP/1.1 and HTTP/2
