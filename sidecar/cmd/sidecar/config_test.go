@@ -12,17 +12,17 @@ import (
 
 func TestConfigCommand(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("hunter2-hunter3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"DATABASE_URL=postgres://u:hunter2@h/db", "SLUICE_SECRET_FILE=" + file, "GITHUB_WEBHOOK_SECRET=hunter2", "ORDER=", "REPLAY_CONCURRENCY=3"}
+	env := []string{"DATABASE_URL=postgres://u:hunter2-hunter3@h/db", "SLUICE_SECRET_FILE=" + file, "GITHUB_WEBHOOK_SECRET=hunter2-hunter3", "ORDER=", "REPLAY_CONCURRENCY=3"}
 	code, table, errs := sidecar(t, env, "config")
-	if code != 0 || !strings.Contains(table, "REPLAY_CONCURRENCY") || strings.Contains(table, "hunter2") {
+	if code != 0 || !strings.Contains(table, "REPLAY_CONCURRENCY") || strings.Contains(table, "hunter2-hunter3") {
 		t.Fatalf("exit code %d\n%s%s", code, table, errs)
 	}
 	code, out, _ := sidecar(t, env, "config", "--output", "json")
 	var values []settings.Value
-	if err := json.Unmarshal([]byte(out), &values); code != 0 || err != nil || strings.Contains(out, "hunter2") {
+	if err := json.Unmarshal([]byte(out), &values); code != 0 || err != nil || strings.Contains(out, "hunter2-hunter3") {
 		t.Fatalf("exit code %d, %v\n%s", code, err, out)
 	}
 	want := map[string]settings.Value{

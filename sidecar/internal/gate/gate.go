@@ -1,11 +1,11 @@
 // Package gate decides, for every webhook, whether it is forwarded, held or
 // refused.
 //
-// It owns the replica's state and the count of what is in flight, under one
-// lock, and the leaves of the door: one per lane that has something held. It
-// alone changes the state (through lifecycle.Next). It must never wait, talk to
-// the app or to the database; whoever holds a verdict reports back how it ended.
-// ingress enters, replay looks (see look.go), supervise fires events.
+// It owns the replica's state, the number of webhooks in flight, and what is known
+// of each lane that has something held, all under one lock. It alone changes the
+// state (through lifecycle.Next). It must never wait, and never talk to the app or
+// to the database. ingress asks for a verdict and reports how it ended, replay
+// tells the gate what the queue holds (see look.go), supervise fires events.
 package gate
 
 import (
@@ -43,43 +43,44 @@ type Config struct {
 	Changed func(from, to lifecycle.State)
 }
 
-// Gate is the door of one replica. All its methods are safe for concurrent use.
+// Gate decides for one replica. All its methods are safe for concurrent use.
 type Gate struct {
 	cfg Config
 
 	mu       sync.Mutex
 	state    lifecycle.State
-	leaves   map[string]*leaf // lanes that have, or may have, something held
-	soon     *list.List       // those of them that may be empty now: they are asked about first
-	rest     *list.List       // the others, the one that was asked about longest ago in front
-	awaited  map[*leaf]bool   // those that a request waits for
-	forced   int              // those that are opened by force
-	turn     time.Time        // when replay last came to any lane
-	inFlight int              // forwards under way
-	holds    int              // appends under way
-	looked   bool             // every lane with a backlog has a leaf; until then the others are shut, too
-	era      uint64           // counts the times that others may have written unseen: an older look is void
-	blind    bool             // the database is away: lanes of unknown backlog pass
-	sealed   bool             // Strict: another replica lives, everything goes through the queue
-	permit   time.Time        // Strict: until then this replica may acknowledge
+	lanes    map[string]*laneState // lanes that have, or may have, something held
+	soon     *list.List            // those of them that may be empty now; asked about first
+	rest     *list.List            // the others; the one at the front was asked about longest ago
+	awaited  map[*laneState]bool   // those that a request waits for
+	forced   int                   // those that CATCHUP_LIMIT has opened
+	turn     time.Time             // when replay last worked on any lane
+	inFlight int                   // forwards under way
+	holds    int                   // appends under way
+	looked   bool                  // lanes has every lane with a backlog; until then all lanes are shut
+	era      uint64                // counts how often others may have written unseen; a look of an earlier era is void
+	blind    bool                  // the database is away: lanes of unknown backlog pass
+	sealed   bool                  // Strict: another replica lives, everything goes through the queue
+	permit   time.Time             // Strict: until then this replica may acknowledge
 }
 
-// leaf is the door of one lane, from its first hold until it is seen empty.
-type leaf struct {
+// laneState is what the gate knows of one lane, from its first hold until a look
+// finds it empty. A lane without one is open.
+type laneState struct {
 	lane    string
 	at      *list.Element // in soon or rest
 	in      *list.List
 	holds   int           // appends under way
 	seq     uint64        // counts the holds begun
 	backlog int           // rows at the last look
-	seen    int           // of these, those that were counted
-	cut     bool          // and there may be more
+	seen    int           // the part of backlog that a look counted
+	cut     bool          // the count stopped at its limit: there may be more
 	perRow  time.Duration // how long one delivery takes, as replay last saw it
-	forced  bool          // opened by the catch-up limit
-	turn    time.Time     // when replay last worked on it, here or, by what is seen, at another replica
-	low     int           // the smallest exact backlog since the leaf closed, -1 before the first
+	forced  bool          // opened by CATCHUP_LIMIT
+	turn    time.Time     // when replay last worked on it, here or at another replica
+	low     int           // the smallest exact backlog since the lane was shut, -1 before the first
 	lowAt   time.Time     // when it was seen
-	moved   chan struct{} // closed when the leaf opens; nil while nobody waits for that
+	moved   chan struct{} // closed when the lane opens; nil while nobody waits for that
 }
 
 // New returns a gate in the state starting.
@@ -87,10 +88,10 @@ func New(cfg Config) *Gate {
 	if cfg.Changed == nil {
 		cfg.Changed = func(lifecycle.State, lifecycle.State) {}
 	}
-	return &Gate{cfg: cfg, leaves: map[string]*leaf{}, soon: list.New(), rest: list.New(), awaited: map[*leaf]bool{}}
+	return &Gate{cfg: cfg, lanes: map[string]*laneState{}, soon: list.New(), rest: list.New(), awaited: map[*laneState]bool{}}
 }
 
-// State returns the state of now.
+// State returns the current state.
 func (g *Gate) State() lifecycle.State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -141,7 +142,7 @@ func (g *Gate) Enter(lane string, patient bool) (Verdict, <-chan struct{}) {
 		g.inFlight++
 		return Forward, nil
 	case patient && g.state.Replays() && !g.sealed && g.looked:
-		if l := g.leaves[lane]; l != nil && l.nearlyOpen() {
+		if l := g.lanes[lane]; l != nil && l.nearlyOpen() {
 			return Wait, g.await(l)
 		}
 	}
@@ -149,7 +150,7 @@ func (g *Gate) Enter(lane string, patient bool) (Verdict, <-chan struct{}) {
 	return Hold, nil
 }
 
-// open reports whether the lane's leaf is open, given that the state forwards.
+// open reports whether the lane is open, given that the state forwards.
 func (g *Gate) open(lane string) bool {
 	switch {
 	case g.cfg.Order == None:
@@ -157,9 +158,9 @@ func (g *Gate) open(lane string) bool {
 	case g.sealed:
 		return false
 	}
-	if l := g.leaves[lane]; l != nil {
-		// Blind, a leaf is shut for what is known to be stored. A hold that
-		// came to nothing was not acknowledged: nothing can overtake it.
+	if l := g.lanes[lane]; l != nil {
+		// While the database is away a lane is shut only by what is known to be
+		// stored. A hold that failed was not acknowledged: nothing can overtake it.
 		return l.forced || g.blind && l.backlog+l.holds == 0
 	}
 	return g.looked || g.blind
@@ -203,7 +204,7 @@ func (g *Gate) HoldBeside(lane string) {
 }
 
 func (g *Gate) beginHold(lane string) {
-	l := g.leaves[lane]
+	l := g.lanes[lane]
 	if l == nil {
 		l = g.shut(lane)
 	}
@@ -216,9 +217,9 @@ func (g *Gate) beginHold(lane string) {
 	g.holds++
 }
 
-// Kept ends a hold whose webhook is stored. It returns false when it must not
-// be acknowledged all the same, because under Strict another replica may have
-// taken this one for dead.
+// Kept ends a hold whose webhook is stored. It returns false when the webhook must
+// still not be acknowledged: under Strict another replica may have taken this one
+// for dead.
 func (g *Gate) Kept(lane string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -226,39 +227,39 @@ func (g *Gate) Kept(lane string) bool {
 	return g.permitted()
 }
 
-// Dropped ends a hold whose webhook could not be stored. The leaf stays until a
-// look has seen the lane empty: the outcome of a commit may be unknown.
+// Dropped ends a hold whose webhook could not be stored. The lane stays shut
+// until a look finds it empty: the outcome of a commit may be unknown.
 func (g *Gate) Dropped(lane string) {
 	g.mu.Lock()
 	g.endHold(lane)
 	g.mu.Unlock()
 }
 
-func (g *Gate) endHold(lane string) *leaf {
-	l := g.leaves[lane] // there is one: a leaf with a hold is never removed
+func (g *Gate) endHold(lane string) *laneState {
+	l := g.lanes[lane] // never nil: a lane with a hold under way is not removed
 	l.holds--
 	g.holds--
 	return l
 }
 
-// Counts are the gate's figures of one moment.
+// Counts are the gate's counts at one moment.
 type Counts struct {
 	InFlight int // forwards under way
 	Holds    int // appends under way
-	Shut     int // lanes whose leaf is shut
-	Forced   int // lanes opened by the catch-up limit
+	Shut     int // lanes that are shut
+	Forced   int // lanes opened by CATCHUP_LIMIT
 }
 
-// Counts returns the figures of now.
+// Counts returns the current counts.
 func (g *Gate) Counts() Counts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return Counts{InFlight: g.inFlight, Holds: g.holds, Shut: len(g.leaves) - g.forced, Forced: g.forced}
+	return Counts{InFlight: g.inFlight, Holds: g.holds, Shut: len(g.lanes) - g.forced, Forced: g.forced}
 }
 
 // nearlyOpen reports whether the few rows left will be delivered within half of
 // the time that a request may wait.
-func (l *leaf) nearlyOpen() bool {
+func (l *laneState) nearlyOpen() bool {
 	perRow := l.perRow
 	if perRow == 0 {
 		perRow = 10 * time.Millisecond

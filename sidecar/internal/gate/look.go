@@ -19,10 +19,10 @@ type Look struct {
 // inconclusive marks a lane with an append under way when the look began.
 const inconclusive = ^uint64(0)
 
-// Look returns what has to be asked now, and false when nothing has: of the lanes
-// that may be empty up to limit, and with others set, of the rest, too. Each look
-// goes on where the last one ended. So the lock is never held for longer than limit
-// lanes take, however many there are.
+// Look returns what to ask the buffer now, or false for nothing: up to limit lanes
+// that may be empty and, with others set, some of the rest as well. Each look goes
+// on where the last one ended, so the lock is never held for more than limit lanes,
+// however many there are.
 func (g *Gate) Look(limit int, others bool) (Look, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -32,9 +32,9 @@ func (g *Gate) Look(limit int, others bool) (Look, bool) {
 	case !g.looked:
 		return Look{All: true, era: g.era}, true
 	}
-	leaves := g.next(limit, others)
-	k := Look{era: g.era, Lanes: make([]string, len(leaves)), seqs: make(map[string]uint64, len(leaves))}
-	for i, l := range leaves {
+	lanes := g.next(limit, others)
+	k := Look{era: g.era, Lanes: make([]string, len(lanes)), seqs: make(map[string]uint64, len(lanes))}
+	for i, l := range lanes {
 		k.Lanes[i], k.seqs[l.lane] = l.lane, l.seq
 		if l.holds > 0 {
 			k.seqs[l.lane] = inconclusive
@@ -43,8 +43,8 @@ func (g *Gate) Look(limit int, others bool) (Look, bool) {
 	return k, len(k.Lanes) > 0
 }
 
-// Same reports whether both looks over all lanes were asked for with the same
-// right: whether pages that were read for k count for other.
+// Same reports whether both are looks over all lanes of one era, so that pages read
+// for k also count for other.
 func (k Look) Same(other Look) bool { return k.All && other.All && k.era == other.era }
 
 // Of is the part of a look that asks about one lane.
@@ -52,20 +52,20 @@ func (k Look) Of(lane string) Look {
 	return Look{Lanes: []string{lane}, seqs: map[string]uint64{lane: k.seqs[lane]}, era: k.era}
 }
 
-// Found takes a page of the answer to a look over all lanes: the numbers of held
-// webhooks of lanes that have any, which are shut from now on.
+// Found takes a page of the answer to a look over all lanes: how many webhooks are
+// held in each lane that has any. These lanes are shut from now on.
 func (g *Gate) Found(backlog map[string]int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for lane, n := range backlog {
-		if g.leaves[lane] == nil && n > 0 {
+		if g.lanes[lane] == nil && n > 0 {
 			l := g.shut(lane)
 			l.backlog, l.cut = n, true // exact only once it was asked about
 		}
 	}
 }
 
-// Surveyed says that Found has had every page of the look: lanes without a leaf
+// Surveyed says that Found has been given every page of the look: all other lanes
 // have no backlog.
 func (g *Gate) Surveyed(k Look) {
 	g.mu.Lock()
@@ -74,15 +74,15 @@ func (g *Gate) Surveyed(k Look) {
 	g.passIfEmpty()
 }
 
-// Apply takes the answer: the number of held webhooks of each lane asked about that
-// has any, counted up to limit. It opens the lanes that are empty, opens by force
-// those that do not catch up (and returns them), and lets replaying become passing
-// when no leaf is shut.
+// Apply takes the answer to a look: how many webhooks are held in each lane asked
+// about, counted up to limit. It opens the lanes that are empty. It also opens, and
+// returns, those that have made no progress for CATCHUP_LIMIT. When no lane is shut
+// any more, replaying becomes passing.
 func (g *Gate) Apply(k Look, backlog map[string]int, limit int, now time.Time) (forced []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for lane, seq := range k.seqs {
-		l, n := g.leaves[lane], backlog[lane]
+		l, n := g.lanes[lane], backlog[lane]
 		if l == nil {
 			continue
 		}
@@ -107,22 +107,22 @@ func (g *Gate) Apply(k Look, backlog map[string]int, limit int, now time.Time) (
 }
 
 func (g *Gate) passIfEmpty() {
-	shut := g.cfg.Order != None && len(g.leaves) > g.forced
+	shut := g.cfg.Order != None && len(g.lanes) > g.forced
 	if g.state == lifecycle.Replaying && g.looked && !g.sealed && g.holds == 0 && !shut {
 		g.fire(lifecycle.BacklogEmpty)
 	}
 }
 
-// CatchesUp reports whether it matters how many rows a lane has that has many: each
-// lane's progress is judged by exact counts.
+// CatchesUp reports whether long lanes must be counted exactly, because each lane's
+// progress is judged by its count.
 func (g *Gate) CatchesUp() bool { return g.cfg.Order == PerLane && g.cfg.CatchupLimit > 0 }
 
-// catchUp notes the leaf's progress and opens it by force when there has been
-// none for too long. Only exact counts are progress: a count cut off at a limit
-// looks the same however much was delivered. A lane that replay has not worked on
-// since waits for its turn, as long as replay comes to others: where there are a
-// hundred thousand that takes a while.
-func (g *Gate) catchUp(l *leaf, now time.Time) bool {
+// catchUp notes the lane's progress, and opens the lane when there has been none
+// for CATCHUP_LIMIT. Only exact counts show progress: a count that stopped at its
+// limit looks the same however much was delivered. A lane that replay has not yet
+// worked on is not judged while replay works on others: with a hundred thousand
+// lanes its turn takes a while.
+func (g *Gate) catchUp(l *laneState, now time.Time) bool {
 	if l.cut || l.forced || g.cfg.Order != PerLane {
 		return false
 	}
@@ -141,16 +141,16 @@ func (g *Gate) catchUp(l *leaf, now time.Time) bool {
 	return true
 }
 
-// Reached says that replay works on a lane.
+// Reached says that replay is working on a lane.
 func (g *Gate) Reached(lane string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if l := g.leaves[lane]; l != nil {
+	if l := g.lanes[lane]; l != nil {
 		g.worked(l, time.Now())
 	}
 }
 
-func (g *Gate) worked(l *leaf, now time.Time) { l.turn, g.turn = now, later(g.turn, now) }
+func (g *Gate) worked(l *laneState, now time.Time) { l.turn, g.turn = now, later(g.turn, now) }
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
@@ -164,7 +164,7 @@ func later(a, b time.Time) time.Time {
 func (g *Gate) Pace(lane string, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if l := g.leaves[lane]; l != nil {
+	if l := g.lanes[lane]; l != nil {
 		l.perRow = (3*l.perRow + took) / 4
 	}
 }

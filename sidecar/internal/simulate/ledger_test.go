@@ -30,9 +30,9 @@ type ledger struct {
 type entry struct {
 	key, lane string
 	sent      time.Time // first
-	doors     map[string]bool
+	replicas  map[string]bool
 	acked     time.Time
-	door      string // that acknowledged it
+	replica   string // that acknowledged it
 	taken     time.Time
 	refused   bool // the app has given a final answer
 	tries     int  // written to a connection to an app
@@ -58,14 +58,14 @@ func (l *ledger) broken(key, format string, args ...any) {
 func (l *ledger) get(key string) *entry {
 	e := l.hooks[key]
 	if e == nil {
-		e = &entry{key: key, doors: map[string]bool{}}
+		e = &entry{key: key, replicas: map[string]bool{}}
 		l.hooks[key] = e
 	}
 	return e
 }
 
-// send notes that the sender hands the webhook to a door.
-func (l *ledger) send(key, lane, door string) {
+// send notes that the sender hands the webhook to a replica.
+func (l *ledger) send(key, lane, replica string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.get(key)
@@ -73,17 +73,17 @@ func (l *ledger) send(key, lane, door string) {
 	if e.sent.IsZero() {
 		e.sent = time.Now()
 	}
-	e.doors[door] = true
-	l.line.tell("sender", key, "sent to %s", door)
+	e.replicas[replica] = true
+	l.line.tell("sender", key, "sent to %s", replica)
 }
 
 // answered notes what the sender was told.
-func (l *ledger) answered(key, door, what string, status int, held bool) {
+func (l *ledger) answered(key, replica, what string, status int, held bool) {
 	stored := status/100 == 2 && l.db.holds(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.answers++
-	l.line.tell("sender", key, "%s answers %s", door, what)
+	l.line.tell("sender", key, "%s answers %s", replica, what)
 	if status/100 != 2 {
 		return
 	}
@@ -97,7 +97,7 @@ func (l *ledger) answered(key, door, what string, status int, held bool) {
 	if !e.acked.IsZero() {
 		return
 	}
-	e.acked, e.door = time.Now(), door
+	e.acked, e.replica = time.Now(), replica
 	if e.taken.IsZero() {
 		l.waiting[e.lane] = append(l.waiting[e.lane], e)
 	}
@@ -143,7 +143,7 @@ func (l *ledger) arrives(key, app, how string) {
 		if a == b || !a.acked.Before(b.sent) || l.over(a) {
 			continue
 		}
-		if !l.strict && (len(b.doors) > 1 || !b.doors[a.door]) {
+		if !l.strict && (len(b.replicas) > 1 || !b.replicas[a.replica]) {
 			continue
 		}
 		l.violate(key, "OUT OF ORDER: %s was acknowledged before this one was sent, and the app does not have it yet", a.key)
@@ -197,7 +197,7 @@ func (l *ledger) check() {
 	defer l.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(l.hooks)) {
 		if e := l.hooks[key]; !e.acked.IsZero() && e.taken.IsZero() && !e.refused && !e.failed {
-			l.violate(key, "LOST: acknowledged by %s and never delivered", e.door)
+			l.violate(key, "LOST: acknowledged by %s and never delivered", e.replica)
 		}
 	}
 }

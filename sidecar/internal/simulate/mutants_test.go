@@ -90,7 +90,7 @@ var mutants = []mutant{
 		name: "a hold that failed opens its lane",
 		file: "gate/gate.go",
 		old:  "\tg.endHold(lane)\n\tg.mu.Unlock()",
-		new:  "\tif l := g.endHold(lane); l.holds+l.backlog == 0 {\n\t\tdelete(g.leaves, lane)\n\t}\n\tg.mu.Unlock()",
+		new:  "\tif l := g.endHold(lane); l.holds+l.backlog == 0 {\n\t\tdelete(g.lanes, lane)\n\t}\n\tg.mu.Unlock()",
 	},
 	{
 		name: "strict: acknowledged without a permit",

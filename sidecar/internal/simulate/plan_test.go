@@ -13,7 +13,7 @@ import (
 type plan struct {
 	seed        uint64
 	strict      bool
-	doors       int           // replicas beside each other
+	replicas    int           // replicas beside each other
 	lanes       int           //
 	lasts       time.Duration // how long there is trouble
 	gap         time.Duration // between two webhooks of a sender, on average
@@ -34,7 +34,7 @@ type plan struct {
 func newPlan(seed uint64) plan {
 	d := newDice(seed, "plan")
 	p := plan{
-		seed: seed, strict: d.chance(0.4), doors: 1 + d.below(3), lanes: 1 + d.below(3),
+		seed: seed, strict: d.chance(0.4), replicas: 1 + d.below(3), lanes: 1 + d.below(3),
 		lasts: d.between(30*time.Second, 90*time.Second), gap: d.between(50*time.Millisecond, 600*time.Millisecond),
 		budget: d.between(300*time.Millisecond, 1500*time.Millisecond), maxAttempts: 3 + d.below(4),
 		faults: faults{
@@ -79,7 +79,7 @@ var (
 // look is under way.
 func (p *plan) handOver(d *dice) {
 	p.faults = faults{sluggish: opLook, sluggishRate: 0.8, sluggishFor: slowestKind, slow: 0.3, slowest: d.between(500*time.Millisecond, 3*time.Second)}
-	p.doors, p.lanes, p.gap, p.lasts = 1, 8+d.below(24), d.between(200*time.Millisecond, time.Second), 90*time.Second
+	p.replicas, p.lanes, p.gap, p.lasts = 1, 8+d.below(24), d.between(200*time.Millisecond, time.Second), 90*time.Second
 	p.quiet()
 	p.deploy = 1
 }
@@ -88,7 +88,7 @@ func (p *plan) handOver(d *dice) {
 // what a permit lasts: the others may take a replica for gone that is not.
 func (p *plan) lateWord(d *dice) {
 	p.faults = faults{sluggish: opMember, sluggishRate: 0.3 + 0.6*d.rate(1), sluggishFor: d.between(time.Second, 3*time.Second)}
-	p.doors, p.lanes, p.gap, p.lasts = 2, 2+d.below(6), d.between(20*time.Millisecond, 200*time.Millisecond), 90*time.Second
+	p.replicas, p.lanes, p.gap, p.lasts = 2, 2+d.below(6), d.between(20*time.Millisecond, 200*time.Millisecond), 90*time.Second
 	p.quiet()
 }
 
@@ -104,7 +104,7 @@ func (p plan) String() string {
 	if p.strict {
 		order = "strict"
 	}
-	fmt.Fprintf(&b, "seed %d: ORDER=%s, %d doors, %d lanes, trouble for %v, budget %v, REPLAY_MAX_ATTEMPTS=%d, BREAKER_LIMIT=%v, rotates=%v;", p.seed, order, p.doors,
+	fmt.Fprintf(&b, "seed %d: ORDER=%s, %d replicas, %d lanes, trouble for %v, budget %v, REPLAY_MAX_ATTEMPTS=%d, BREAKER_LIMIT=%v, rotates=%v;", p.seed, order, p.replicas,
 		p.lanes, p.lasts.Round(time.Second), p.budget.Round(time.Millisecond), p.maxAttempts, p.breaker, p.rotates)
 	for _, k := range []struct {
 		name string

@@ -19,7 +19,7 @@ type sender struct {
 	world *world
 	name  string
 	lane  string
-	door  int // its slot; under ORDER=strict it goes to any
+	slot  int // its slot; under ORDER=strict it goes to any
 	host  *host
 	dice  *dice
 	conns map[string]*session
@@ -48,11 +48,11 @@ func (s *sender) deliver(tries int) bool {
 		if try > 0 {
 			sleep(s.dice.between(100*time.Millisecond, 2*time.Second))
 		}
-		door := s.door
+		slot := s.slot
 		if s.world.plan.strict {
-			door = s.dice.below(len(s.world.slots))
+			slot = s.dice.below(len(s.world.slots))
 		}
-		if s.send(key, door) {
+		if s.send(key, slot) {
 			return true
 		}
 	}
@@ -60,8 +60,8 @@ func (s *sender) deliver(tries int) bool {
 }
 
 // send sends it once, and reports whether it was acknowledged.
-func (s *sender) send(key string, door int) bool {
-	r := s.world.slots[door].reached(s.dice)
+func (s *sender) send(key string, slot int) bool {
+	r := s.world.slots[slot].reached(s.dice)
 	if r == nil {
 		return false
 	}

@@ -80,7 +80,7 @@ func newWorld(t *testing.T, p plan) *world {
 	w.db.spinning = func(replica string) {
 		w.ledger.broken("", "SPINNING: %s has claimed %d times within %v", replica, mostClaims, spinWindow)
 	}
-	for i := range p.doors {
+	for i := range p.replicas {
 		s := &slot{world: w, index: i}
 		s.newApp()
 		w.slots = append(w.slots, s)
@@ -291,7 +291,7 @@ func (w *world) run() {
 	until := time.Now().Add(w.plan.lasts)
 	var sending, troubling sync.WaitGroup
 	var senders []*sender
-	for i := range w.plan.doors {
+	for i := range w.plan.replicas {
 		for l := range w.plan.lanes {
 			name := fmt.Sprintf("L%d", l)
 			if !w.plan.strict {
@@ -299,7 +299,7 @@ func (w *world) run() {
 			} else if i > 0 {
 				continue
 			}
-			senders = append(senders, &sender{world: w, name: name, lane: fmt.Sprintf("L%d", l), door: i,
+			senders = append(senders, &sender{world: w, name: name, lane: fmt.Sprintf("L%d", l), slot: i,
 				host: newHost(w.seed, name), dice: newDice(w.seed, "sender/"+name), conns: map[string]*session{}})
 		}
 	}
@@ -355,7 +355,7 @@ func (w *world) converge(when string) {
 		for _, s := range w.slots {
 			r := s.serving()
 			if r == nil {
-				text += "\n    nobody is at a door"
+				text += "\n    no replica serves"
 				continue
 			}
 			st := r.self.Status()

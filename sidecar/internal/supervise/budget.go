@@ -5,7 +5,7 @@ import "time"
 // What a shutdown takes of a grace period that is long enough; of a shorter one
 // each is a share.
 const (
-	quietFor   = 5 * time.Second        // since the last request or SIGTERM, before the door closes
+	quietFor   = 5 * time.Second        // since the last request or SIGTERM, before the listener closes
 	refusedFor = time.Second            // the app's port, before the app is taken to be gone
 	lookEvery  = 100 * time.Millisecond // whether the drain is over
 	reserve    = 5 * time.Second        // for the closing steps, to the SIGKILL
@@ -36,13 +36,13 @@ func newBudget(told time.Time, grace time.Duration) budget {
 // The closing steps, and by when each is done at the latest, as a share of the
 // time for all: what a step leaves is the next one's.
 const (
-	doorsBy    = 0.50 // what is in them may have to be stored
-	loopsBy    = 0.80 // deliveries under way, and what they came to
-	answersBy  = 0.88 // late ones
-	leaveBy    = 0.97
-	storeBy    = 1.00
-	heedShare  = 0.80 // of a step's time, after which its context ends and it finishes
-	cutOffHalf = 0.50 // of the loops' time, after which deliveries are cut off
+	listenersBy = 0.50 // what is in them may have to be stored
+	loopsBy     = 0.80 // deliveries under way, and what they came to
+	answersBy   = 0.88 // late ones
+	leaveBy     = 0.97
+	storeBy     = 1.00
+	heedShare   = 0.80 // of a step's time, after which its context ends and it finishes
+	cutOffHalf  = 0.50 // of the loops' time, after which deliveries are cut off
 )
 
 // closing returns the time by which a step ends, of a closing that begins now.

@@ -50,7 +50,7 @@ func TestSilentServerAtEveryStep(t *testing.T) {
 	database := migrated(t)
 	t.Run("with a grace of", func(t *testing.T) {
 		for _, seconds := range []int{1, 5, 10, 30} {
-			for _, step := range []string{"drain", "doors", "loops", "answers", "leave", "store"} {
+			for _, step := range []string{"drain", "listeners", "loops", "answers", "leave", "store"} {
 				t.Run(fmt.Sprint(seconds, ", at ", step), func(t *testing.T) {
 					t.Parallel()
 					c := *cfg

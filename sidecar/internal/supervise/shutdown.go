@@ -20,7 +20,7 @@ var (
 )
 
 // shutdown is the whole order of a replica's end: hold everything, tell the
-// app, wait until it is gone and nobody comes any more, close the door, stop
+// app, wait until it is gone and nobody comes any more, close the listeners, stop
 // replay, give back the leases, close the pool. It returns the exit code before
 // the grace period is over, whatever hangs.
 func (r *Replica) shutdown(stop context.CancelFunc) int {
@@ -103,7 +103,7 @@ func (w *drainWatch) over(now time.Time, refuses bool, last time.Time, c gate.Co
 // something was cut off or could not be recorded; leases and connections that
 // are not given back lapse by themselves.
 func (r *Replica) close(stop context.CancelFunc, by func(share float64) time.Time) (clean bool) {
-	clean = r.step("doors", by(doorsBy), "Connections had to be cut", r.closeServers)
+	clean = r.step("listeners", by(listenersBy), "Connections had to be cut", r.closeServers)
 	r.gate.Fire(lifecycle.Drained)
 	if !r.step("loops", by(loopsBy), "Work in the background had to be cut off", func(ctx context.Context) error {
 		return r.endLoops(ctx, stop)
@@ -153,7 +153,7 @@ func (r *Replica) step(name string, by time.Time, failed string, f func(ctx cont
 	return err == nil
 }
 
-// closeServers closes the public door, then the others, each after the requests
+// closeServers closes the public listener, then the others, each after the requests
 // that are in it.
 func (r *Replica) closeServers(ctx context.Context) error {
 	var errs []error

@@ -113,7 +113,7 @@ func TestBudget(t *testing.T) {
 		for _, begun := range []time.Time{told, b.drain, b.drain.Add(b.end.Sub(b.drain) / 2)} {
 			by := b.closing(begun)
 			last := begun
-			for _, share := range []float64{doorsBy, loopsBy, answersBy, leaveBy, storeBy} {
+			for _, share := range []float64{listenersBy, loopsBy, answersBy, leaveBy, storeBy} {
 				if !by(share).After(last) {
 					t.Errorf("grace %s: a step has no time", grace)
 				}
@@ -159,33 +159,33 @@ func TestAStepHasALimit(t *testing.T) {
 	})
 }
 
-// door is a server that notes what is done to it.
-type door struct {
+// listener is a server that notes what is done to it.
+type listener struct {
 	name   string
 	refuse error // of Shutdown
 	notes  *[]string
 }
 
-func (d door) Serve(net.Listener) error { return http.ErrServerClosed }
+func (d listener) Serve(net.Listener) error { return http.ErrServerClosed }
 
-func (d door) Shutdown(context.Context) error {
+func (d listener) Shutdown(context.Context) error {
 	*d.notes = append(*d.notes, d.name)
 	return d.refuse
 }
 
-func (d door) Close() error {
+func (d listener) Close() error {
 	*d.notes = append(*d.notes, "cut "+d.name)
 	return errors.New("close " + d.name)
 }
 
-// Every door is closed, in order, whatever becomes of those before it, and what
+// Every listener is closed, in order, whatever becomes of those before it, and what
 // does not close in time is cut.
 func TestCloseServers(t *testing.T) {
 	var notes []string
 	r := &Replica{servers: []server{
-		door{"public", context.DeadlineExceeded, &notes},
-		door{"probes", http.ErrServerClosed, &notes},
-		door{"control", nil, &notes},
+		listener{"public", context.DeadlineExceeded, &notes},
+		listener{"probes", http.ErrServerClosed, &notes},
+		listener{"control", nil, &notes},
 	}}
 	err := r.closeServers(t.Context())
 	if want := []string{"public", "cut public", "probes", "control"}; !slices.Equal(notes, want) {

@@ -114,7 +114,7 @@ func (r *Replica) Status() control.Status {
 		st.BreakerOpenSecs, st.BreakerStatus = time.Since(since).Seconds(), status
 	}
 	st.LockedKeys = r.replay.Locked()
-	st.Refused, st.Unrouted = r.doorStatus()
+	st.Refused, st.Unrouted = r.refusals()
 	st.Closed = r.closedRoutes()
 	return st
 }
@@ -136,8 +136,8 @@ func (r *Replica) closedRoutes() []control.Closed {
 	return closed
 }
 
-// doorStatus is what ingress has turned away or not known for a webhook.
-func (r *Replica) doorStatus() (refused []control.Refusal, unrouted []control.Unrouted) {
+// refusals are the webhooks that ingress has refused, and the requests that look like webhooks without a route.
+func (r *Replica) refusals() (refused []control.Refusal, unrouted []control.Unrouted) {
 	refused, unrouted = []control.Refusal{}, []control.Unrouted{} // in JSON, lists also when there are none
 	for _, of := range r.ingress.Refusals() {
 		refused = append(refused, control.Refusal(of))
