@@ -1,6 +1,8 @@
 // Package entra gets the tokens with which a process signs in to Azure Database
-// for PostgreSQL in place of a password. It owns the choice of identity; it must
-// never log a token or keep one longer than the identity's own cache does.
+// for PostgreSQL in place of a password; it may change with any release, since
+// compatibility is promised for senders and drain alone. It owns the choice of
+// identity; it must never log a token or keep one longer than the identity's own
+// cache does.
 //
 // It is importable: the sidecar and the app use it, and so can any Go app. With
 // pgxpool, in the pool's configuration:

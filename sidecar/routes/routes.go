@@ -1,5 +1,6 @@
 // Package routes says which path belongs to which sender, and how its webhooks are
-// acknowledged. It reads both forms: WEBHOOK_ROUTES and the routes file.
+// acknowledged; it may change with any release, since compatibility is promised for
+// senders and drain alone. It reads both forms: WEBHOOK_ROUTES and the routes file.
 //
 // It owns their syntax, which means the same in both containers. It is pure: the
 // environment is a parameter. It must never read the environment itself, serve

@@ -20,20 +20,11 @@ func published(t testing.TB) []vector {
 // declaredOf is the scheme's own sender, without the code that some add.
 func declaredOf(t testing.TB, name string) *declared {
 	t.Helper()
-	switch s := known(t, name).(type) {
-	case *declared:
-		return s
-	case *resigning:
-		return s.declared
-	case slack:
-		return s.declared
-	case zoom:
-		return s.declared
-	case meta:
-		return s.declared
+	d := schemeOf(known(t, name))
+	if d == nil {
+		t.Fatalf("%s has no scheme", name)
 	}
-	t.Fatalf("%s has no scheme", name)
-	return nil
+	return d
 }
 
 func TestPublishedVectors(t *testing.T) {
