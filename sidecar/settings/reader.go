@@ -36,12 +36,21 @@ type field struct {
 func (f *field) secret() bool { return f.target.Type() == reflect.TypeFor[Secret]() }
 
 // NewReader prepares to read into a struct, given by its pointer. Its fields
-// with a tag `envconfig:"NAME"` are settings, described in the table.
+// with a tag `envconfig:"NAME"` are settings, described in the table; so are those
+// of structs that it embeds.
 func NewReader(into any, table Table) *Reader {
 	r := &Reader{rejected: map[string]bool{}}
-	v := reflect.ValueOf(into).Elem()
+	r.addFields(reflect.ValueOf(into).Elem(), table)
+	return r
+}
+
+func (r *Reader) addFields(v reflect.Value, table Table) {
 	for i := range v.NumField() {
 		definition := v.Type().Field(i)
+		if definition.Anonymous {
+			r.addFields(v.Field(i), table)
+			continue
+		}
 		name := definition.Tag.Get("envconfig")
 		if name == "" {
 			continue
@@ -53,7 +62,6 @@ func NewReader(into any, table Table) *Reader {
 		}
 		r.fields = append(r.fields, &field{Setting: described, definition: definition, target: v.Field(i)})
 	}
-	return r
 }
 
 // Read fills the struct.

@@ -1,14 +1,32 @@
 package settings
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // defaultRoutes is WEBHOOK_ROUTES where it is unset. The app, given the same
 // list, leaves the routes with sync out. Nobody has written these routes down, so
 // one without its secret is closed rather than an error.
 const defaultRoutes = "/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/webhooks/stripe=stripe"
 
-// Shared describes the settings that both programs read. They are set to the
-// same value in both containers.
+// Common are the settings that both programs read. Each embeds them in its own
+// settings.
+type Common struct {
+	DatabaseURL             Secret        `envconfig:"DATABASE_URL"`
+	DatabaseAuth            string        `envconfig:"DATABASE_AUTH"`
+	WebhookRoutes           string        `envconfig:"WEBHOOK_ROUTES"`
+	AllowUnverified         bool          `envconfig:"ALLOW_UNVERIFIED"`
+	SluiceSecret            Secret        `envconfig:"SLUICE_SECRET"`
+	MaxBodyBytes            int64         `envconfig:"MAX_BODY_BYTES"`
+	MaxInflightBytes        int64         `envconfig:"MAX_INFLIGHT_BYTES"`
+	Retention               time.Duration `envconfig:"RETENTION"`
+	TerminationGraceSeconds int           `envconfig:"TERMINATION_GRACE_SECONDS"`
+	LogLevel                slog.Level    `envconfig:"LOG_LEVEL"`
+	LogFormat               string        `envconfig:"LOG_FORMAT"`
+}
+
+// Shared describes Common. These settings have the same value in both containers.
 var Shared = Table{
 	{
 		Name: "DATABASE_URL", Group: "Database", Required: true, Template: true,

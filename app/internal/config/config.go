@@ -8,7 +8,6 @@ package config
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"net/url"
 	"regexp"
 	"strings"
@@ -24,22 +23,17 @@ import (
 // Config has every setting of the app. The meaning, the default and the allowed
 // values of each are in table.go and in settings.Shared.
 type Config struct {
+	settings.Common
+
 	Port             int             `envconfig:"PORT"`
 	Listen           string          `envconfig:"LISTEN_HOST"`
-	DatabaseURL      settings.Secret `envconfig:"DATABASE_URL"`
-	DatabaseAuth     string          `envconfig:"DATABASE_AUTH"`
 	DatabasePooler   string          `envconfig:"DATABASE_POOLER"`
 	DatabaseMaxConns int             `envconfig:"DATABASE_MAX_CONNS"`
 	ShutdownGraceMS  int             `envconfig:"SHUTDOWN_GRACE_MS"`
-	TerminationGrace int             `envconfig:"TERMINATION_GRACE_SECONDS"`
 	HooksFile        string          `envconfig:"HOOKS_FILE"`
 	SecretNames      string          `envconfig:"SECRETS"`
 	MaxWorkers       int             `envconfig:"MAX_WORKERS"`
-	MaxBodyBytes     int64           `envconfig:"MAX_BODY_BYTES"`
-	MaxInflightBytes int64           `envconfig:"MAX_INFLIGHT_BYTES"`
-	Retention        time.Duration   `envconfig:"RETENTION"`
 	GitHubAPIURL     string          `envconfig:"GITHUB_API_URL"`
-	SluiceSecret     settings.Secret `envconfig:"SLUICE_SECRET"`
 	GitHubToken      settings.Secret `envconfig:"GITHUB_TOKEN"`
 	GitHubAppID      string          `envconfig:"GITHUB_APP_ID"`
 	GitHubAppKey     settings.Secret `envconfig:"GITHUB_APP_PRIVATE_KEY"`
@@ -48,10 +42,6 @@ type Config struct {
 	SlackBotToken    settings.Secret `envconfig:"SLACK_BOT_TOKEN"`
 	SlackWebhookURL  settings.Secret `envconfig:"SLACK_WEBHOOK_URL"`
 	HTTPPerHost      int             `envconfig:"HTTP_PER_HOST"`
-	LogLevel         slog.Level      `envconfig:"LOG_LEVEL"`
-	LogFormat        string          `envconfig:"LOG_FORMAT"`
-	WebhookRoutes    string          `envconfig:"WEBHOOK_ROUTES"`
-	AllowUnverified  bool            `envconfig:"ALLOW_UNVERIFIED"`
 
 	Secrets map[string]settings.Secret `json:"-"` // the variables that SECRETS names
 	Routes  []routes.Route             `json:"-"` // WEBHOOK_ROUTES, parsed, without sync routes
@@ -61,7 +51,7 @@ type Config struct {
 func (c Config) Grace() time.Duration { return time.Duration(c.ShutdownGraceMS) * time.Millisecond }
 
 // Termination is how long the platform waits between SIGTERM and SIGKILL.
-func (c Config) Termination() time.Duration { return settings.Grace(c.TerminationGrace) }
+func (c Config) Termination() time.Duration { return settings.Grace(c.TerminationGraceSeconds) }
 
 // Database returns how to connect to the database.
 func (c Config) Database() database.Options {

@@ -24,8 +24,7 @@ import (
 // Config are the sidecar's settings. Their meanings, defaults and allowed values are
 // in table.go and in settings.Shared.
 type Config struct {
-	DatabaseURL  settings.Secret `envconfig:"DATABASE_URL"`
-	DatabaseAuth string          `envconfig:"DATABASE_AUTH"`
+	settings.Common
 
 	ListenAddr   string          `envconfig:"LISTEN_ADDR"`
 	ProbeAddr    string          `envconfig:"PROBE_ADDR"`
@@ -40,13 +39,9 @@ type Config struct {
 	AppProbeTimeout     time.Duration `envconfig:"APP_PROBE_TIMEOUT"`
 	AppAnswerTimeout    time.Duration `envconfig:"APP_ANSWER_TIMEOUT"`
 
-	WebhookRoutes   string `envconfig:"WEBHOOK_ROUTES"`
-	AllowUnverified bool   `envconfig:"ALLOW_UNVERIFIED"`
-	Lanes           string `envconfig:"LANES"`
+	Lanes string `envconfig:"LANES"`
 
 	Wire                   string        `envconfig:"WIRE"`
-	MaxBodyBytes           int64         `envconfig:"MAX_BODY_BYTES"`
-	MaxInflightBytes       int64         `envconfig:"MAX_INFLIGHT_BYTES"`
 	HeaderTimeout          time.Duration `envconfig:"HEADER_TIMEOUT"`
 	BodyTimeout            time.Duration `envconfig:"BODY_TIMEOUT"`
 	BodyMinRate            int64         `envconfig:"BODY_MIN_RATE"`
@@ -66,19 +61,13 @@ type Config struct {
 	ReplayMinBackoff  time.Duration   `envconfig:"REPLAY_MIN_BACKOFF"`
 	ReplayMaxBackoff  time.Duration   `envconfig:"REPLAY_MAX_BACKOFF"`
 	Resign            bool            `envconfig:"RESIGN"`
-	Retention         time.Duration   `envconfig:"RETENTION"`
 	FailedRetention   time.Duration   `envconfig:"FAILED_RETENTION"`
 	BufferKey         settings.Secret `envconfig:"BUFFER_KEY"`
-	SluiceSecret      settings.Secret `envconfig:"SLUICE_SECRET"`
 
-	StartupGate             string `envconfig:"STARTUP_GATE"`
-	TerminationGraceSeconds int    `envconfig:"TERMINATION_GRACE_SECONDS"`
-	ReplicaName             string `envconfig:"REPLICA_NAME"`
-	PlatformReplicaName     string `envconfig:"CONTAINER_APP_REPLICA_NAME"`
-	Revision                string `envconfig:"CONTAINER_APP_REVISION"`
-
-	LogLevel  slog.Level `envconfig:"LOG_LEVEL"`
-	LogFormat string     `envconfig:"LOG_FORMAT"`
+	StartupGate         string `envconfig:"STARTUP_GATE"`
+	ReplicaName         string `envconfig:"REPLICA_NAME"`
+	PlatformReplicaName string `envconfig:"CONTAINER_APP_REPLICA_NAME"`
+	Revision            string `envconfig:"CONTAINER_APP_REVISION"`
 
 	Routes     []routes.Route `json:"-"` // WEBHOOK_ROUTES, parsed, with the keys of LANES
 	BufferKeys Keys           `json:"-"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
@@ -169,7 +158,7 @@ func LoadDatabase(url string) (*Config, error) {
 		r.Read()
 		err = errors.Join(err, r.Err())
 	}
-	return &Config{DatabaseURL: address.URL, DatabaseAuth: sign.Auth}, err
+	return &Config{Common: settings.Common{DatabaseURL: address.URL, DatabaseAuth: sign.Auth}}, err
 }
 
 // ControlAddr returns CONTROL_ADDR, for commands that ask the sidecar.

@@ -6,27 +6,24 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/settings"
 )
 
 // set gives the test an environment with only these settings.
-func set(t *testing.T, settings map[string]string) {
+func set(t *testing.T, env map[string]string) {
 	t.Helper()
-	typ := reflect.TypeFor[Config]()
-	for i := range typ.NumField() {
-		if name := typ.Field(i).Tag.Get("envconfig"); name != "" {
-			t.Setenv(name, "") // remembers what was there
-			if err := os.Unsetenv(name); err != nil {
-				t.Fatal(err)
-			}
+	for _, s := range all {
+		t.Setenv(s.Name, "") // remembers what was there
+		if err := os.Unsetenv(s.Name); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for name, value := range settings {
+	for name, value := range env {
 		t.Setenv(name, value)
 	}
 }
@@ -102,7 +99,7 @@ func TestBounds(t *testing.T) {
 // The grace may be the largest number; sums of it still fit a duration.
 func TestGrace(t *testing.T) {
 	for seconds, want := range map[int]time.Duration{1: time.Second, 330: 330 * time.Second, 1 << 62: 50 * 365 * 24 * time.Hour} {
-		got := (&Config{TerminationGraceSeconds: seconds}).Grace()
+		got := (&Config{Common: settings.Common{TerminationGraceSeconds: seconds}}).Grace()
 		if got != want || got+got < got {
 			t.Errorf("%d: grace is %s", seconds, got)
 		}

@@ -21,6 +21,7 @@ import (
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
 	"sluice/sidecar/routes"
+	"sluice/sidecar/settings"
 )
 
 // instant is a Queue that costs nothing, so that only ingress is measured.
@@ -102,7 +103,7 @@ func BenchmarkHeld(b *testing.B) {
 		b.Fatal(err)
 	}
 	in := New(Deps{
-		Config: &config.Config{Routes: parsed, MaxBodyBytes: 1 << 20, MaxInflightBytes: 1 << 20, IdleTimeout: time.Minute},
+		Config: &config.Config{Common: settings.Common{MaxBodyBytes: 1 << 20, MaxInflightBytes: 1 << 20}, Routes: parsed, IdleTimeout: time.Minute},
 		Gate:   gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler),
 		Queue: instant{}, Vitals: func() Vitals { return Vitals{} }, AppDown: func(error) {}, Kick: func() {},
 	})

@@ -24,6 +24,7 @@ import (
 	"sluice/sidecar/internal/webhook"
 	"sluice/sidecar/internal/wire"
 	"sluice/sidecar/routes"
+	"sluice/sidecar/settings"
 )
 
 // broken is a Queue that panics.
@@ -99,7 +100,7 @@ func TestAFaultLeavesNothingBehind(t *testing.T) {
 				defer up.Close()
 				var log bytes.Buffer
 				in := New(Deps{
-					Config: &config.Config{Routes: parsed, MaxBodyBytes: 1000, MaxInflightBytes: 100_000, IdleTimeout: time.Minute, HeaderTimeout: time.Minute, BodyTimeout: time.Minute},
+					Config: &config.Config{Common: settings.Common{MaxBodyBytes: 1000, MaxInflightBytes: 100_000}, Routes: parsed, IdleTimeout: time.Minute, HeaderTimeout: time.Minute, BodyTimeout: time.Minute},
 					Gate:   gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(&log, nil)), Queue: broken{},
 					Vitals: func() Vitals { return Vitals{} }, AppDown: func(error) {}, Kick: func() {},
 				})

@@ -19,6 +19,7 @@ import (
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/supervise"
 	"sluice/sidecar/routes"
+	"sluice/sidecar/settings"
 )
 
 const secret = "simulated"
@@ -243,14 +244,18 @@ func (w *world) config(pod string, version int) *config.Config {
 	}
 	list[0].Lane = routes.LaneKey{"lane"}
 	return &config.Config{
-		DatabaseAuth: "password", ListenAddr: pod + ":8080", ProbeAddr: pod + ":8081", ControlAddr: pod + ":9090",
+		Common: settings.Common{
+			DatabaseAuth: "password", MaxBodyBytes: 1 << 20, MaxInflightBytes: 64 << 20,
+			Retention: time.Hour, TerminationGraceSeconds: 30,
+		},
+		ListenAddr: pod + ":8080", ProbeAddr: pod + ":8081", ControlAddr: pod + ":9090",
 		AppURL: "http://app:3000", AppHealthPath: "/healthz", AppProbeInterval: time.Second,
 		AppProbeIntervalOff: 250 * time.Millisecond, AppProbeTimeout: 2 * time.Second, AppAnswerTimeout: 15 * time.Second,
-		MaxBodyBytes: 1 << 20, MaxInflightBytes: 64 << 20, HeaderTimeout: 10 * time.Second, BodyTimeout: 60 * time.Second,
+		HeaderTimeout: 10 * time.Second, BodyTimeout: 60 * time.Second,
 		IdleTimeout: 300 * time.Second, HoldMaxRows: 1_000_000, HoldMaxBytes: 1 << 40, HoldMaxUnverifiedBytes: 1 << 40,
 		HoldTimeout: 1500 * time.Millisecond, Order: order, CatchupLimit: time.Hour, ReplayConcurrency: 8,
 		ReplayMaxAttempts: w.plan.maxAttempts, ReplayAwayLimit: time.Hour, ReplayMinBackoff: 200 * time.Millisecond,
-		ReplayMaxBackoff: 2 * time.Second, Retention: time.Hour, StartupGate: "buffer", TerminationGraceSeconds: 30,
+		ReplayMaxBackoff: 2 * time.Second, StartupGate: "buffer",
 		BreakerLimit: w.plan.breaker, BufferKeys: keys,
 		ReplicaName: pod, Routes: list,
 	}

@@ -20,6 +20,7 @@ import (
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/settings"
 )
 
 func TestMain(m *testing.M) {
@@ -38,7 +39,8 @@ const patience = time.Minute
 func replica(t *testing.T, app string, order gate.Order) (*Replica, *testkit.Output) {
 	t.Helper()
 	cfg := &config.Config{
-		AppURL: app, AppHealthPath: "/healthz", AppProbeTimeout: patience, MaxBodyBytes: 1000, MaxInflightBytes: 10_000,
+		Common: settings.Common{MaxBodyBytes: 1000, MaxInflightBytes: 10_000},
+		AppURL: app, AppHealthPath: "/healthz", AppProbeTimeout: patience,
 		HoldMaxRows: 10, HoldMaxBytes: 1000, HoldMaxUnverifiedBytes: 100, Order: "lane",
 	}
 	if order == gate.Strict {
