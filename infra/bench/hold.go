@@ -27,7 +27,7 @@ const (
 )
 
 func (s *stage) newHold(ctx context.Context) (*hold, error) {
-	h := &hold{config: s.config, database: s.databaseCPU, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
+	h := &hold{config: s.config, database: s.databaseCPU, requests: load.GitHub(s.config.Repositories, s.config.Bytes)}
 	noApp, err := freeAddr() // nothing listens there
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (s *stage) newHold(ctx context.Context) (*hold, error) {
 		return nil, err
 	}
 	// One webhook of each lane makes the rows that are copied.
-	if _, err := h.post(ctx, load.Spec{Count: s.config.Lanes}, 1); err != nil {
+	if _, err := h.post(ctx, load.Spec{Count: s.config.Repositories}, 1); err != nil {
 		return nil, err
 	}
 	if h.inserts, err = s.newInserters(ctx, h.queue); err != nil {
