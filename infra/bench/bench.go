@@ -37,6 +37,7 @@ type Config struct {
 
 	PassConnections   int // of the sender while webhooks are passed
 	HoldConnections   int // of the sender while they are held, and of the single INSERTs
+	CopyConnections   int // of the sender while they are held beside CopyFrom, and rows that CopyFrom has under way
 	ReplayConnections int // REPLAY_CONCURRENCY, and connections for posting directly
 
 	DatabaseURL string // a server to use; a throwaway one is started when empty
@@ -55,7 +56,7 @@ func Defaults() Config {
 	return Config{
 		Rounds: 5, Turn: 1500 * time.Millisecond, Held: 4000, Bytes: 2048, Repositories: 16,
 		Rate: 1000, Rows: 200000, Lanes: 20000, UsualRows: 100000, IdleConnections: 10000,
-		PassConnections: 32, HoldConnections: 64, ReplayConnections: 8,
+		PassConnections: 32, HoldConnections: 64, CopyConnections: 256, ReplayConnections: 8,
 		Progress: func(string) {},
 	}
 }
@@ -80,7 +81,10 @@ var kinds = []kind{
 	{"rate", func(ctx context.Context, s *stage) (section, error) { return s.newRate(ctx) }, 0},
 	{"hold", func(ctx context.Context, s *stage) (section, error) { return s.newHold(ctx) }, 0},
 	{"replay", func(ctx context.Context, s *stage) (section, error) { return s.newReplay(ctx) }, 0},
+	{"disk", func(ctx context.Context, s *stage) (section, error) { return s.newDisk(ctx) }, 0},
 	{"lanes", func(ctx context.Context, s *stage) (section, error) { return s.newLanes(ctx) }, 3},
+	{"idle", func(ctx context.Context, s *stage) (section, error) { return s.newIdle(ctx) }, 3},
+	{"rolled", func(ctx context.Context, s *stage) (section, error) { return s.newRolled(ctx) }, 3},
 }
 
 // Sections are the names of what can be measured.
@@ -120,6 +124,7 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 			continue
 		}
 		c.Progress("preparing " + name)
+		s.preparing = name
 		one, err := k.prepare(ctx, s)
 		if err != nil {
 			return nil, fmt.Errorf("prepare %s: %w", name, err)
@@ -133,6 +138,7 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 				continue
 			}
 			c.Progress(fmt.Sprintf("round %d of %d: %s", n+1, c.Rounds, chosen[i].name))
+			s.preparing = chosen[i].name
 			if err := one.round(ctx, n, report); err != nil {
 				return nil, fmt.Errorf("measure %s: %w", chosen[i].name, err)
 			}
@@ -155,7 +161,7 @@ func (c *Config) check() error {
 	for name, n := range map[string]int{
 		"rounds": c.Rounds, "held": c.Held, "repositories": c.Repositories, "rate": c.Rate,
 		"rows": c.Rows, "lanes": c.Lanes, "usual rows": c.UsualRows, "idle connections": c.IdleConnections, "pass connections": c.PassConnections,
-		"hold connections": c.HoldConnections, "replay connections": c.ReplayConnections,
+		"hold connections": c.HoldConnections, "copy connections": c.CopyConnections, "replay connections": c.ReplayConnections,
 	} {
 		if n < 1 {
 			return fmt.Errorf("%s: %d must be above 0", name, n)

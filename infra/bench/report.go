@@ -153,10 +153,21 @@ func (r *Report) conclude() {
 				}
 				s.compare(row.Name, base, "p50", p50)
 				s.compare(row.Name, base, "p99", p99)
+			case sectionDisk:
+				s.compareWith(row.Name, oneFsync, "p99 in fsyncs (p50)", p99, p50)
+			case sectionIdle:
+				if row.Name != binary {
+					s.compare(row.Name, idleRow, "memory", megabytes)
+				}
 			case sectionLanes:
 				s.compare(row.Name, s.Rows[0].Name, "rate", rate)
 			case sectionHold:
-				s.compare(row.Name, singleInsert, "rate", rate)
+				switch row.Name {
+				case "sidecar":
+					s.compare(row.Name, singleInsert, "rate", rate)
+				case heldWide:
+					s.compare(row.Name, copyFrom, "rate", rate)
+				}
 			case sectionReplay:
 				s.compare(row.Name, directOf(row.Name), "rate", rate)
 			}
