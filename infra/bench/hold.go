@@ -18,16 +18,19 @@ type hold struct {
 	sidecar  *sidecar
 	queue    *pgx.Conn // to read the sidecar's table
 	inserts  []load.Sender
+	copies   []load.Sender
 	database load.Meter
 }
 
 const (
 	sectionHold  = "Webhooks held and acknowledged"
 	singleInsert = "single INSERTs"
+	copyFrom     = "CopyFrom"
+	heldWide     = "sidecar, more connections"
 )
 
 func (s *stage) newHold(ctx context.Context) (*hold, error) {
-	h := &hold{config: s.config, database: s.databaseCPU, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
+	h := &hold{config: s.config, database: s.databaseCPU, requests: load.GitHub(s.config.Repositories, s.config.Bytes)}
 	noApp, err := freeAddr() // nothing listens there
 	if err != nil {
 		return nil, err
@@ -39,7 +42,7 @@ func (s *stage) newHold(ctx context.Context) (*hold, error) {
 		return nil, err
 	}
 	// One webhook of each lane makes the rows that are copied.
-	if _, err := h.post(ctx, load.Spec{Count: s.config.Lanes}, 1); err != nil {
+	if _, err := h.post(ctx, load.Spec{Count: s.config.Repositories}, 1); err != nil {
 		return nil, err
 	}
 	if h.inserts, err = s.newInserters(ctx, h.queue); err != nil {
@@ -47,7 +50,10 @@ func (s *stage) newHold(ctx context.Context) (*hold, error) {
 	}
 	// Then neither table grows while it is written to, unless the rates are higher
 	// than expected.
-	turns := time.Duration(s.config.Rounds) * (warm + s.config.Turn)
+	if h.copies, err = s.newCopiers(ctx, h.inserts[0].(*inserter)); err != nil {
+		return nil, err
+	}
+	turns := 2 * time.Duration(s.config.Rounds) * (warm + s.config.Turn)
 	for _, conn := range []*pgx.Conn{h.queue, h.inserts[0].(*inserter).conn} {
 		if err := s.makeRoom(ctx, conn, turns); err != nil {
 			return nil, err
@@ -58,15 +64,17 @@ func (s *stage) newHold(ctx context.Context) (*hold, error) {
 
 func (h *hold) round(ctx context.Context, number int, r *Report) error {
 	spec := load.Spec{Warm: warm, Measure: h.config.Turn, Meters: []load.Meter{h.database, h.sidecar.CPU}}
-	held := func() error {
-		got, err := h.post(ctx, spec, h.config.HoldConnections)
-		if err != nil {
-			return fmt.Errorf("sidecar: %w", err)
+	held := func(name string, connections int) func() error {
+		return func() error {
+			got, err := h.post(ctx, spec, connections)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			f := figures(got)
+			f.DatabaseCPU, f.CPU = each(got.Used[0], got.Answered), each(got.Used[1], got.Answered)
+			r.add(sectionHold, name, number, f)
+			return nil
 		}
-		f := figures(got)
-		f.DatabaseCPU, f.CPU = each(got.Used[0], got.Answered), each(got.Used[1], got.Answered)
-		r.add(sectionHold, "sidecar", number, f)
-		return nil
 	}
 	inserted := func() error {
 		got, err := load.Run(ctx, spec, h.inserts)
@@ -78,7 +86,21 @@ func (h *hold) round(ctx context.Context, number int, r *Report) error {
 		r.add(sectionHold, singleInsert, number, f)
 		return nil
 	}
-	return inTurn(number, held, inserted)
+	copied := func() error {
+		got, err := load.Run(ctx, spec, h.copies)
+		if err != nil {
+			return fmt.Errorf("CopyFrom: %w", err)
+		}
+		rows := copyRows(h.config)
+		f := figures(got)
+		f.Rate *= float64(rows)
+		f.SenderCPU /= float64(rows)
+		f.DatabaseCPU = each(got.Used[0], got.Answered*rows)
+		r.add(sectionHold, copyFrom, number, f)
+		return nil
+	}
+	return inTurn(number, held("sidecar", h.config.HoldConnections), inserted,
+		held(heldWide, h.config.CopyConnections), copied)
 }
 
 // inTurn calls the functions, starting with another one in each round.

@@ -65,14 +65,18 @@ func (s *stage) newInserters(ctx context.Context, queue *pgx.Conn) (all []load.S
 
 // Send writes the next row with new ids.
 func (in *inserter) Send(ctx context.Context) error {
+	if _, err := in.conn.Exec(ctx, insertSQL, in.row()...); err != nil {
+		return fmt.Errorf("insert row: %w", err)
+	}
+	return nil
+}
+
+// row is the next row, with new ids.
+func (in *inserter) row() []any {
 	row := in.rows[in.next%len(in.rows)]
 	in.next++
 	key := make([]byte, 32)
 	rand.Read(key) // never fails
 	id := uuid.Must(uuid.NewV7()).String()
-	args := append(slices.Clip(row), id, "72d3162e-"+id[9:], key)
-	if _, err := in.conn.Exec(ctx, insertSQL, args...); err != nil {
-		return fmt.Errorf("insert row: %w", err)
-	}
-	return nil
+	return append(slices.Clip(row), id, "72d3162e-"+id[9:], key)
 }

@@ -28,7 +28,7 @@ const (
 )
 
 func (s *stage) newPass(ctx context.Context) (*pass, error) {
-	p := &pass{config: s.config, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
+	p := &pass{config: s.config, requests: load.GitHub(s.config.Repositories, s.config.Bytes)}
 	app, err := freeAddr()
 	if err != nil {
 		return nil, err

@@ -44,6 +44,8 @@ http {
 }
 `
 
+const nginx = "nginx"
+
 const haproxyConfig = `global
   maxconn 1024
 defaults
@@ -67,7 +69,7 @@ func (s *stage) startInstalled(app string) (found []contender, err error) {
 		name, config string
 		args         func(dir, file string) []string
 	}{
-		{"nginx", nginxConfig, func(dir, file string) []string { return []string{"-p", dir, "-c", file} }},
+		{nginx, nginxConfig, func(dir, file string) []string { return []string{"-p", dir, "-c", file} }},
 		{"haproxy", haproxyConfig, func(_, file string) []string { return []string{"-db", "-f", file} }},
 	} {
 		path := lookup(one.name)
@@ -79,8 +81,8 @@ func (s *stage) startInstalled(app string) (found []contender, err error) {
 		if c.addr, err = freeAddr(); err != nil {
 			return nil, err
 		}
-		dir := filepath.Join(s.dir, one.name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		dir, err := os.MkdirTemp(s.dir, one.name+"-")
+		if err != nil {
 			return nil, fmt.Errorf("make directory: %w", err)
 		}
 		file := filepath.Join(dir, "config")

@@ -42,7 +42,7 @@ const (
 )
 
 func (s *stage) newReplay(ctx context.Context) (*replay, error) {
-	p := &replay{stage: s, config: s.config, requests: load.GitHub(s.config.Lanes, s.config.Bytes)}
+	p := &replay{stage: s, config: s.config, requests: load.GitHub(s.config.Repositories, s.config.Bytes)}
 	var err error
 	if p.addr, err = freeAddr(); err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ type Row struct {
 	Name    string    `json:"name"`
 	Figures Figures   `json:"figures"`
 	Rounds  []Figures `json:"rounds"`
-	Ratio   *Ratio    `json:"ratio,omitempty"`
+	Ratios  []*Ratio  `json:"ratios,omitempty"`
 }
 
 // Figures are those of one turn. Zero means not measured.
@@ -52,12 +52,13 @@ type Figures struct {
 	DatabaseCPU float64 `json:"databaseCpuMicros,omitempty"`
 	// and of the bench itself, which sends.
 	SenderCPU float64 `json:"senderCpuMicros,omitempty"`
+	Megabytes float64 `json:"megabytes,omitempty"`
 }
 
 // Ratio compares a row with another, round by round.
 type Ratio struct {
 	To     string  `json:"to"`
-	Of     string  `json:"of"` // "CPU" or "rate"
+	Of     string  `json:"of"` // "CPU", "rate", "p50", "p99"
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
@@ -79,8 +80,11 @@ func (r *Report) add(section, row string, round int, f Figures) {
 	}
 	one := s.row(row)
 	if one == nil {
-		one = &Row{Name: row, Rounds: make([]Figures, r.Rounds)}
+		one = &Row{Name: row}
 		s.Rows = append(s.Rows, one)
+	}
+	for len(one.Rounds) <= round {
+		one.Rounds = append(one.Rounds, Figures{})
 	}
 	one.Rounds[round] = f
 }
@@ -96,15 +100,20 @@ func (r *Report) section(name string) *Section {
 
 // compare fills the ratios of a row to another.
 func (s *Section) compare(row, to, of string, pick func(Figures) float64) {
+	s.compareWith(row, to, of, pick, pick)
+}
+
+// compareWith compares one figure of a row with another figure of the other.
+func (s *Section) compareWith(row, to, of string, pick, other func(Figures) float64) {
 	a, b := s.row(row), s.row(to)
 	if a == nil || b == nil || a == b {
 		return
 	}
 	var ratios []float64
 	for i := range a.Rounds {
-		ratios = append(ratios, pick(a.Rounds[i])/pick(b.Rounds[i]))
+		ratios = append(ratios, pick(a.Rounds[i])/other(b.Rounds[i]))
 	}
-	a.Ratio = &Ratio{To: to, Of: of, Median: median(ratios), Min: slices.Min(ratios), Max: slices.Max(ratios)}
+	a.Ratios = append(a.Ratios, &Ratio{To: to, Of: of, Median: median(ratios), Min: slices.Min(ratios), Max: slices.Max(ratios)})
 }
 
 func (s *Section) row(name string) *Row {
@@ -124,8 +133,9 @@ func (r *Report) conclude() {
 				Rate: row.median(rate), CPU: row.median(cpu),
 				DatabaseCPU: row.median(func(f Figures) float64 { return f.DatabaseCPU }),
 				SenderCPU:   row.median(func(f Figures) float64 { return f.SenderCPU }),
-				P50:         row.median(func(f Figures) float64 { return f.P50 }),
-				P99:         row.median(func(f Figures) float64 { return f.P99 }),
+				P50:         row.median(p50),
+				P99:         row.median(p99),
+				Megabytes:   row.median(megabytes),
 			}
 		}
 		for _, row := range s.Rows {
@@ -133,9 +143,31 @@ func (r *Report) conclude() {
 			case sectionPass:
 				if row.Name != "no proxy" {
 					s.compare(row.Name, reverseProxy, "CPU", cpu)
+					s.compare(row.Name, nginx, "CPU", cpu)
+					s.compare(row.Name, nginx, "p99", p99)
 				}
+			case sectionRate:
+				base := nginx
+				if s.row(nginx) == nil {
+					base = reverseProxy
+				}
+				s.compare(row.Name, base, "p50", p50)
+				s.compare(row.Name, base, "p99", p99)
+			case sectionDisk:
+				s.compareWith(row.Name, oneFsync, "p99 in fsyncs (p50)", p99, p50)
+			case sectionIdle:
+				if row.Name != binary {
+					s.compare(row.Name, idleRow, "memory", megabytes)
+				}
+			case sectionLanes:
+				s.compare(row.Name, s.Rows[0].Name, "rate", rate)
 			case sectionHold:
-				s.compare(row.Name, singleInsert, "rate", rate)
+				switch row.Name {
+				case "sidecar":
+					s.compare(row.Name, singleInsert, "rate", rate)
+				case heldWide:
+					s.compare(row.Name, copyFrom, "rate", rate)
+				}
 			case sectionReplay:
 				s.compare(row.Name, directOf(row.Name), "rate", rate)
 			}
@@ -155,6 +187,10 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 
 func rate(f Figures) float64 { return f.Rate }
 func cpu(f Figures) float64  { return f.CPU }
+func p50(f Figures) float64  { return f.P50 }
+func p99(f Figures) float64  { return f.P99 }
+
+func megabytes(f Figures) float64 { return f.Megabytes }
 
 func (row *Row) median(pick func(Figures) float64) float64 {
 	var all []float64

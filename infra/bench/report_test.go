@@ -27,12 +27,12 @@ func TestRatiosPairTurnsOfOneRound(t *testing.T) {
 		{sectionReplay, "app" + replayed, "app" + direct, "rate", 0.75, 0.75, 0.75},
 	} {
 		row := r.section(want.section).row(want.row)
-		if row.Ratio == nil || *row.Ratio != (Ratio{want.to, want.of, want.median, want.min, want.max}) {
-			t.Errorf("%s: ratio is %+v, want %+v", want.row, row.Ratio, want)
+		if len(row.Ratios) != 1 || *row.Ratios[0] != (Ratio{want.to, want.of, want.median, want.min, want.max}) {
+			t.Errorf("%s: ratio is %+v, want %+v", want.row, row.Ratios, want)
 		}
 	}
-	if base := r.section(sectionHold).row(singleInsert); base.Ratio != nil || base.Figures.Rate != 800 {
-		t.Errorf("base has ratio %v and rate %v, want none and 800", base.Ratio, base.Figures.Rate)
+	if base := r.section(sectionHold).row(singleInsert); base.Ratios != nil || base.Figures.Rate != 800 {
+		t.Errorf("base has ratio %v and rate %v, want none and 800", base.Ratios, base.Figures.Rate)
 	}
 	var out strings.Builder
 	if err := Text(&out, r); err != nil {

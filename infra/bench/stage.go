@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,6 +38,9 @@ type stage struct {
 	logs     int
 	closers  []func() error // called last one first
 
+	preparing string // the part that is prepared or measured, for names of profiles
+	profiles  int
+
 	postmaster int // process id of the server, 0 when it was given
 }
 
@@ -67,27 +69,6 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 		s.database = s.server.URL
 	}
 	return s.examine(ctx)
-}
-
-// build builds the programs that were not given.
-func (s *stage) build(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()
-	if err != nil {
-		return fmt.Errorf("find workspace: %w", err)
-	}
-	for name, path := range map[string]*string{"sidecar": &s.config.Sidecar, "app": &s.config.App} {
-		if *path != "" {
-			continue
-		}
-		s.config.Progress("building " + name)
-		*path = filepath.Join(s.dir, name)
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", *path, "./"+name+"/cmd/"+name)
-		cmd.Dir = filepath.Dir(strings.TrimSpace(string(out)))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
-	}
-	return nil
 }
 
 func (s *stage) onClose(f func() error) { s.closers = append(s.closers, f) }
@@ -128,10 +109,15 @@ func (s *stage) startSidecar(ctx context.Context, app string, env ...string) (*s
 	if sc.database, err = s.freshDatabase(ctx); err != nil {
 		return nil, err
 	}
+	return sc, s.serve(ctx, sc, app, env...)
+}
+
+// serve starts a sidecar whose database is there.
+func (s *stage) serve(ctx context.Context, sc *sidecar, app string, env ...string) (err error) {
 	var control string
 	for _, addr := range []*string{&sc.addr, &sc.probe, &control} {
 		if *addr, err = freeAddr(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	env = append([]string{
@@ -141,10 +127,15 @@ func (s *stage) startSidecar(ctx context.Context, app string, env ...string) (*s
 		"LANES=github:" + load.KeyPath, "REPLAY_CONCURRENCY=" + strconv.Itoa(s.config.ReplayConnections),
 		"STARTUP_GATE=buffer", "LOG_LEVEL=info", "LOG_FORMAT=json",
 	}, env...)
-	if sc.Process, err = s.start(s.config.Sidecar, []string{"serve"}, env); err != nil {
-		return nil, err
+	if s.config.Profile != "" {
+		s.profiles++
+		file := fmt.Sprintf("%s-%d.pprof", s.preparing, s.profiles)
+		env = append(env, profileVariable+"="+filepath.Join(s.config.Profile, file))
 	}
-	return sc, await(ctx, sc.Process, "http://"+sc.probe+"/readyz", "")
+	if sc.Process, err = s.start(s.config.Sidecar, []string{"serve"}, env); err != nil {
+		return err
+	}
+	return await(ctx, sc.Process, "http://"+sc.probe+"/readyz", "")
 }
 
 func (s *stage) freshDatabase(ctx context.Context) (string, error) {

@@ -12,10 +12,20 @@ func Text(out io.Writer, r *Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, s := range r.Sections {
 		fmt.Fprintf(w, "\n%s\n", s.Name)
-		fmt.Fprintln(w, "\tper second\tp50\tp99\tCPU each\t+database\t+sender\tratio\t(rounds)\t")
+		fmt.Fprintln(w, "\tper second\tp50\tp99\tCPU each\t+database\t+sender\tmemory\tratio\t(rounds)\t")
 		for _, row := range s.Rows {
 			f := row.Figures
-			fmt.Fprintf(w, "%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, f.Rate, milli(f.P50), milli(f.P99), micro(f.CPU), micro(f.DatabaseCPU), micro(f.SenderCPU), row.Ratio)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t", row.Name, amount(f.Rate, "%.0f"), milli(f.P50), milli(f.P99),
+				micro(f.CPU), micro(f.DatabaseCPU), micro(f.SenderCPU), amount(f.Megabytes, "%.1f MB"))
+			if len(row.Ratios) == 0 {
+				fmt.Fprintln(w, "\t\t")
+			}
+			for i, ratio := range row.Ratios {
+				if i > 0 {
+					fmt.Fprint(w, "\t\t\t\t\t\t\t\t")
+				}
+				fmt.Fprintln(w, ratio)
+			}
 		}
 	}
 	fmt.Fprintf(w, "\nMedians of %d rounds in %.0f s, bodies of %d bytes; %s/%s, %d CPUs, %s, PostgreSQL %s.\n",
@@ -24,6 +34,13 @@ func Text(out io.Writer, r *Report) error {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+func amount(n float64, format string) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprintf(format, n)
 }
 
 func milli(us float64) string {
@@ -42,9 +59,6 @@ func micro(us float64) string {
 
 // String returns the last columns of a table row.
 func (r *Ratio) String() string {
-	if r == nil {
-		return "\t\t"
-	}
 	return fmt.Sprintf("%.2fx\t(%.2f to %.2f)\t  %s of %s", r.Median, r.Min, r.Max, r.Of, r.To)
 }
 

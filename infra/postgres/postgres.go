@@ -51,6 +51,8 @@ type Options struct {
 	MaxConnections int
 	// Settings are further server settings ("log_statement": "all").
 	Settings map[string]string
+	// Environment is added to that of the server's processes ("LD_PRELOAD=...").
+	Environment []string
 	// LogFile receives the server's log. When empty, the log is in the server's
 	// directory, which Close removes.
 	LogFile string
@@ -130,7 +132,7 @@ func (s *Server) setUp(ctx context.Context) error {
 // launch starts the server on s.port and waits until it answers.
 func (s *Server) launch(ctx context.Context) error {
 	s.URL = s.url()
-	proc, err := startProcess(s.owner, s.dir, s.logFile(),
+	proc, err := startProcess(s.owner, s.dir, s.logFile(), s.options.Environment,
 		filepath.Join(s.bin, "postgres"), s.args()...)
 	if err != nil {
 		return err

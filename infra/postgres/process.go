@@ -97,14 +97,14 @@ type process struct {
 	err     error // how it ended; read it after ended is closed
 }
 
-func startProcess(a *account, dir, logFile, name string, args ...string) (*process, error) {
+func startProcess(a *account, dir, logFile string, env []string, name string, args ...string) (*process, error) {
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open server log: %w", err)
 	}
 	defer log.Close()
 	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, environment(), a.attributes()
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, append(environment(), env...), a.attributes()
 	cmd.Stdout, cmd.Stderr = log, log
 	p := &process{cmd: cmd, started: make(chan error, 1), ended: make(chan struct{})}
 	go p.own()

@@ -68,6 +68,7 @@ func (s *stage) report(v *verdict.Verdict, e verdict.Evidence) *report.Report {
 	defer s.mu.Unlock()
 	held := waits(e)
 	s.latencies.FirstReplay = firstReplays(s.appHealth, held)
+	s.latencies.HeldToTaken = heldToTaken(s.begin, held)
 	return &report.Report{
 		Verdict: v, Faults: s.faults, Latencies: s.latencies,
 		Events: s.log.Events(), States: s.log.States(),

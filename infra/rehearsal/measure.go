@@ -129,6 +129,17 @@ func firstReplays(starts []appHealth, waits []wait) []time.Duration {
 // taken is zero when the app never took it.
 type wait struct{ held, taken time.Time }
 
+// heldToTaken is how long each webhook that was held since then waited for an app.
+func heldToTaken(since time.Time, waits []wait) (all []time.Duration) {
+	for _, w := range waits {
+		if w.held.After(since) && !w.taken.IsZero() {
+			// The app may take it before its sender has read the acknowledgement.
+			all = append(all, max(0, w.taken.Sub(w.held)))
+		}
+	}
+	return all
+}
+
 func waits(e verdict.Evidence) []wait {
 	taken := make(map[string]time.Time, len(e.Jobs))
 	for _, j := range e.Jobs {

@@ -25,6 +25,7 @@ var scenarios map[string]scenario
 func init() {
 	scenarios = map[string]scenario{
 		"deploy":        {"a new revision becomes ready, then the old one is stopped", deploy, nil},
+		Rolled:          {"three replicas are replaced one after the other", roll, nil},
 		"restart":       {"the only replica is stopped, then a new one started", restart, nil},
 		"crash-app":     {"the app is killed, twice, and starts again in place", crashApp, nil},
 		"crash-sidecar": {"the sidecar is killed, twice, and starts again in place", crashSidecar, nil},
@@ -50,6 +51,40 @@ func deploy(ctx context.Context, s *stage, old *replica.Replica) error {
 	}
 	pause(ctx, s.config.Overlap)
 	s.retire(ctx, old, s.config.Linger)
+	return nil
+}
+
+// Rolled is the scenario that the bench measures with. [Scenarios] leaves it out.
+const Rolled = "rolled"
+
+const rolledReplicas = 3
+
+// roll replaces three replicas, each as deploy does, so that there is always one
+// that passes.
+func roll(ctx context.Context, s *stage, first *replica.Replica) error {
+	old := []*replica.Replica{first}
+	for len(old) < rolledReplicas {
+		r, err := s.start(ctx, "rev1", startOptions{})
+		if err != nil {
+			return err
+		}
+		if err := s.ready(ctx, r); err != nil {
+			return err
+		}
+		old = append(old, r)
+	}
+	for i, r := range old {
+		s.at(ctx, 0.2+0.2*float64(i))
+		next, err := s.start(ctx, "rev2", startOptions{})
+		if err != nil {
+			return err
+		}
+		if err := s.ready(ctx, next); err != nil {
+			return err
+		}
+		pause(ctx, s.config.Overlap)
+		s.retire(ctx, r, s.config.Linger)
+	}
 	return nil
 }
 

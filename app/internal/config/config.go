@@ -61,6 +61,15 @@ func (c Config) Database() database.Options {
 	}
 }
 
+// Revealed returns the secrets that SECRETS names, for the actions.
+func (c Config) Revealed() map[string]string {
+	texts := make(map[string]string, len(c.Secrets))
+	for name, secret := range c.Secrets {
+		texts[name] = secret.Reveal()
+	}
+	return texts
+}
+
 // Load reads the settings from the environment. Its error is settings.Problems.
 func Load() (Config, error) {
 	c, r := load()

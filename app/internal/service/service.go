@@ -25,7 +25,6 @@ import (
 	"sluice/app/internal/tracing"
 	"sluice/sidecar/routes"
 	"sluice/sidecar/senders"
-	"sluice/sidecar/settings"
 )
 
 // Service is the whole app.
@@ -41,14 +40,6 @@ type Service struct {
 	server *server.Server
 }
 
-func revealed(secrets map[string]settings.Secret) map[string]string {
-	texts := make(map[string]string, len(secrets))
-	for name, secret := range secrets {
-		texts[name] = secret.Reveal()
-	}
-	return texts
-}
-
 // New wires the app together. It does not connect or listen yet; settings and
 // hooks that are invalid are refused here.
 func New(c config.Config, log *slog.Logger) (*Service, error) {
@@ -59,7 +50,7 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 		},
 		Slack:   actions.Slack{URL: c.SlackAPIURL, Token: c.SlackBotToken.Reveal(), WebhookURL: c.SlackWebhookURL.Reveal()},
 		PerHost: c.HTTPPerHost,
-		Secrets: revealed(c.Secrets),
+		Secrets: c.Revealed(),
 	})
 	if err != nil {
 		return nil, err

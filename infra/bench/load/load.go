@@ -36,7 +36,22 @@ type Spec struct {
 	Measure time.Duration // how long answers are counted
 	Count   int           // how many webhooks are sent in all, without a warm-up
 	Meters  []Meter       // read at both ends of the measured time
+	// Rate is how many webhooks a second become due (an open loop, with Measure
+	// only). A latency then counts from when a webhook was due, and what was due in
+	// the measured time counts, however late it is answered: a receiver that stalls
+	// delays the next webhooks too, and a closed loop would not notice.
+	Rate int
 }
+
+// due is when the nth webhook is due after the start.
+func (s Spec) due(n int64) time.Duration {
+	return time.Duration(n) * time.Second / time.Duration(s.Rate)
+}
+
+// counts reports whether a webhook due then counts.
+func (s Spec) counts(due time.Duration) bool { return due >= s.Warm && due < s.end() }
+
+func (s Spec) end() time.Duration { return s.Warm + s.Measure }
 
 // Result is what was measured.
 type Result struct {
@@ -72,6 +87,9 @@ type run struct {
 	measuring, ending atomic.Bool
 	left              atomic.Int64 // webhooks that may still be sent
 	tallies           []tally      // one for each worker
+	spec              Spec
+	begun             time.Time
+	next              atomic.Int64 // webhook to become due
 }
 
 type tally struct {
@@ -92,7 +110,7 @@ func Run(ctx context.Context, spec Spec, senders []Sender) (*Result, error) {
 }
 
 func work(ctx context.Context, spec Spec, workers []worker) (*Result, error) {
-	r := &run{tallies: make([]tally, len(workers))}
+	r := &run{tallies: make([]tally, len(workers)), spec: spec, begun: time.Now()}
 	r.left.Store(1 << 62)
 	if spec.Count > 0 {
 		r.left.Store(int64(spec.Count))
@@ -141,6 +159,9 @@ func (r *run) work(ctx context.Context, w worker, t *tally) {
 
 // loop is the worker with one sender.
 func (r *run) loop(ctx context.Context, s Sender, t *tally) error {
+	if r.spec.Rate > 0 {
+		return r.openLoop(ctx, s, t)
+	}
 	for r.more() {
 		sent := time.Now()
 		if err := s.Send(ctx); err != nil {
@@ -149,6 +170,29 @@ func (r *run) loop(ctx context.Context, s Sender, t *tally) error {
 		r.count(t, time.Since(sent))
 	}
 	return nil
+}
+
+// openLoop sends each webhook when it is due, or as soon after as a sender is free.
+func (r *run) openLoop(ctx context.Context, s Sender, t *tally) error {
+	for {
+		due := r.spec.due(r.next.Add(1) - 1)
+		if due >= r.spec.end() {
+			return nil
+		}
+		sleep(ctx, time.Until(r.begun.Add(due)))
+		if err := s.Send(ctx); err != nil {
+			return err
+		}
+		r.countDue(t, due)
+	}
+}
+
+// countDue counts an acknowledged webhook that was due then.
+func (r *run) countDue(t *tally, due time.Duration) {
+	t.total++
+	if r.spec.counts(due) {
+		t.latency = append(t.latency, time.Since(r.begun)-due)
+	}
 }
 
 // more reports whether one more webhook is to be sent.

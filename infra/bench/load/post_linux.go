@@ -20,6 +20,9 @@ func post(ctx context.Context, spec Spec, to Target) (*Result, error) {
 	if err := p.open(ctx, to); err != nil {
 		return nil, err
 	}
+	if spec.Rate > 0 {
+		return work(ctx, spec, []worker{p.runOpen})
+	}
 	return work(ctx, spec, []worker{p.run})
 }
 
@@ -29,15 +32,17 @@ type poller struct {
 	socks  []*sock
 	events []syscall.EpollEvent
 	buf    []byte
-	busy   int // connections whose answer is awaited
+	busy   int   // connections whose answer is awaited
+	idle   []int // connections without one, in an open loop
 }
 
 // sock is one connection: a socket that never blocks.
 type sock struct {
 	fd int
 	*exchanges
-	unsent  []byte // of the request
-	writing bool   // epoll tells when more of it may be written
+	unsent  []byte        // of the request
+	writing bool          // epoll tells when more of it may be written
+	due     time.Duration // since the run began, in an open loop
 }
 
 func (p *poller) open(ctx context.Context, to Target) (err error) {
@@ -164,8 +169,13 @@ func (p *poller) serve(i int, r *run, t *tally) error {
 	if len(s.unsent) > 0 {
 		return errors.New("answered before the request was sent whole")
 	}
-	r.count(t, time.Since(s.sent))
 	p.busy--
+	if r.spec.Rate > 0 {
+		r.countDue(t, s.due)
+		p.idle = append(p.idle, i)
+		return nil
+	}
+	r.count(t, time.Since(s.sent))
 	return p.send(i, r)
 }
 

@@ -38,6 +38,7 @@ func main() {
 func command() *cobra.Command {
 	c := bench.Defaults()
 	var output string
+	var quick bool
 	cmd := &cobra.Command{
 		Use:   "bench [" + strings.Join(bench.Sections(), "|") + "]...",
 		Short: "Compare sidecar and app with other proxies, INSERTs and direct posts",
@@ -54,6 +55,9 @@ func command() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if quick {
+				c.Quick()
+			}
 			c.Sections = args
 			return run(cmd, c, output)
 		},
@@ -66,7 +70,12 @@ func command() *cobra.Command {
 	f.DurationVar(&c.Turn, "turn", c.Turn, "how long a turn counts")
 	f.IntVar(&c.Held, "held", c.Held, "webhooks held for a replay")
 	f.IntVar(&c.Bytes, "bytes", c.Bytes, "size of a body")
-	f.IntVar(&c.Lanes, "lanes", c.Lanes, "repositories that webhooks come from, each a lane")
+	f.IntVar(&c.Repositories, "repositories", c.Repositories, "that webhooks come from, each a lane")
+	f.BoolVar(&quick, "quick", false, "everything in some two minutes, to find large changes only")
+	f.StringVar(&c.Profile, "profile", "", "directory for CPU profiles of the sidecars (built for that)")
+	f.IntVar(&c.Rate, "rate", c.Rate, "webhooks a second at the fixed rate")
+	f.IntVar(&c.Rows, "rows", c.Rows, "of the long backlog")
+	f.IntVar(&c.Lanes, "lanes", c.Lanes, "that the long backlog lies in")
 	f.BoolVar(&c.Fresh, "fresh", false, "hold into tables that never had a row, rather than into ones in service")
 	f.StringVar(&output, "output", "text", "text or json")
 	f.StringVar(&c.Sidecar, "sidecar", "", "the sidecar's binary (built from the workspace)")

@@ -47,6 +47,9 @@ type Latencies struct {
 	// FirstReplay is from the app's first good health to the first held
 	// webhook that it stored.
 	FirstReplay []time.Duration `json:"first_replay_ns"`
+	// HeldToTaken is from the acknowledgement of each held webhook to the app that
+	// stored it.
+	HeldToTaken []time.Duration `json:"held_to_taken_ns"`
 }
 
 // Targets of the three latencies.

@@ -21,7 +21,7 @@ type Peer struct {
 
 // joinLock is an arbitrary constant known to every version. A sequence number is
 // drawn under it and visible to all before the next one is: whoever sees a number
-// sees every lower one, as ORDER=strict takes for granted. Without it a number
+// also sees every lower one, on which ORDER=strict relies. Without it a number
 // could become visible after a higher one, whose holder would go on as if it were
 // alone.
 const joinLock = `pg_advisory_xact_lock(1364283)`

@@ -12,7 +12,7 @@ type leaseRow struct {
 	bucket int16
 	holder pgtype.UUID
 	epoch  int64
-	free   bool   // nobody's, or run out
+	free   bool   // held by nobody, or expired
 	key    []byte // a row of the bucket needs it, nil for none
 }
 

@@ -150,7 +150,7 @@ func newPool(ctx context.Context, c Config, maxConns, minConns int32) (*pgxpool.
 		}
 	}
 	pc.AfterConnect = markDirect
-	// pgx takes up to 15 s to take leave of a server that went silent, and the
+	// pgx takes up to 15 s to close a connection to a server that went silent, and the
 	// pool has no connection in its place meanwhile.
 	pc.BeforeClose = func(c *pgx.Conn) {
 		time.AfterFunc(closeTimeout, func() { _ = c.PgConn().Conn().Close() })

@@ -49,7 +49,7 @@ func TestTwentyKillsUnderLoadLoseNothing(t *testing.T) {
 	// The limits are long, so that a slow machine is not taken for an outage.
 	startSidecar(t, "http://"+probes+"/readyz", append(os.Environ(), "DATABASE_URL="+testkit.Database(t), "LISTEN_ADDR="+ingress,
 		"PROBE_ADDR="+probes, "CONTROL_ADDR="+testkit.Address(t), "APP_URL=http://"+app, "LOG_FORMAT=json",
-		"HOLD_TIMEOUT=30s", "APP_PROBE_TIMEOUT=30s"))
+		"HOLD_TIMEOUT=30s", "APP_PROBE_TIMEOUT=30s", "WEBHOOK_ROUTES=/hooks/load=generic+unverified"))
 	w := startWrapper(t, "receive", "APP_ADDR="+app)
 
 	stopLoad := startLoad(t, "http://"+ingress+"/hooks/load")

@@ -14,9 +14,9 @@ const (
 	maxCanaryWait = 5 * time.Second
 )
 
-// breaker tells a broken app from a bad webhook: an app that accepts nothing and
-// refuses one webhook after the other with the same final answer is broken, and
-// to give those webhooks up would empty the queue into the dead letters.
+// breaker tells a broken app from a bad webhook. An app that accepts nothing and
+// refuses one webhook after another with the same final status is broken. Giving
+// up those webhooks would turn the whole queue into dead letters.
 //
 // The first refusals of a run are suspects: neither recorded nor forgotten until
 // something is accepted, which shows that they were bad, or until the run is long
@@ -25,7 +25,7 @@ const (
 type breaker struct {
 	limit time.Duration // for how long refusals don't count while it is open; 0: it never opens
 
-	idle atomic.Bool // closed and nothing refused: what nearly every answer finds
+	idle atomic.Bool // closed, and nothing refused: so for nearly every answer
 
 	mu       sync.Mutex
 	kind     int // the status of the run, 0 for spent attempts
@@ -55,8 +55,8 @@ func newBreaker(limit time.Duration) *breaker {
 	return b
 }
 
-// accepted notes a 2xx. It returns the suspects, which are bad webhooks by that,
-// and whether the breaker was open.
+// accepted notes a 2xx. It returns the suspects, which that proves to be bad
+// webhooks, and whether the breaker was open.
 func (b *breaker) accepted() (bad []*inHand, wasOpen bool) {
 	if b.idle.Load() {
 		return nil, false
@@ -148,15 +148,15 @@ func (b *breaker) isOpen() (since time.Time, kind int) {
 	return b.opened, b.kind
 }
 
-// count makes refusals count while the breaker is open, until something is
-// accepted.
+// count lets refusals count though the breaker is open, until the app accepts
+// something.
 func (b *breaker) count() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.counting = true
 }
 
-// hurry lets the next canary go at once: the app may be another one now.
+// hurry lets the next canary go at once: a new version of the app may be there.
 func (b *breaker) hurry() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

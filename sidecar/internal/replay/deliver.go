@@ -63,9 +63,9 @@ func (r *Replay) deliver(ctx context.Context, l *lane, h *inHand, last bool) ste
 	return leave
 }
 
-// lethal reports whether the row's last attempt was begun and the replica ended in
-// it. That says nothing about the app's answers, so it is no evidence for the
-// breaker; while that is open the row may be the canary as any other.
+// lethal reports whether a replica ended while it made the row's last attempt. That
+// says nothing about the app's answers, so it is no evidence for the breaker. While
+// the breaker is open such a row may be the canary like any other.
 func (r *Replay) lethal(h *inHand) bool {
 	since, _ := r.breaker.isOpen()
 	return since.IsZero() && h.row.Attempt > r.Config.Policy.MaxAttempts && r.careful(h)
@@ -179,8 +179,8 @@ func (r *Replay) failAll(suspects []*inHand) {
 	}
 }
 
-// locked waits with a lane whose head was sealed with a key that this replica
-// lacks, and has the lease go to one that has it.
+// locked makes a lane wait whose head was sealed with a key that this replica
+// lacks, and asks that its lease goes to a replica with the key.
 func (r *Replay) locked(ctx context.Context, l *lane, h *inHand) step {
 	r.park(l)
 	r.needKey(ctx, h)
@@ -194,8 +194,8 @@ func (r *Replay) locked(ctx context.Context, l *lane, h *inHand) step {
 	return leave
 }
 
-// toldLocked notes that a key is missing and reports whether that is to be said,
-// once a minute.
+// toldLocked notes that a key is missing and reports whether to log that, which is
+// done once a minute.
 func (r *Replay) toldLocked(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

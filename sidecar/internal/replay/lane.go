@@ -126,9 +126,9 @@ func (r *Replay) end(l *lane) {
 	poke(r.kick) // there may be more of it
 }
 
-// forget takes rows out of hand that were neither delivered nor given up: they
-// will be claimed again, and before them nothing behind them. The caller holds
-// the lock.
+// forget drops rows in hand that were neither delivered nor given up. They will be
+// claimed again, and nothing behind them goes out before that. The caller holds the
+// lock.
 func (r *Replay) forget(rows []*inHand) {
 	for _, h := range rows {
 		r.drop(h)
@@ -158,8 +158,8 @@ func (r *Replay) takeBack(suspects []*inHand) {
 	}
 }
 
-// park keeps of a lane no more than its head's place: the rest would take the
-// room of lanes that can be delivered.
+// park keeps only the place of a lane's head in memory: the rest would take room
+// from lanes that can be delivered.
 func (r *Replay) park(l *lane) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,8 +14,8 @@ const (
 	sleepMargin = time.Second // between two readings of how long the machine has slept
 )
 
-// leaseLoop keeps this replica's leases, and hands over what it may not or
-// need not keep once nothing of it is in hand.
+// leaseLoop keeps this replica's leases. It hands over those that others are to
+// have, as soon as nothing of them is in hand.
 func (r *Replay) leaseLoop(ctx context.Context) {
 	for wait := time.Duration(0); tick(ctx, wait, r.renew); {
 		wait = renewEvery
@@ -134,8 +134,8 @@ func (r *Replay) handOver(ctx context.Context, buckets []int) bool {
 
 // careful reports whether the row's lane is one of which each head is recorded as
 // tried before it is sent. The last holder of such a lane's lease died: if that
-// was because of the webhook at its head, the count ends what would go on for
-// ever. One success in the lane ends the care.
+// was because of the webhook at its head, the recorded attempts end it, which would
+// go on for ever otherwise. One success in the lane ends the care.
 func (r *Replay) careful(h *inHand) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

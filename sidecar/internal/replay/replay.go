@@ -217,7 +217,7 @@ func (r *Replay) Run(ctx context.Context) {
 // may reports whether this replica delivers at present.
 func (r *Replay) may() bool { return r.Gate.State().Replays() && r.Healthy() }
 
-// tick waits for d, a poke, or the end.
+// tick waits for d or a poke and returns true, or false when ctx ends.
 func tick(ctx context.Context, d time.Duration, poked <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

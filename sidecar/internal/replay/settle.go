@@ -79,9 +79,9 @@ func (r *Replay) settle(ctx context.Context) error {
 	return nil
 }
 
-// release takes settled rows out of hand, and returns the lanes that may be
-// empty now. One of which there are rows in memory is not: asking the buffer
-// about those after each flush cost it as much as the claims.
+// release drops settled rows from memory and returns the lanes that may be empty
+// now. A lane with rows in memory is not one: asking the buffer about those after
+// each flush cost as much as the claims.
 func (r *Replay) release(marks []mark) (ended map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,8 +2,8 @@ package supervise
 
 import "time"
 
-// What a shutdown takes of a grace period that is long enough; of a shorter one
-// each is a share.
+// The times of a shutdown when the grace period is long enough. In a shorter one
+// each is a share of it.
 const (
 	quietFor   = 5 * time.Second        // since the last request or SIGTERM, before the listener closes
 	refusedFor = time.Second            // the app's port, before the app is taken to be gone
@@ -36,8 +36,8 @@ func newBudget(told time.Time, grace time.Duration) budget {
 // The closing steps, and by when each is done at the latest, as a share of the
 // time for all: what a step leaves is the next one's.
 const (
-	listenersBy = 0.50 // what is in them may have to be stored
-	loopsBy     = 0.80 // deliveries under way, and what they came to
+	listenersBy = 0.50 // requests under way may have to be stored
+	loopsBy     = 0.80 // deliveries under way, and the record of their outcomes
 	answersBy   = 0.88 // late ones
 	leaveBy     = 0.97
 	storeBy     = 1.00

@@ -7,13 +7,13 @@ import (
 	"sluice/sidecar/internal/buffer"
 )
 
-// counted is what was last counted of the queue.
+// counted is the result of the last count of the queue.
 type counted struct {
 	stats    buffer.Stats
 	at       time.Time     // when the count began
 	took     time.Duration // by itself
-	flow     buffer.Flow   // of this replica by then
-	inserted int64         // by anybody by then
+	flow     buffer.Flow   // of this replica, when the count began
+	inserted int64         // by all replicas, when the count began
 }
 
 const (
@@ -25,8 +25,8 @@ const (
 
 // countLoop counts what is held: every second where that is cheap, and more rarely
 // the longer it takes. In between the replica adds what it stores and takes off
-// what it delivers, so its own webhooks exceed no limit. Those of other replicas
-// are not known to it: when so many have been inserted since the count that a limit
+// what it delivers, so its own webhooks exceed no limit. It does not know of those
+// of other replicas: when so many have been inserted since the count that a limit
 // may be reached, it counts again soon. A count that fails says nothing about the
 // database, and what was counted before stays.
 func (r *Replica) countLoop(ctx context.Context) {

@@ -66,8 +66,8 @@ func (r *Replica) beat(ctx context.Context, seen int64) ([]buffer.Peer, time.Dur
 	return peers, gap, err
 }
 
-// freeLoop frees what is awaited in this replica's name by nobody, as an insert
-// whose answer was lost leaves it.
+// freeLoop frees rows that are marked as awaited by this replica though no request
+// of it waits: an insert whose answer was lost leaves such rows.
 func (r *Replica) freeLoop(ctx context.Context) {
 	for wait := beatEvery; tick(ctx, wait, r.orphaned); {
 		wait = beatEvery

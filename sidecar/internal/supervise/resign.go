@@ -8,8 +8,8 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// resigners returns, for RESIGN=true, what gives a held webhook a signature of
-// now, by source. Only senders whose signature ages have one.
+// resigners returns, for RESIGN=true, the functions that give a held webhook a fresh
+// signature, by source. Only senders whose signatures expire have one.
 func resigners(cfg *config.Config) map[string]func(*webhook.Webhook) {
 	if !cfg.Resign {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"sluice/sidecar/internal/lifecycle"
 )
 
-// slowStep is what a closing step takes where nothing is wrong.
+// slowStep is longer than a closing step takes when nothing is wrong.
 const slowStep = time.Second
 
 var (
@@ -19,10 +19,10 @@ var (
 	errCutOff  = errors.New("deliveries under way were cut off")
 )
 
-// shutdown is the whole order of a replica's end: hold everything, tell the
-// app, wait until it is gone and nobody comes any more, close the listeners, stop
+// shutdown ends a replica, in this order: hold everything, tell the
+// app, wait until it is gone and no more requests come, close the listeners, stop
 // replay, give back the leases, close the pool. It returns the exit code before
-// the grace period is over, whatever hangs.
+// the grace period is over, even when a step hangs.
 func (r *Replica) shutdown(stop context.CancelFunc) int {
 	r.gate.Fire(lifecycle.Terminate) // before anything else, a log line included
 	told := time.Now()

@@ -21,7 +21,7 @@ func (r *Replica) statsLoop(ctx context.Context) {
 	}
 }
 
-// logStats writes the line: counters are of the last minute, gauges of now.
+// logStats writes the line: counters cover the last minute, gauges are current.
 func (r *Replica) logStats(minute tally, replayed int64) {
 	st := r.Status()
 	r.log.Info("Stats", "state", st.State, "app", st.App, "database", r.vitals.Load().database,

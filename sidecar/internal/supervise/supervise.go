@@ -32,7 +32,7 @@ import (
 	"sluice/sidecar/internal/wire"
 )
 
-// Options are what a replica needs beside its settings.
+// Options are what a replica needs besides its settings.
 type Options struct {
 	Version string
 	Log     *slog.Logger
@@ -112,7 +112,7 @@ type Replica struct {
 	loops   loops
 }
 
-// New opens nothing yet but what can be wrong in the settings.
+// New opens only what shows whether the settings are right.
 func New(cfg *config.Config, opt Options) (*Replica, error) {
 	if opt.Store == nil {
 		opt.Store = openStore
@@ -299,7 +299,7 @@ func (r *Replica) logTransition(t transition) {
 	}
 }
 
-// tick waits for d, a poke, or the end.
+// tick waits for d or a poke and returns true, or false when ctx ends.
 func tick(ctx context.Context, d time.Duration, poked <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -11,7 +11,7 @@ import (
 	"sluice/sidecar/internal/lifecycle"
 )
 
-// vitals are what is known of the database.
+// vitals say how the database is.
 type vitals struct {
 	database bool // it answers, and takes writes
 }

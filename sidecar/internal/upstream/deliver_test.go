@@ -69,7 +69,7 @@ func TestRequestAsWritten(t *testing.T) {
 		}
 		r := <-got
 		want := fmt.Sprintf("POST /hooks/x HTTP/1.1\r\nHost: h\r\nX-Latin: \xe9\r\nx-twice: 1\r\nX-Twice: 2\r\nContent-Length: %d\r\nSluice-Id: %s\r\n"+
-			"Sluice-Received-At: 2023-11-14T22:13:20Z\r\nSluice-Attempt: 1\r\nSluice-Replayed: false\r\nSluice-Verified: github\r\n", n, w.ID)
+			"Sluice-Received-At: 2023-11-14T22:13:20Z\r\nSluice-Attempt: 1\r\nSluice-Replayed: false\r\nSluice-Verified: github\r\nSluice-Route: generic\r\n", n, w.ID)
 		if r.head != want || r.body != string(w.Body) {
 			t.Errorf("%d bytes: head %q with %d bytes", n, r.head, len(r.body))
 		}

@@ -156,7 +156,7 @@ func (s *stand) hourOldWithoutResign() {
 // also by a sidecar that knows the secret and signs afresh.
 func unverified(t *testing.T, binary string) {
 	s := newStand(t, binary, vendors[0])
-	s.startSidecar("STARTUP_GATE=buffer")
+	s.startSidecar("STARTUP_GATE=buffer", "ALLOW_UNVERIFIED=true")
 	if a := s.post(s.vendor.sign("wrong secret", "forged", time.Now())); !a.held {
 		t.Fatalf("%+v", a)
 	}
