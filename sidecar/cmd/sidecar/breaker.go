@@ -25,10 +25,10 @@ func overrideCmd() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if _, err := ask(http.MethodPost, "http://"+dialable(addr)+"/v1/breaker/override", limit); err != nil {
-				fmt.Fprintf(os.Stderr, "sidecar: override the breaker at %s: %v; is it running, and is CONTROL_TOKEN set as there?\n", addr, err)
+				fmt.Fprintf(os.Stderr, "sidecar: override the breaker at %s: %v; is it running, and is CONTROL_TOKEN the same here?\n", addr, err)
 				return exit(exitFailed)
 			}
-			fmt.Fprintln(c.OutOrStdout(), "refusals count until the app accepts a webhook; `sidecar queue retry --suspect` brings back what they cost")
+			fmt.Fprintln(c.OutOrStdout(), "refusals count until the app accepts a webhook; `sidecar queue retry --suspect` brings back the dead letters they make")
 			return nil
 		},
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -16,8 +15,8 @@ func configCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "config", Short: "Show the settings in effect, secrets as ***, and where each came from", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return fmt.Errorf("--output must be table or json; it is %q", output)
+			if err := checkOutput(output); err != nil {
+				return err
 			}
 			if describe {
 				return config.WriteDescriptions(c.OutOrStdout())

@@ -43,14 +43,14 @@ func TestConfigCommand(t *testing.T) {
 		}
 	}
 	if len(want) > 0 {
-		t.Errorf("not there: %v", want)
+		t.Errorf("missing: %v", want)
 	}
 	if code, out, _ := sidecar(t, nil, "config", "--describe"); code != 0 || !strings.Contains(out, "| `HOLD_TIMEOUT` |") {
 		t.Errorf("--describe: exit code %d\n%s", code, out)
 	}
 }
 
-// With a wrong setting the others are shown all the same.
+// One wrong setting does not hide the others.
 func TestConfigCommandOnWrongSettings(t *testing.T) {
 	code, out, errs := sidecar(t, []string{"ORDER=foo", "LOG_FORMAT=text"}, "config")
 	if code != exitUsage || !strings.Contains(out, "HOLD_TIMEOUT") ||

@@ -15,7 +15,7 @@ import (
 	"sluice/sidecar/settings"
 )
 
-// grantCmd is run by the database job of the deployment on Azure, as the
+// grantCmd is for the database job of the deployment on Azure, which runs it as the
 // server's administrator.
 func grantCmd() *cobra.Command {
 	var g buffer.Grant
@@ -32,7 +32,7 @@ func grantCmd() *cobra.Command {
 			}
 			g.ScalerPassword = scalerPassword.Reveal()
 			if g.Role == "" || g.Scaler != "" && g.ScalerPassword == "" {
-				return badConfiguration(errors.New("want --role, and with --scaler the variable SCALER_PASSWORD"))
+				return badConfiguration(errors.New("--role is required, and with --scaler the variable SCALER_PASSWORD too"))
 			}
 			cfg, err := config.Load()
 			if err != nil {

@@ -1,5 +1,5 @@
-// Command sidecar is Sluice's proxy: it holds the ingress of a replica, keeps
-// webhooks in PostgreSQL while the app is away and replays them in order.
+// Command sidecar is Sluice's proxy: it takes a replica's requests, holds webhooks
+// in PostgreSQL while the app is away and replays them in order.
 package main
 
 import (
@@ -12,11 +12,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Exit codes beside 0: something was cut off or failed, and a wrong use or
-// configuration.
+// Exit codes beside 0.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed = 1 // something failed or was cut off
+	exitUsage  = 2 // wrong arguments or settings
 )
 
 // exit carries an exit code through cobra; its message has been printed.
@@ -35,9 +34,9 @@ func run(args []string) int {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(serveCmd(), execCmd(), statusCmd(), queueCmd(), breakerCmd(), migrateCmd(), grantCmd(), probeCmd(), configCmd(), versionCmd(), sendersCmd())
-	// `az containerapp exec` has been seen to take a command with arguments for
-	// the name of a program (microsoft/azure-container-apps issue 1029): under
-	// the name of /status, a link in the images, it shows the status.
+	// `az containerapp exec` has been seen to take a command and its arguments as
+	// the name of a program (microsoft/azure-container-apps issue 1029). So the
+	// images have a link /status, and under that name it shows the status.
 	if filepath.Base(os.Args[0]) == "status" {
 		args = append([]string{"status"}, args...)
 	}
@@ -61,6 +60,14 @@ func programName() string {
 		return "sluice"
 	}
 	return "sidecar"
+}
+
+// checkOutput checks the flag --output.
+func checkOutput(output string) error {
+	if output != "table" && output != "json" {
+		return fmt.Errorf("--output must be table or json; it is %q", output)
+	}
+	return nil
 }
 
 // badConfiguration prints every problem, one a line.

@@ -27,7 +27,7 @@ func queueCmd() *cobra.Command {
 	return c
 }
 
-// retry is what `sidecar queue retry` was asked for.
+// retry has the arguments of `sidecar queue retry`.
 type retry struct {
 	filter      buffer.FailedFilter
 	all, yes    bool
@@ -55,7 +55,7 @@ func retryCmd() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.BoolVar(&r.filter.Suspect, "suspect", false, "only those of a time in which the app accepted nothing")
+	f.BoolVar(&r.filter.Suspect, "suspect", false, "only those from a time when the app accepted nothing")
 	f.StringVar(&r.filter.Source, "source", "", "only those of this source")
 	f.Int64SliceVar(&r.filter.IDs, "id", nil, "only these: the column id of webhook_queue")
 	f.BoolVar(&r.all, "all", false, "every failed webhook")
@@ -67,19 +67,21 @@ func retryCmd() *cobra.Command {
 }
 
 func (r *retry) check() error {
+	if err := checkOutput(r.output); err != nil {
+		return err
+	}
 	some := r.filter.Suspect || r.filter.Source != "" || len(r.filter.IDs) > 0
 	switch {
-	case r.output != "table" && r.output != "json":
-		return fmt.Errorf("--output %q: want table or json", r.output)
 	case some && r.all:
-		return errors.New("--all is every failed webhook: give it alone")
+		return errors.New("--all means every failed webhook: use it alone")
 	case !some && !r.all:
 		return errors.New("say which: --suspect, --source S, --id N[,N] or --all")
 	}
 	return nil
 }
 
-// openQueue needs no more of the environment than how to reach the database.
+// openQueue opens the database with its own settings alone, so that it works where
+// the others are not set.
 func openQueue(url string) (*buffer.Store, error) {
 	c, err := config.LoadDatabase(url)
 	if err != nil {
@@ -134,7 +136,7 @@ func confirmed(in io.Reader, out io.Writer, n int64) bool {
 	return answer == "y" || answer == "yes"
 }
 
-// isTerminal takes any character device for one, but the null device.
+// isTerminal reports whether it is a character device other than the null device.
 func isTerminal(f *os.File) bool {
 	is, err := f.Stat()
 	if err != nil || is.Mode()&os.ModeCharDevice == 0 {

@@ -38,7 +38,7 @@ func sidecar(t *testing.T, env []string, args ...string) (code int, stdout, stde
 	return c.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// deadLetters are n failed webhooks in a database of their own.
+// deadLetters returns the URL of a fresh database with n failed webhooks.
 func deadLetters(t *testing.T, n int) (url string) {
 	t.Helper()
 	url = testkit.Database(t)
@@ -108,7 +108,7 @@ func TestQueueRetryRefused(t *testing.T) {
 		says      string
 	}{
 		{"queue retry", nowhere, exitUsage, "say which"},
-		{"queue retry --all --suspect", nowhere, exitUsage, "give it alone"},
+		{"queue retry --all --suspect", nowhere, exitUsage, "use it alone"},
 		{"queue retry --all --output xml", nowhere, exitUsage, "table or json"},
 		{"queue retry --id x", nowhere, exitUsage, "--id"},
 		{"queue retry --all", "", exitUsage, "DATABASE_URL"},

@@ -22,13 +22,8 @@ func sendersCmd() *cobra.Command {
 	var file, output string
 	c := &cobra.Command{
 		Use: "senders", Short: "Look at the known senders, and try a request on one: senders list, show, test", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if output != "table" && output != "json" {
-				return fmt.Errorf("--output must be table or json; it is %q", output)
-			}
-			return nil
-		},
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return checkOutput(output) },
 	}
 	c.PersistentFlags().StringVar(&file, "file", "", "a file with more senders: a routes file, or NAME: {scheme}")
 	c.PersistentFlags().StringVar(&output, "output", "table", "table or json")
@@ -48,13 +43,13 @@ func sendersCmd() *cobra.Command {
 	return c
 }
 
-// sender is a known sender, or one of the file.
+// sender is a built-in sender, or one from the file.
 type sender struct {
 	senders.Sender
-	scheme *senders.Scheme // nil for one that is code alone
+	scheme *senders.Scheme // nil for a sender that is only code
 }
 
-// loadSenders returns the senders of the file, none without one.
+// loadSenders returns the senders in the file; none when no file is named.
 func loadSenders(file string) (map[string]sender, error) {
 	found := map[string]sender{}
 	if file == "" {
@@ -178,7 +173,7 @@ func showSender(out io.Writer, file, name, output string) error {
 	return err
 }
 
-// trial is what `sidecar senders test` was asked for.
+// trial has the arguments of `sidecar senders test`.
 type trial struct {
 	secretEnv, header     []string
 	body, method, url, at string
@@ -188,7 +183,7 @@ func testSenderCmd(file, output *string) *cobra.Command {
 	var t trial
 	c := &cobra.Command{
 		Use: "test NAME --secret-env V --header 'NAME: VALUE' --body FILE", Args: cobra.ExactArgs(1),
-		Short: "Verify a request and tell what is expected, what is there and where they part",
+		Short: "Verify a request and show what is expected, what was found and where they differ",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := findSender(*file, args[0])
 			if err != nil {
@@ -228,20 +223,20 @@ func (t *trial) run(in io.Reader, out io.Writer, s sender, output string) error 
 	return err
 }
 
-// secrets are the values of the variables, whole: a comma belongs to the secret.
+// secrets returns the values of the variables. A comma is part of the secret.
 func (t *trial) secrets(traits senders.Traits) ([]string, error) {
 	names := t.secretEnv
 	if len(names) == 0 && traits.SecretVar != "" {
 		names = []string{traits.SecretVar}
 	}
 	if len(names) == 0 {
-		return nil, errors.New("say which variable has the secret: --secret-env")
+		return nil, errors.New("--secret-env must name the variable with the secret")
 	}
 	var secrets []string
 	for _, name := range names {
 		value := os.Getenv(name)
 		if value == "" {
-			return nil, fmt.Errorf("%s is empty: it must hold the secret", name)
+			return nil, fmt.Errorf("%s must hold the secret; it is empty", name)
 		}
 		secrets = append(secrets, value)
 	}
@@ -298,7 +293,7 @@ func printExplanation(out io.Writer, e senders.Explanation) error {
 	return nil
 }
 
-// oneLine keeps what a request brought from breaking the table.
+// oneLine replaces control characters, so that a request's text cannot break the table.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

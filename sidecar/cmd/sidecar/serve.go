@@ -19,13 +19,13 @@ import (
 	"sluice/sidecar/settings"
 )
 
-// memoryLimit is what the runtime tries to stay under, unless GOMEMLIMIT says
-// otherwise: the bodies in flight (64 MiB) and in hand, twice over for copies
-// on their way, below the smallest container's share.
+// memoryLimit is the memory that the runtime tries to stay below, unless GOMEMLIMIT
+// is set. It allows for twice the bodies in flight (64 MiB) and in replay's memory,
+// since some are copied, and it fits the smallest container.
 const memoryLimit = 192 << 20
 
-// gcPercent lets the heap grow before it is collected: it is small, and the
-// limit above holds it, so collecting at each doubling only costs time.
+// gcPercent lets the heap grow before it is collected. The heap is small and has the
+// limit above, so collecting it at each doubling would only cost time.
 const gcPercent = 400
 
 func tuneMemory() {
@@ -41,7 +41,7 @@ func serveCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "serve", Short: "Run the proxy until SIGTERM", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			// Before anything else: a SIGTERM that comes first must not kill.
+			// Before anything else: a SIGTERM at any moment must drain, not kill.
 			signals := make(chan os.Signal, 4)
 			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 			tuneMemory()

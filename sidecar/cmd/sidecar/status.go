@@ -23,12 +23,12 @@ func statusCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "status", Short: "Show what this replica's sidecar is doing", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return fmt.Errorf("--output %q: want table or json", output)
+			if err := checkOutput(output); err != nil {
+				return err
 			}
 			body, err := get("http://"+dialable(addr)+"/v1/status", limit)
 			if err != nil {
-				fmt.Fprintf(os.Stderr, "sidecar: ask the sidecar at %s: %v; is it running, and is CONTROL_TOKEN set as there?\n", addr, err)
+				fmt.Fprintf(os.Stderr, "sidecar: ask the sidecar at %s: %v; is it running, and is CONTROL_TOKEN the same here?\n", addr, err)
 				return exit(exitFailed)
 			}
 			if output == "json" {

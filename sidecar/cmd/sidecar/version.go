@@ -16,7 +16,7 @@ var (
 	commit  = ""
 )
 
-// build says which build this is.
+// build identifies a build.
 type build struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit"` // "" where the build does not know it
@@ -24,8 +24,8 @@ type build struct {
 	Platform string `json:"platform"`
 }
 
-// thisBuild returns what the build set, or what Go itself recorded, which is all
-// that `go install` leaves.
+// thisBuild returns what the build set, or else what Go itself recorded: `go install`
+// leaves nothing more.
 func thisBuild() build {
 	b := build{Version: version, Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
@@ -48,19 +48,19 @@ func versionCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "version", Short: "Print the version, the commit and what it was built with", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			b := thisBuild()
-			switch output {
-			case "json":
-				return json.NewEncoder(c.OutOrStdout()).Encode(b)
-			case "table":
-				fmt.Fprintln(c.OutOrStdout(), b.Version)
-				if b.Commit != "" {
-					fmt.Fprintln(c.OutOrStdout(), "commit", b.Commit)
-				}
-				fmt.Fprintln(c.OutOrStdout(), b.Go, b.Platform)
-				return nil
+			if err := checkOutput(output); err != nil {
+				return err
 			}
-			return fmt.Errorf("--output must be table or json; it is %q", output)
+			b := thisBuild()
+			if output == "json" {
+				return json.NewEncoder(c.OutOrStdout()).Encode(b)
+			}
+			fmt.Fprintln(c.OutOrStdout(), b.Version)
+			if b.Commit != "" {
+				fmt.Fprintln(c.OutOrStdout(), "commit", b.Commit)
+			}
+			fmt.Fprintln(c.OutOrStdout(), b.Go, b.Platform)
+			return nil
 		},
 	}
 	c.Flags().StringVar(&output, "output", "table", "table or json")
