@@ -29,7 +29,7 @@ func TestRestartBySocketActivation(t *testing.T) {
 		got.Store(d.body, true)
 		return http.StatusOK
 	})
-	// One connection for each webhook: a kept one would hide a refusal.
+	// One connection for each webhook: a kept-alive one would hide a refusal.
 	sender := &http.Client{Timeout: testkit.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	var senders sync.WaitGroup
 	var over atomic.Bool
@@ -78,7 +78,7 @@ func TestRestartBySocketActivation(t *testing.T) {
 	})
 }
 
-// A socket that no listener has would leave its senders waiting for ever.
+// On a socket that nobody accepts from, senders would wait for ever.
 func TestInheritedSocketMustBeServed(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)

@@ -68,8 +68,8 @@ type app struct {
 	addr    string
 	health  atomic.Int32        // status of /healthz
 	drains  atomic.Int32        // POST /drain
-	drained func(*http.Request) // is told of each, nil for nobody
-	busy    atomic.Int32        // webhooks that have arrived and are not noted yet
+	drained func(*http.Request) // called with each; may be nil
+	busy    atomic.Int32        // webhooks that have arrived but are not recorded yet
 	general atomic.Pointer[http.Handler]
 
 	mu     sync.Mutex
@@ -110,7 +110,7 @@ func (a *app) start() {
 	go server.Serve(ln)
 }
 
-// stop closes the port and every connection, as a death does.
+// stop closes the port and every connection, as a crash does.
 func (a *app) stop() {
 	a.mu.Lock()
 	server := a.server
@@ -121,14 +121,14 @@ func (a *app) stop() {
 	}
 }
 
-// does sets what webhooks meet from now on.
+// does sets how the app answers webhooks from now on.
 func (a *app) does(b behaviour) {
 	a.mu.Lock()
 	a.behave = b
 	a.mu.Unlock()
 }
 
-// serves sets what requests beside the webhooks meet.
+// serves sets how the app answers requests that are not webhooks.
 func (a *app) serves(h http.Handler) { a.general.Store(&h) }
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -152,14 +152,14 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.busy.Add(-1)
 	d, err := record(r)
 	if err != nil {
-		return // the sidecar broke off: nothing was delivered
+		return // the sidecar closed the connection: nothing was delivered
 	}
 	a.mu.Lock()
 	behave := a.behave
 	a.mu.Unlock()
 	status := behave(w, r, d)
 	d.status = max(status, 0)
-	// Noted before the sidecar can see the answer, and act on it.
+	// Recorded before the sidecar can see the answer and act on it.
 	a.mu.Lock()
 	a.got = append(a.got, d)
 	a.mu.Unlock()
@@ -196,7 +196,7 @@ func record(r *http.Request) (delivery, error) {
 	return d, nil
 }
 
-// deliveries returns what has reached the app and was answered, in order.
+// deliveries returns the webhooks that the app has answered, in order.
 func (a *app) deliveries() []delivery {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -234,7 +234,7 @@ func numbered(lane string, n int) string {
 	return `{"lane":` + strconv.Quote(lane) + `,"n":` + strconv.Itoa(n) + `}`
 }
 
-// ledger is what senders remember of numbered webhooks.
+// ledger records what senders were told of their numbered webhooks.
 type ledger struct {
 	mu           sync.Mutex
 	acknowledged map[string][]int // by lane, in the order sent

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Lengths that are announced and never come keep nobody else out.
+// Bodies that are announced and never arrive keep no other sender out.
 func TestIdleConnectionsRefuseNobody(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/hooks/idle", "/%68ooks/idle"} { // the second is net/http's
@@ -36,8 +36,8 @@ func TestIdleConnectionsRefuseNobody(t *testing.T) {
 	}
 }
 
-// A body that comes too slowly is told so long before BODY_TIMEOUT, and one that
-// is slow because it is small is taken.
+// A body that comes too slowly gets 408 long before BODY_TIMEOUT. One that is slow
+// only because it is small is accepted.
 func TestSlowBodies(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)

@@ -19,7 +19,7 @@ import (
 
 const maxBody = 25 << 20 // MAX_BODY_BYTES by default
 
-// noise is n bytes that no two seeds have in common.
+// noise returns n bytes, different ones for each seed.
 func noise(seed uint64, n int) []byte {
 	b := make([]byte, n)
 	rng := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1})
@@ -74,7 +74,7 @@ func TestLargestBody(t *testing.T) {
 	}
 }
 
-// Every size at which something changes on the way (pooled, batched, sliced).
+// Every size at which a body is treated differently (pooled, batched, sliced).
 func TestBodySizes(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -123,8 +123,8 @@ func (s *sidecar) peak() int64 {
 	return kb << 10
 }
 
-// Two hundred 5 MB bodies at once stay within 256 MB: what does not fit is told
-// to come again, and what was acknowledged arrives.
+// Two hundred 5 MB bodies at once stay within 256 MB: what does not fit gets 503
+// with Retry-After, and what was acknowledged arrives.
 func TestManyLargeBodiesAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -163,7 +163,7 @@ func TestManyLargeBodiesAtOnce(t *testing.T) {
 				case got.status == 503 && got.header.Get("Retry-After") != "":
 					refused++
 				case got.status == 0 && got.err != nil:
-					cut++ // silent for too long after its refusal, which a busy machine may make it
+					cut++ // it paused for too long after its refusal, as it may on a busy machine
 				default:
 					t.Errorf("sender %d: %d %q (%v)", i, got.status, got.body, got.err)
 				}
@@ -171,7 +171,7 @@ func TestManyLargeBodiesAtOnce(t *testing.T) {
 			if refused == 0 || cut > n/10 {
 				t.Errorf("%d acknowledged, %d refused, %d cut off: the test proves nothing", acknowledged, refused, cut)
 			}
-			// Who comes again gets in.
+			// A sender that tries again succeeds.
 			testkit.Eventually(t, "one more is acknowledged", func() bool { return s.sendBody("/hooks/many", body, c.chunked).acknowledged() })
 			acknowledged++
 			a.does(always(200))

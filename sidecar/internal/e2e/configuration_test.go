@@ -7,7 +7,7 @@ import (
 	"sluice/infra/testkit"
 )
 
-// Whatever is wrong is named at once, without a trace and without a secret.
+// Every problem is listed at once, without a stack trace and without a secret.
 func TestBadConfiguration(t *testing.T) {
 	t.Parallel()
 	secrets := []string{"hunter2", "topsecret", "shortkey"}
@@ -24,7 +24,7 @@ func TestBadConfiguration(t *testing.T) {
 		t.Errorf("exit code %d, want 2", code)
 	}
 	for name := range bad {
-		if name == "SLUICE_SECRET" { // this one is right
+		if name == "SLUICE_SECRET" { // this one is correct
 			continue
 		}
 		name = strings.Replace(name, "CONTROL_ADDR", "CONTROL_TOKEN", 1)
@@ -70,7 +70,7 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
-// A port that is taken is told, and ends the process.
+// A port that is in use is reported and ends the process.
 func TestTakenPort(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -107,13 +107,13 @@ func TestControlToken(t *testing.T) {
 	if out, code := runOnce(t, env{"CONTROL_TOKEN": "correct-horse"}, "status", "--addr", s.control, "--output", "json"); code != 0 || !strings.Contains(out, `"state"`) {
 		t.Errorf("status with the token: exit %d: %s", code, out)
 	}
-	// Signed webhooks, refused and passed, and nothing secret in the log.
+	// Signed webhooks are refused and forwarded, and no secret is in the log.
 	if got := s.post("/webhooks/github", "{}", "X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64), "Authorization", "Bearer private"); got.status != 401 {
 		t.Errorf("wrongly signed: %d", got.status)
 	}
 	a.stop()
 	s.mustHold("/hooks/x", `{"password":"in-the-body"}`, "Authorization", "Bearer private")
-	s.WaitRecords(1, "Webhook queued to PostgreSQL for drain-time replay") // the last that it has to say
+	s.WaitRecords(1, "Webhook queued to PostgreSQL for drain-time replay") // the last line that it logs
 	for _, secret := range []string{"correct-horse", "battery-staple", "it-is-secret", "in-the-body", "private"} {
 		if strings.Contains(s.Output.String(), secret) {
 			t.Errorf("%q is in the log", secret)

@@ -11,9 +11,9 @@ import (
 	"sluice/infra/testkit"
 )
 
-// At MAX_CONNECTIONS idle connections make room, whoever keeps them open; when
-// all of them are at work, a new one is told to come again, and the probes
-// answer all the same.
+// At MAX_CONNECTIONS an idle connection is closed for a new one, whichever kind it
+// is. When none is idle, a new one gets 503 with Retry-After, and the probes still
+// answer.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	const limit = 20
@@ -21,7 +21,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	s := passing(t, db, a, env{"MAX_CONNECTIONS": fmt.Sprint(limit)})
 	const webhook = "POST /hooks/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 	for i, begins := range []string{"", webhook, "GET /page HTTP/1.1\r\nHost: h\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"} {
-		for range limit { // a kind that did not make room would fill it
+		for range limit { // a kind that is never closed would use up the limit
 			c := s.dial()
 			io.WriteString(c, begins)
 			if i == 1 || i == 2 {

@@ -22,8 +22,8 @@ func restart(t *testing.T, server *postgres.Server) {
 	}
 }
 
-// While the database is gone nothing is acknowledged; what was, survives its
-// crash and is delivered in order.
+// While the database is gone nothing is acknowledged. What was acknowledged before
+// survives its crash and is delivered in order.
 func TestDatabaseDiesWhileHolding(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*postgres.Server) error{
@@ -56,7 +56,7 @@ func TestDatabaseDiesWhileHolding(t *testing.T) {
 			if err := end(server); err != nil {
 				t.Fatal(err)
 			}
-			// From here to the restart there is not one acknowledgement.
+			// From here to the restart nothing is acknowledged.
 			dead.Store(true)
 			testkit.Eventually(t, "it is known", func() bool { return s.status().Database == "unreachable" })
 			for i := range lanes {
@@ -125,7 +125,7 @@ func TestDatabaseAwayFromTheStart(t *testing.T) {
 	soon := env{"HOLD_TIMEOUT": "1500ms"}
 	s := start(t, db, up, soon)
 	testkit.Eventually(t, "it passes", func() bool { return s.post("/hooks/x", "{}").status == 200 })
-	// What the five seconds are for: nobody knows what may be held.
+	// The five seconds are there because what is held is unknown.
 	if took := time.Since(began); took < 5*time.Second {
 		t.Errorf("passed after %v, want 5 s at the least", took)
 	}
@@ -150,7 +150,7 @@ func TestDatabaseAwayFromTheStart(t *testing.T) {
 	testkit.Eventually(t, "both can hold", func() bool { return s.probe("/startupz") == 200 && closed.post("/hooks/x", "{}").held() })
 	testkit.Eventually(t, "it passes with the database", func() bool { return s.status().State == "passing" })
 	s.mustPass("/hooks/x", "{}")
-	// Whatever the refused ones left behind is not held for ever.
+	// Rows that the refused ones left behind are not held for ever.
 	away.start()
 	testkit.Eventually(t, "nothing is left", func() bool { return db.active() == 0 })
 }

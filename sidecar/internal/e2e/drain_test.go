@@ -14,7 +14,7 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// No spelling of /drain passes the public door: not with any method, not over
+// No spelling of /drain passes the public listener: not with any method, not over
 // HTTP/2, not as an absolute address, and not where every path is a webhook's.
 func TestNoSpellingOfDrainPasses(t *testing.T) {
 	t.Parallel()

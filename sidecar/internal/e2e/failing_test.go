@@ -31,8 +31,8 @@ func TestOneFailureKeepsOrder(t *testing.T) {
 			l := newLedger()
 			var sending sync.WaitGroup
 			for i := range 6 {
-				// Two senders share a lane's leaf, so that one's failure meets
-				// the other's forwards.
+				// Two senders share a lane, so that one's failure meets the
+				// other's forwards.
 				sending.Go(func() { l.send(s, fmt.Sprint("/hooks/", i), fmt.Sprint("lane", i/2, "sender", i%2), upTo(60)) })
 			}
 			sending.Wait()
@@ -76,8 +76,8 @@ func TestManySendersInOneLane(t *testing.T) {
 	s.waitState("passing")
 }
 
-// 5xx is tried again at the head of its lane, with backoff and Retry-After; 4xx
-// and too many tries are given up, and the lane goes on.
+// A 5xx is tried again at the head of its lane, with backoff and Retry-After. A 4xx,
+// or too many attempts, makes a dead letter, and the lane goes on.
 func TestFailuresOnReplay(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -146,7 +146,7 @@ func TestNoAttemptsWhileUnhealthy(t *testing.T) {
 	a.start()
 	throughout(t, time.Second, "nothing is delivered", func() bool { return len(a.deliveries()) == 0 })
 	s.mustHold("/hooks/x", "{}")
-	// Healthy for moments only, and gone at each try.
+	// Healthy only for moments, and gone at each attempt.
 	a.does(func(w http.ResponseWriter, r *http.Request, d delivery) int {
 		a.health.Store(503)
 		return reset(w, r, d)
@@ -162,8 +162,8 @@ func TestNoAttemptsWhileUnhealthy(t *testing.T) {
 	}
 }
 
-// An app that is up and refuses every webhook for a while: they are held, tried
-// again, and delivered in order once it takes them.
+// An app is up and refuses every webhook for a while: they are held, tried again,
+// and delivered in order once it accepts them.
 func TestAppThatOnlySays503(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -193,7 +193,7 @@ func TestAppThatOnlySays503(t *testing.T) {
 	}
 	testkit.Eventually(t, "the lanes open", func() bool { return s.status().ShutLanes == 0 })
 	s.mustPass("/hooks/x", numbered("lane0", 10))
-	// The app had the first of each lane before it was held.
+	// The app was sent the first of each lane before it was held.
 	for _, d := range a.deliveries() {
 		if _, n := d.number(); n == 0 && d.replayed == "true" && d.attempt == "1" {
 			t.Errorf("a replay of what the app had seen calls itself attempt 1")

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// A request that says its length in two ways is refused, or at the least it is
-// the last one of its connection: what a proxy before the sidecar took for a
-// part of its body never becomes a request (RFC 9112, 6.3).
+// A request that gives its length in two ways is refused, or is at least the last
+// one on its connection: bytes that a proxy in front took for its body never become
+// a request (RFC 9112, 6.3).
 func TestBothFramingsEndTheConnection(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
@@ -34,7 +34,7 @@ func TestBothFramingsEndTheConnection(t *testing.T) {
 		inner   = "POST /hooks/smuggled HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 	)
 	for name, c := range map[string]struct {
-		before []string // requests that leave the connection as it is
+		before []string // requests that keep the connection open
 		last   string
 		want   int
 	}{

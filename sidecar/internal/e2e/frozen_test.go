@@ -15,12 +15,12 @@ import (
 // graces are what platforms allow, in seconds.
 var graces = []int{1, 5, 10, 30}
 
-// unknown is how much was stored by a server that may have got the statement and
-// carried it out once it went on, when its client had gone.
+// unknown stands for a number of rows that can't be known: the server may have
+// executed the statement after its client had gone.
 const unknown = -1
 
-// ending is a replica that is about to end, with an app and a database of its
-// own on a server that all of a test share.
+// ending is a replica that is about to end. It has its own app and database, on a
+// server that the whole test shares.
 type ending struct {
 	*sidecar
 	db    *database
@@ -35,7 +35,7 @@ func endings(t *testing.T, server string) (all []*ending) {
 	for _, seconds := range graces {
 		url := testkit.DatabaseOn(t, server)
 		e := &ending{db: openDatabase(t, url), app: runningApp(t), grace: time.Duration(seconds) * time.Second}
-		// Without the race detector, which makes the end of a process long.
+		// Without the race detector, with which a process takes long to end.
 		e.sidecar = launch(t, testkit.PlainProgram(t, program), url, e.app, env{
 			"TERMINATION_GRACE_SECONDS": strconv.Itoa(seconds), "HOLD_TIMEOUT": "1500ms", "STARTUP_GATE": "buffer",
 			"WEBHOOK_ROUTES": "/hooks/late=generic+300ms,/hooks/stuck=generic+100s,/hooks/*=generic",
@@ -47,8 +47,8 @@ func endings(t *testing.T, server string) (all []*ending) {
 	return all
 }
 
-// end sends SIGTERM and returns what waits for the end, checks it, and reports
-// whether the machine kept up, so that it proves something.
+// end sends SIGTERM. The function that it returns waits for the end, checks it, and
+// reports whether the machine was fast enough for the check to mean anything.
 func (e *ending) end(t *testing.T, want int) (wait func() (judged bool)) {
 	t.Helper()
 	stalled := steady.Watch()
@@ -67,7 +67,7 @@ func (e *ending) end(t *testing.T, want int) (wait func() (judged bool)) {
 			t.Logf("grace %s: the machine stalled for %s, which proves nothing", e.grace, d)
 			return false
 		}
-		// The SIGKILL would come then, which is the promise itself.
+		// The platform would send SIGKILL then.
 		if took >= e.grace {
 			t.Errorf("grace %s: ended after %s", e.grace, took)
 		}
@@ -112,7 +112,7 @@ func TestEndWithFrozenPostgres(t *testing.T) {
 		// busy has each replica at work when the server freezes, which it does
 		// when busy calls freeze; what it returns is done after SIGTERM.
 		busy func(t *testing.T, all []*ending, freeze func())
-		left int64 // rows that are still to be delivered
+		left int64 // rows still to be delivered
 	}{
 		{"nothing to do", 0, func(_ *testing.T, _ []*ending, freeze func()) { freeze() }, 0},
 		{"delivered, not recorded", 1, func(t *testing.T, all []*ending, freeze func()) {

@@ -25,7 +25,7 @@ func general(t *testing.T, mux http.Handler, more ...env) (*sidecar, *app) {
 	return passing(t, db, a, more...), a
 }
 
-// What the app flushes arrives before the next is written, both ways.
+// What is flushed arrives before the next part is written, in both directions.
 func TestStreaming(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
@@ -119,7 +119,7 @@ func TestStreaming(t *testing.T) {
 	pieces.Close()
 }
 
-// overH2C returns a client that speaks nothing but HTTP/2 without TLS.
+// overH2C returns a client that speaks only HTTP/2, without TLS.
 func overH2C(t *testing.T) *http.Client {
 	var p http.Protocols
 	p.SetUnencryptedHTTP2(true)
@@ -147,7 +147,7 @@ func TestWebSocket(t *testing.T) {
 			t.Fatalf("message of %d bytes came back with %d (%v)", size, len(got), err)
 		}
 	}
-	// It stays while webhooks are held for another reason, and ends with the app.
+	// The connection stays while webhooks are held for another reason, and ends with the app.
 	a.does(always(503))
 	s.mustHold("/hooks/x", "{}")
 	if _, err := ws.Write([]byte("still")); err != nil {
@@ -309,7 +309,8 @@ func TestGeneralLane(t *testing.T) {
 	}
 }
 
-// The app breaks off while it answers: the client is not told that all is well.
+// When the app breaks off its answer, so does the sidecar: the client must not take
+// it for whole.
 func TestAnswerCutShort(t *testing.T) {
 	t.Parallel()
 	cut := func(w http.ResponseWriter, _ *http.Request) {

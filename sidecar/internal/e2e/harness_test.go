@@ -60,7 +60,7 @@ func (d *database) exec(t testing.TB, sql string, args ...any) int64 {
 	return tag.RowsAffected()
 }
 
-// number returns the one number that a query gives, -1 while it can't be asked.
+// number returns the number that a query gives, -1 while the database does not answer.
 func (d *database) number(sql string, args ...any) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -76,7 +76,7 @@ func (d *database) count(status string) int64 {
 	return d.number(`SELECT count(*) FROM webhook_queue WHERE status = $1`, status)
 }
 
-// active returns the number of rows that are still to be delivered.
+// active returns the number of rows still to be delivered.
 func (d *database) active() int64 {
 	return d.number(`SELECT count(*) FROM webhook_queue WHERE status IN ('pending', 'processing')`)
 }

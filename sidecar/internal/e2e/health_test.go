@@ -12,7 +12,8 @@ import (
 	"sluice/infra/testkit"
 )
 
-// The sidecar's own health answers, in each state, and /drain for nobody.
+// The sidecar answers the health paths itself, in each state, and passes /drain to
+// nobody.
 func TestPublicHealth(t *testing.T) {
 	t.Parallel()
 	server, db := ownServer(t)
@@ -80,7 +81,7 @@ func TestPublicHealth(t *testing.T) {
 	}
 }
 
-// A lone byte of a foreign protocol neither breaks nor blocks anything.
+// A single byte of another protocol neither breaks nor blocks anything.
 func TestForeignProtocols(t *testing.T) {
 	t.Parallel()
 	s, _ := general(t, http.NewServeMux(), env{"HEADER_TIMEOUT": "5s"})

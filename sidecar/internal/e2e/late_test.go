@@ -41,8 +41,7 @@ func TestLateAnswer(t *testing.T) {
 				return 200
 			})
 			first := s.mustHold("/hooks/late", numbered("a", 0))
-			// The app has not answered, and never would have: it is the budget
-			// that has ended, not before its time.
+			// The app has not answered: the budget is over, and not too early.
 			if first.took < 300*time.Millisecond {
 				t.Errorf("acknowledged after %v, before the budget of 300 ms was over", first.took)
 			}

@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// muffler is a proxy in front of PostgreSQL. While it is mute the server gets
-// what is sent to it and its answers get lost: what is committed then, nobody is
-// told of.
+// muffler is a proxy in front of PostgreSQL. While it is mute, the server gets what
+// is sent, and its answers are lost: it commits, and no client learns of it.
 type muffler struct {
 	mute atomic.Bool
 
@@ -80,7 +79,7 @@ func (m *muffler) serve(client net.Conn, target string) {
 	}
 }
 
-// speak ends the silence. What was connected in it has lost its place.
+// speak lets answers through again. It closes the connections that missed some.
 func (m *muffler) speak() {
 	m.mute.Store(false)
 	m.cut()

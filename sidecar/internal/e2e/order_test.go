@@ -12,13 +12,12 @@ import (
 	"sluice/infra/testkit"
 )
 
-// alternate posts numbered webhooks on a lane through one door and then the
-// other, each after the one before it was acknowledged; what is refused is sent
-// again.
-func (l *ledger) alternate(doors []*sidecar, lane string, from int, more func(int) bool) (next int) {
+// alternate posts numbered webhooks on a lane to the replicas in turn, each after
+// the one before it was acknowledged. What is refused is sent again.
+func (l *ledger) alternate(replicas []*sidecar, lane string, from int, more func(int) bool) (next int) {
 	n := from
 	for i := 0; more(n); i++ {
-		got := doors[i%len(doors)].post("/hooks/x", numbered(lane, n))
+		got := replicas[i%len(replicas)].post("/hooks/x", numbered(lane, n))
 		if got.err != nil || got.status == 503 {
 			l.mu.Lock()
 			l.again[fmt.Sprint(lane, "/", n)] = true
@@ -31,32 +30,32 @@ func (l *ledger) alternate(doors []*sidecar, lane string, from int, more func(in
 	return n
 }
 
-// ORDER=strict: with two sidecars side by side, each before an app of its own,
-// the order of a lane holds across both doors.
+// ORDER=strict: with two replicas side by side, the order of a lane holds across
+// both.
 func TestStrictOrderAcrossReplicas(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
-	// The old one must not come to its end for as long as the senders go on.
+	// The old one must not end while the senders go on.
 	strict := env{"ORDER": "strict", "TERMINATION_GRACE_SECONDS": "600"}
 	one := passing(t, db, a, strict)
 	l := newLedger()
 	l.alternate([]*sidecar{one}, "lane0", 0, upTo(5))
-	// Where the machine stands still for seconds, its heartbeat is late and it
-	// holds for a while.
+	// If the machine stalls for seconds, its heartbeat is late and it holds for
+	// a while.
 	testkit.Eventually(t, "a replica that is alone forwards", func() bool { return !one.post("/hooks/alone", numbered("alone", 0)).held() })
 	two := started(t, db, a, strict)
 	testkit.Eventually(t, "both know of each other", func() bool { return one.status().Sealed && two.status().Sealed })
 	var sending sync.WaitGroup
 	var over atomic.Bool
-	doors := []*sidecar{one, two}
+	replicas := []*sidecar{one, two}
 	ends := make([]int, 3)
 	for i := range ends {
 		sending.Go(func() {
-			ends[i] = l.alternate(doors, fmt.Sprint("lane", i), 5, func(int) bool { return !over.Load() })
+			ends[i] = l.alternate(replicas, fmt.Sprint("lane", i), 5, func(int) bool { return !over.Load() })
 		})
 	}
 	testkit.Eventually(t, "hundreds are acknowledged", func() bool { return l.total() > 300 })
-	// The old one goes while the senders go on.
+	// The old one ends while the senders go on.
 	one.Signal(syscall.SIGTERM)
 	testkit.Eventually(t, "it drains", func() bool { return one.status().State == "draining" })
 	n := l.total()
@@ -67,7 +66,7 @@ func TestStrictOrderAcrossReplicas(t *testing.T) {
 		t.Errorf("%d came twice", duplicates)
 	}
 	one.Kill()
-	// Alone again, the other one passes.
+	// Alone again, the other one forwards.
 	two.waitState("passing")
 	testkit.Eventually(t, "it passes", func() bool {
 		got := two.post("/hooks/x", numbered("alone", 0))
@@ -94,7 +93,7 @@ func TestStrictOrderWithoutDatabase(t *testing.T) {
 	testkit.Eventually(t, "it passes again", func() bool { return s.post("/hooks/x", "{}").status == 200 })
 }
 
-// ORDER=none: the door opens with the app's health, beside the replay.
+// ORDER=none: lanes open when the app is healthy, while held webhooks are replayed.
 func TestOrderNone(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -182,8 +181,8 @@ func TestReplicasShareReplay(t *testing.T) {
 			t.Errorf("%s was delivered %d times", id, n)
 		}
 	}
-	// A lane may move from one replica to the other, so both are put in order of
-	// time.
+	// A lane may move from one replica to the other, so the deliveries of both are
+	// sorted by time.
 	all := append(a.accepted(), b.accepted()...)
 	sortByTime(all)
 	for _, d := range all {

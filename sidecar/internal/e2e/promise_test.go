@@ -119,8 +119,8 @@ func checkDelivered(t *testing.T, a *app, lane string, want ...int) {
 	}
 }
 
-// One event of GitHub's has one delivery id for all the webhooks that subscribe to
-// it: two paths are two deliveries.
+// GitHub gives one event the same delivery id at every webhook that subscribes to
+// it: on two paths it is two deliveries.
 func TestTwoPathsOfOneDelivery(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -145,8 +145,8 @@ func TestTwoPathsOfOneDelivery(t *testing.T) {
 	}
 }
 
-// A revision that seals with a new key runs beside the old one, and is rolled
-// back: what only the new one can open waits for it and is never given up.
+// A revision that encrypts with a new key runs beside the old one, and is rolled
+// back: what only the new one can decrypt waits for it and is never given up.
 func TestKeyRollout(t *testing.T) {
 	t.Parallel()
 	const oldKey, newKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
@@ -181,8 +181,8 @@ func TestKeyRollout(t *testing.T) {
 	passing.waitState("passing")
 }
 
-// Webhooks that get 500 again and again keep no other lane waiting, nor does a
-// large body in its backoff another large one.
+// Webhooks that get 500 again and again keep no other lane waiting, and a large body
+// in its backoff does not keep another large one waiting.
 func TestFailingLanesStarveNobody(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -216,12 +216,12 @@ func TestFailingLanesStarveNobody(t *testing.T) {
 	testkit.Eventually(t, "the good large one is delivered", func() bool {
 		return slices.ContainsFunc(a.accepted(), func(d delivery) bool { return d.uri == "/hooks/good" })
 	})
-	// A new webhook of another lane comes through as well.
+	// A new webhook of another lane is forwarded as well.
 	testkit.Eventually(t, "a new lane's webhook is taken at once", func() bool { return !s.post("/hooks/x", numbered("new", 0)).held() })
 }
 
-// What a replica has only read into memory has not been tried, however often it
-// dies: attempts are counted when a webhook is sent.
+// Attempts are counted when a webhook is sent: one that a replica has only read into
+// memory has not been tried, however often the replica dies.
 func TestCrashesAreNoAttempts(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -255,7 +255,7 @@ func TestCrashesAreNoAttempts(t *testing.T) {
 		var lane string
 		var attempts int
 		fmt.Sscanf(row, "generic/%s %d", &lane, &attempts)
-		if attempts > sent[lane]+1 { // one may be on its way just now
+		if attempts > sent[lane]+1 { // one may be on its way
 			t.Errorf("%s has %d attempts and was sent %d times", lane, attempts, sent[lane])
 		}
 	}
@@ -263,8 +263,8 @@ func TestCrashesAreNoAttempts(t *testing.T) {
 	testkit.Eventually(t, "all are delivered", func() bool { return db.count("completed") == lanes })
 }
 
-// A webhook that takes the sidecar down with it at each try is given up in the
-// end, and what is behind it is delivered.
+// A webhook that crashes the sidecar at each attempt is given up in the end, and
+// what is behind it is delivered.
 func TestWebhookThatKills(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -304,8 +304,8 @@ func TestWebhookThatKills(t *testing.T) {
 	}
 }
 
-// A new revision that answers 404 to everything empties nothing into the dead
-// letters: the webhooks wait, and arrive in order once the app takes them.
+// A new revision that answers 404 to everything makes no dead letters: the webhooks
+// wait, and arrive in order once the app accepts them.
 func TestBreaker(t *testing.T) {
 	t.Parallel()
 	for _, lanes := range []int{1, 16} {
@@ -338,8 +338,8 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// Beside a replica whose app is sound, one whose app refuses everything replays
-// nothing: its leases go over.
+// Beside a replica with a working app, one whose app refuses everything replays
+// nothing: the other one gets its leases.
 func TestBreakerHandsLeasesOver(t *testing.T) {
 	t.Parallel()
 	db, bad, good := newDatabase(t), runningApp(t), runningApp(t)
@@ -356,8 +356,8 @@ func TestBreakerHandsLeasesOver(t *testing.T) {
 	}
 }
 
-// One bad webhook among good ones is a dead letter as ever, and an operator can
-// have the refusals of an open breaker count.
+// One bad webhook among good ones still becomes a dead letter, and an operator can
+// make the refusals count while the breaker is open.
 func TestBreakerLeavesBadWebhooksToDie(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)

@@ -15,8 +15,8 @@ import (
 
 const refusedMessage = "Webhook refused at the door"
 
-// Whatever is refused is told: in the log once, in the status and in a metric by
-// its reason, and nothing that was sent is in it.
+// Every refusal is reported by its reason: once in the log, in the status and in a
+// metric. Nothing that was sent is in it.
 func TestRefusalsAreTold(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -83,7 +83,7 @@ func TestRefusalsAreTold(t *testing.T) {
 				told++
 			}
 		}
-		if (told == 1) != want.told { // the others of the same minute have to wait
+		if (told == 1) != want.told { // the log has one line a minute
 			t.Errorf("%s, %s: %d lines", want.route, want.reason, told)
 		}
 	}
@@ -96,7 +96,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	}
 }
 
-// metrics returns what the probe listener tells of the replica.
+// metrics returns the replica's metrics, from the probe listener.
 func (s *sidecar) metrics() (status int, body string) {
 	resp, err := client.Get("http://" + s.probes + "/metrics")
 	if err != nil {
@@ -110,8 +110,8 @@ func (s *sidecar) metrics() (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// A webhook on a path that is no route goes to the app like a page, and the
-// operator is told how to protect it.
+// A webhook on a path without a route goes to the app like any request, and the log
+// says how to protect it.
 func TestWebhookBesideEveryRoute(t *testing.T) {
 	t.Parallel()
 	const configured = "/webhooks/github=github,/hooks/*=generic"
@@ -141,12 +141,12 @@ func TestWebhookBesideEveryRoute(t *testing.T) {
 	if _, body := s.metrics(); !strings.Contains(body, `sluice_unrouted_webhooks_total{sender="github"} 3`) {
 		t.Error("no metric")
 	}
-	// What is told is what works.
+	// The advice works.
 	route, _ := strings.CutPrefix(add, "WEBHOOK_ROUTES=")
 	protected, app := general(t, http.NotFoundHandler(), env{"WEBHOOK_ROUTES": route})
 	app.stop()
 	protected.mustHold("/api/github/webhooks", "{}", "X-GitHub-Event", "push")
-	// A stranger's paths fill neither the log nor the status.
+	// Requests on arbitrary paths fill neither the log nor the status.
 	for i := range 50 {
 		s.post(fmt.Sprintf("/made/up/%d", i), "{}", "X-GitHub-Event", "push")
 	}

@@ -6,9 +6,9 @@ import (
 	"sluice/infra/testkit"
 )
 
-// A replacement replica of a revision that has been healthy before is let in as
-// soon as it can hold: its app may take minutes, and until then nobody but its
-// sidecar is there. A new revision waits for its app.
+// A replacement replica of a revision that has been healthy before takes webhooks as
+// soon as it can hold them, since its app may take minutes to start. A new revision
+// waits for its app.
 func TestAReplacementNeedNotWaitForItsApp(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)

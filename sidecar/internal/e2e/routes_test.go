@@ -67,8 +67,8 @@ func TestNaturalLanes(t *testing.T) {
 	}
 }
 
-// A default route without its secret takes nothing, and says so; what is no default
-// route is no route.
+// A default route without its secret accepts nothing, and says so. Other paths are no
+// routes.
 func TestClosedRoutes(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -84,7 +84,7 @@ func TestClosedRoutes(t *testing.T) {
 				t.Errorf("%.40q: %d", request, got.status)
 			}
 		}
-		a.stop() // nor is anything held
+		a.stop() // and nothing is held either
 	}
 	if got := s.post("/webhooks/stripe", "{}"); got.status != http.StatusUnauthorized {
 		t.Errorf("a route with its secret: %d", got.status)

@@ -31,7 +31,7 @@ func hold(t *testing.T, s *sidecar, lanes, each int) *ledger {
 	return l
 }
 
-// The operators' two statements, over and over in the middle of a replay.
+// The operators' two statements, again and again during a replay.
 func TestRunbookStatementsDuringReplay(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -63,7 +63,7 @@ func TestRunbookStatementsDuringReplay(t *testing.T) {
 			}
 			tag, err := db.pool.Exec(context.Background(), `UPDATE webhook_queue SET status = 'pending' WHERE status = 'processing'`)
 			if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "40P01" {
-				continue // met a batch of the sidecar's the other way round: once more
+				continue // a deadlock with a batch of the sidecar: try again
 			}
 			if err != nil {
 				t.Errorf("the operator's UPDATE failed: %v", err)

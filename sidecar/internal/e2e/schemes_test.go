@@ -11,8 +11,8 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// schemed is a sender that is a scheme alone, and its signature as the vendor's
-// page has it, with nothing of package senders.
+// schemed is a sender that is only a scheme, with its signature computed as the
+// vendor's page says, without package senders.
 type schemed struct {
 	name, variable string
 	at             string // the field with the time, "" for a sender that signs none
@@ -100,7 +100,7 @@ func TestSchemes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Only a signature of now verifies at the end of the tolerance of the first.
+		// At the end of the first signature's tolerance only a fresh one verifies.
 		now := time.Now()
 		if d.replayed == "true" {
 			now = early.Add(5*time.Minute + time.Second)

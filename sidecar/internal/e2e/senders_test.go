@@ -26,7 +26,7 @@ func slackSigned(secret, body string) []string {
 	return []string{"X-Slack-Request-Timestamp", at, "X-Slack-Signature", "v0=" + sign(secret, "v0:"+at+":"+body)}
 }
 
-// Signatures are checked at the door, in every state, and the app is told.
+// Signatures are checked on arrival, in every state, and the app is told the result.
 func TestSignatures(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -68,15 +68,15 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
-// What needs its answer is never held: a slash command is told so in Slack's
-// way, a handshake is answered by the sidecar, and both by the app while it can.
+// What needs the app's answer is never held: without the app a slash command gets
+// an error in Slack's form, and a handshake is answered by the sidecar.
 func TestSyncRoutes(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
 	s := passing(t, db, a, env{
 		"SLACK_SIGNING_SECRET": "Slack's secret",
-		// The budget of an answer that has to come is long, of one that can't
-		// come short.
+		// The budget is long where an answer has to come, and short where none
+		// can come.
 		"WEBHOOK_ROUTES": "/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/hooks/sync=generic+sync+500ms," +
 			"/patient/events=slack+60s,/patient/commands=slack+sync+60s,/patient/sync=generic+sync+60s",
 	})
@@ -140,8 +140,8 @@ func TestSyncRoutes(t *testing.T) {
 	}
 }
 
-// A copy of what is still held is acknowledged and not delivered twice; a later
-// redelivery is.
+// A copy of a webhook that is still held is acknowledged and not delivered twice. A
+// later redelivery is delivered.
 func TestCopies(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)

@@ -15,8 +15,8 @@ import (
 	"sluice/infra/testkit"
 )
 
-// The whole of a shutdown: held from the first moment, the app told, open until
-// the app is gone and nobody comes, exit 0.
+// A whole shutdown: webhooks are held from the first moment, the app is told, the
+// listener stays open until the app is gone and no request comes, exit code 0.
 func TestShutdownInOrder(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -68,7 +68,7 @@ func TestShutdownInOrder(t *testing.T) {
 	if n := db.count("pending"); n != 2 {
 		t.Errorf("%d rows are pending, want 2", n)
 	}
-	// It has ended: all that it will ever say has been read.
+	// It has ended: its whole log has been read.
 	for _, message := range []string{
 		"Shutdown signal received, starting graceful drain", "Graceful drain completed successfully",
 		"Webhook queued to PostgreSQL for drain-time replay",
@@ -97,7 +97,7 @@ func TestShutdownInOrder(t *testing.T) {
 	next.WaitRecords(1, "Dequeued pending webhooks for replay")
 }
 
-// An app that does not end is cut off at the deadline: what it had is kept and
+// An app that does not end is cut off at the deadline: its webhooks are held, and
 // the exit code says so.
 func TestShutdownDeadline(t *testing.T) {
 	t.Parallel()
@@ -117,7 +117,7 @@ func TestShutdownDeadline(t *testing.T) {
 	if code := s.ExitCode(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	// SIGKILL would come after 15 s, which is the promise itself.
+	// The platform would send SIGKILL after 15 s.
 	if took := time.Since(began); took < 10*time.Second || took > 15*time.Second {
 		t.Errorf("ended after %v, want between 10 and 15 s", took)
 	}
@@ -133,8 +133,8 @@ func TestShutdownDeadline(t *testing.T) {
 	}
 }
 
-// SIGTERM in the middle of a replay: leases go back at once, and the next
-// sidecar, whatever its name, goes on without a wait.
+// SIGTERM during a replay: leases are given back at once, and the next sidecar,
+// whatever its name, goes on without waiting.
 func TestShutdownGivesLeasesBack(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -143,7 +143,7 @@ func TestShutdownGivesLeasesBack(t *testing.T) {
 	l := hold(t, s, 8, 40)
 	var taken atomic.Int32
 	a.does(func(http.ResponseWriter, *http.Request, delivery) int {
-		if taken.Add(1) > 30 { // the rest is not to be gone before the signal comes
+		if taken.Add(1) > 30 { // some must be left when the signal comes
 			<-time.After(300 * time.Millisecond)
 		}
 		return 200
@@ -152,8 +152,8 @@ func TestShutdownGivesLeasesBack(t *testing.T) {
 	a.waitAccepted(30)
 	s.Signal(syscall.SIGTERM)
 	s.waitState("draining")
-	// Leases go back once nothing is under way, or the next one would wait for
-	// their end.
+	// Leases are given back once nothing is under way; else the next one would
+	// wait until they lapse.
 	testkit.Eventually(t, "leases are given back while it drains", func() bool {
 		return db.number(`SELECT count(*) FROM webhook_leases WHERE holder IS NOT NULL`) == 0
 	})
@@ -177,7 +177,7 @@ func TestShutdownGivesLeasesBack(t *testing.T) {
 	}
 }
 
-// A SIGTERM that comes before anything is ready ends the process properly.
+// A SIGTERM before anything is ready ends the process cleanly.
 func TestShutdownAtOnce(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), newApp(t)
@@ -186,7 +186,7 @@ func TestShutdownAtOnce(t *testing.T) {
 	if code := s.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	// Nor does it need a database to end, nor end with less than it can.
+	// It needs no database to end.
 	away := start(t, &database{url: "postgres://postgres@127.0.0.1:1/postgres?sslmode=disable"}, a)
 	away.Signal(syscall.SIGTERM)
 	if code := away.ExitCode(); code != 0 {
@@ -194,7 +194,7 @@ func TestShutdownAtOnce(t *testing.T) {
 	}
 }
 
-// A sender on a kept-alive connection is told when the door closes, and loses
+// A sender on a kept-alive connection is told when the listener closes, and loses
 // nothing.
 func TestShutdownOfKeptConnections(t *testing.T) {
 	t.Parallel()
@@ -230,9 +230,8 @@ func TestShutdownOfKeptConnections(t *testing.T) {
 	}
 }
 
-// Killed in the middle of a replay, the sidecar loses nothing; its successor of
-// the same name goes on at once, one of another name when the leases have
-// lapsed.
+// Killed during a replay, the sidecar loses nothing. A successor of the same name
+// goes on at once, one of another name when the leases have lapsed.
 func TestKilledDuringReplay(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"same name", "another name"} {
@@ -252,7 +251,7 @@ func TestKilledDuringReplay(t *testing.T) {
 			testkit.Eventually(t, "what it had posted is answered", func() bool { return a.busy.Load() == 0 })
 			n := len(a.accepted())
 			if name == "same name" {
-				// Leases without an end: to wait for it would be to wait for ever.
+				// Leases that do not lapse in this test: waiting for that would fail.
 				db.exec(t, `UPDATE webhook_leases SET expires_at = 'infinity' WHERE holder IS NOT NULL`)
 				db.exec(t, `UPDATE webhook_replicas SET seen_at = clock_timestamp() + interval '1 hour'`)
 			}

@@ -48,7 +48,7 @@ func started(t testing.TB, db *database, a *app, more ...env) *sidecar {
 	return s
 }
 
-// passing runs a sidecar and waits until it passes webhooks on.
+// passing runs a sidecar and waits until it forwards webhooks.
 func passing(t testing.TB, db *database, a *app, more ...env) *sidecar {
 	t.Helper()
 	s := started(t, db, a, more...)
@@ -76,8 +76,7 @@ func prepare(t testing.TB, binary, databaseURL string, a *app, more ...env) (*si
 		"APP_PROBE_INTERVAL": "100ms", "APP_PROBE_INTERVAL_DOWN": "50ms",
 		"REPLAY_MIN_BACKOFF": "20ms", "REPLAY_MAX_BACKOFF": "200ms",
 		"TERMINATION_GRACE_SECONDS": "120", "GORACE": "halt_on_error=1",
-		// A slow machine is no outage: only a test that is about these limits
-		// has others.
+		// A slow machine is no outage: only tests of these limits set others.
 		"HOLD_TIMEOUT": "30s", "APP_PROBE_TIMEOUT": "30s",
 		"WEBHOOK_ROUTES": "/webhooks/github=github,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync,/hooks/late=generic+300ms,/hooks/*=generic",
 		"LANES":          "generic:lane",
@@ -180,7 +179,7 @@ func (s *sidecar) waitState(state string) {
 	}
 }
 
-// runOnce runs the binary to its end and returns what it printed and its code.
+// runOnce runs the binary to its end and returns its output and exit code.
 func runOnce(t testing.TB, e env, args ...string) (out string, code int) {
 	t.Helper()
 	var o testkit.Output
@@ -252,7 +251,7 @@ func do(req *http.Request, fields ...string) answer {
 	return answer{err: err, status: resp.StatusCode, header: resp.Header, body: string(body), took: time.Since(began)}
 }
 
-// mustHold posts a webhook that has to be held.
+// mustHold posts a webhook that must be held.
 func (s *sidecar) mustHold(path, body string, fields ...string) answer {
 	s.t.Helper()
 	a := s.post(path, body, fields...)
@@ -262,7 +261,7 @@ func (s *sidecar) mustHold(path, body string, fields ...string) answer {
 	return a
 }
 
-// mustHoldOrPass posts a webhook that has to be acknowledged either way.
+// mustHoldOrPass posts a webhook that must be acknowledged, held or forwarded.
 func (s *sidecar) mustHoldOrPass(path, body string, fields ...string) answer {
 	s.t.Helper()
 	a := s.post(path, body, fields...)
@@ -272,7 +271,7 @@ func (s *sidecar) mustHoldOrPass(path, body string, fields ...string) answer {
 	return a
 }
 
-// mustPass posts a webhook that has to reach the app at once.
+// mustPass posts a webhook that must reach the app at once.
 func (s *sidecar) mustPass(path, body string, fields ...string) answer {
 	s.t.Helper()
 	a := s.post(path, body, fields...)

@@ -24,7 +24,7 @@ func TestSmuggling(t *testing.T) {
 	post := "POST /hooks/x HTTP/1.1\r\nHost: h\r\n"
 	for _, c := range []struct {
 		name, request string
-		want          []int // what may be answered; 0 is a connection closed without a word
+		want          []int // allowed statuses; 0: the connection is closed without an answer
 	}{
 		{"bare line feeds", "POST /hooks/x HTTP/1.1\nHost: h\nContent-Length: 2\n\n{}", []int{400, 200, 0}},
 		{"two lengths", post + "Content-Length: 2\r\nContent-Length: 4\r\n\r\n{}" + inner, []int{400}},
@@ -71,7 +71,7 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// halfClosed sends bytes and then says that there are no more.
+// halfClosed sends bytes and closes its side of the connection.
 func (s *sidecar) halfClosed(t *testing.T, request string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr)
@@ -85,7 +85,7 @@ func (s *sidecar) halfClosed(t *testing.T, request string) net.Conn {
 	return c
 }
 
-// A webhook of which only a part has arrived is never taken.
+// A webhook that has arrived only in part is never accepted.
 func TestTruncatedBodyIsNeverTaken(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)

@@ -155,8 +155,8 @@ func values(head, name string) (vs []string) {
 	return vs
 }
 
-// Every value of every field, byte for byte, repeated names in their order, on
-// both ways to the app: at once, and through the queue.
+// Every value of every field reaches the app byte for byte, repeated names in their
+// order, both at once and through the queue.
 func TestHeadReachesAppUnchanged(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), newApp(t)
@@ -226,8 +226,8 @@ func checkHead(t *testing.T, what, head, target string) {
 	}
 }
 
-// What senders may forge never reaches the app; what proxies before the sidecar
-// have said is kept.
+// Fields that senders may forge never reach the app. Fields of proxies in front of
+// the sidecar are kept.
 func TestForgedAndForwardedFields(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), newApp(t)
@@ -257,8 +257,8 @@ func TestForgedAndForwardedFields(t *testing.T) {
 	}
 }
 
-// A sender that does not finish its head is sent away, and others are served
-// meanwhile.
+// A sender that does not finish its request's head is disconnected, and others are
+// served meanwhile.
 func TestSlowHead(t *testing.T) {
 	t.Parallel()
 	db, a := newDatabase(t), runningApp(t)
@@ -392,7 +392,7 @@ func TestExpectContinue(t *testing.T) {
 		if got := readAnswer(br); got.status/100 != 2 || got.held() != held {
 			t.Errorf("answered %d held=%v", got.status, got.held())
 		}
-		// Too large: told before the body is sent.
+		// Too large: refused before the body is sent.
 		if got := s.raw("POST /hooks/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n"); got.status != 413 {
 			t.Errorf("answered %d, want 413", got.status)
 		}
