@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"internal/lifecycle":  0, // pure
 	"internal/metrics":    0,
 	"internal/reminder":   0,
+	"internal/loop":       0,
 	"internal/entrypoint": 0,
 	"entra":               0,
 	"routes":              1, // pure

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/loop"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 
 // claimLoop takes rows into memory while this replica may deliver them.
 func (r *Replay) claimLoop(ctx context.Context) {
-	for tick(ctx, pollEvery, r.kick) {
+	for loop.Tick(ctx, pollEvery, r.kick) {
 		if r.may() {
 			r.claimPeriod(ctx)
 		}
@@ -39,8 +40,8 @@ func (r *Replay) claimPeriod(ctx context.Context) {
 	}()
 	r.breaker.hurry()
 	wait, vain := time.Duration(0), claimPause
-	for busy := false; r.may() && ctx.Err() == nil; tick(ctx, wait, r.kick) {
-		if !tick(ctx, r.pause(), nil) {
+	for busy := false; r.may() && ctx.Err() == nil; loop.Tick(ctx, wait, r.kick) {
+		if !loop.Tick(ctx, r.pause(), nil) {
 			return
 		}
 		wait = pollEvery

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/loop"
 	"sluice/sidecar/internal/upstream"
 )
 
@@ -46,7 +47,7 @@ func (r *Replay) deliver(ctx context.Context, l *lane, h *inHand, last bool) ste
 		r.accepted(l)
 		r.mark(h, buffer.Completed, result.Attempt, "", false)
 		if last {
-			poke(r.flush) // the gate may be waiting for this one
+			loop.Poke(r.flush) // the gate may be waiting for this one
 		}
 		return next
 	case upstream.Refused:
@@ -86,7 +87,7 @@ func (r *Replay) accepted(l *lane) {
 		r.showBreaker()
 		r.Log.Info("Breaker closed, the app accepts webhooks again")
 		r.BreakerChanged()
-		poke(r.renew)
+		loop.Poke(r.renew)
 	}
 }
 
@@ -169,7 +170,7 @@ func (r *Replay) tellOpen(reason string) {
 	r.showBreaker()
 	r.Log.Error("Breaker opened: the app refuses every webhook, held ones stay where they are", "reason", reason, "limit", r.Config.BreakerLimit.String())
 	r.BreakerChanged()
-	poke(r.renew)
+	loop.Poke(r.renew)
 }
 
 // failAll gives up suspects for which no 2xx has spoken.
@@ -184,7 +185,7 @@ func (r *Replay) failAll(suspects []*inHand) {
 func (r *Replay) locked(ctx context.Context, l *lane, h *inHand) step {
 	r.park(l)
 	r.needKey(ctx, h)
-	if !tick(ctx, lockedWait, nil) {
+	if !loop.Tick(ctx, lockedWait, nil) {
 		return leave // another replica takes over, most likely
 	}
 	if r.toldLocked(h.row.Locked) {
@@ -230,5 +231,5 @@ func (r *Replay) fail(h *inHand, attempt int, reason string, suspect bool) {
 	r.Log.Error("Webhook given up, kept as failed for the operator", "queue_id", h.row.QueueID, "id", w.ID,
 		"source", w.Source, "delivery_id", w.DeliveryID, "attempt", attempt, "reason", reason)
 	r.mark(h, buffer.Failed, attempt, reason, suspect)
-	poke(r.flush)
+	loop.Poke(r.flush)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/loop"
 )
 
 // lane is the rows of one lane that are in memory. While it is in the map one
@@ -98,7 +99,7 @@ func (r *Replay) run(ctx context.Context, l *lane) {
 		h, left := l.rows[0], len(l.rows)-1
 		r.mu.Unlock()
 		if left == laneAhead/2 {
-			poke(r.kick) // the next rows come while these go
+			loop.Poke(r.kick) // the next rows come while these go
 		}
 		s := r.deliver(ctx, l, h, left == 0)
 		r.mu.Lock()
@@ -123,7 +124,7 @@ func (r *Replay) end(l *lane) {
 	delete(r.lanes, l.name)
 	r.forget(append(l.before, l.rows...))
 	l.before, l.rows = nil, nil
-	poke(r.kick) // there may be more of it
+	loop.Poke(r.kick) // there may be more of it
 }
 
 // forget drops rows in hand that were neither delivered nor given up. They will be
@@ -175,5 +176,5 @@ func (r *Replay) park(l *lane) {
 	// Also what is being claimed just now would come behind the head for nothing.
 	r.forgets++
 	r.forgotten[l.name] = r.forgets
-	poke(r.kick)
+	loop.Poke(r.kick)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/loop"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 // leaseLoop keeps this replica's leases. It hands over those that others are to
 // have, as soon as nothing of them is in hand.
 func (r *Replay) leaseLoop(ctx context.Context) {
-	for wait := time.Duration(0); tick(ctx, wait, r.renew); {
+	for wait := time.Duration(0); loop.Tick(ctx, wait, r.renew); {
 		wait = renewEvery
 		may := r.may()
 		if !may && !r.hasLeases() {
@@ -46,7 +47,7 @@ func (r *Replay) leaseLoop(ctx context.Context) {
 		if !r.handOver(ctx, excess) {
 			wait = again
 		}
-		poke(r.kick)
+		loop.Poke(r.kick)
 	}
 }
 
@@ -169,5 +170,5 @@ func (r *Replay) needKey(ctx context.Context, h *inHand) {
 		r.Log.Warn("A key can't be asked for, retrying", "err", err)
 		return
 	}
-	poke(r.renew)
+	loop.Poke(r.renew)
 }

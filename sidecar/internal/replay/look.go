@@ -6,6 +6,7 @@ import (
 
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/loop"
 )
 
 const (
@@ -46,7 +47,7 @@ type looking struct {
 // gate open those that are empty.
 func (r *Replay) lookLoop(ctx context.Context) {
 	l := &looking{page: lookLanes}
-	for wait := lookEvery; tick(ctx, wait, r.look); {
+	for wait := lookEvery; loop.Tick(ctx, wait, r.look); {
 		began := time.Now()
 		k, ask := r.Gate.Look(l.page, !began.Before(l.all))
 		if !ask {
@@ -66,7 +67,7 @@ func (r *Replay) lookLoop(ctx context.Context) {
 		if k.All {
 			wait = 0 // until it is complete no webhook passes
 		}
-		tick(ctx, lookPause, nil)
+		loop.Tick(ctx, lookPause, nil)
 	}
 }
 
@@ -104,7 +105,7 @@ func (r *Replay) survey(ctx context.Context, l *looking, k gate.Look) error {
 	if l.after = next; next == nil {
 		r.Gate.Surveyed(k)
 		l.over, l.all = gate.Look{}, time.Time{}
-		poke(r.look)
+		loop.Poke(r.look)
 	}
 	return nil
 }

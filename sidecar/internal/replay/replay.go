@@ -20,6 +20,7 @@ import (
 
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/loop"
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/upstream"
 	"sluice/sidecar/internal/webhook"
@@ -180,20 +181,13 @@ func (r *Replay) Unsettled() int {
 }
 
 // Kick says that the state, the app or the leases may have changed.
-func (r *Replay) Kick() { poke(r.kick); poke(r.look) }
+func (r *Replay) Kick() { loop.Poke(r.kick); loop.Poke(r.look) }
 
 // Held says that a webhook has been stored. While nothing is replayed, that
 // would only wake the claims in vain, as often as webhooks come.
 func (r *Replay) Held() {
 	if r.Gate.State().Replays() {
-		poke(r.kick)
-	}
-}
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+		loop.Poke(r.kick)
 	}
 }
 
@@ -216,16 +210,3 @@ func (r *Replay) Run(ctx context.Context) {
 
 // may reports whether this replica delivers at present.
 func (r *Replay) may() bool { return r.Gate.State().Replays() && r.Healthy() }
-
-// tick waits for d or a poke and returns true, or false when ctx ends.
-func tick(ctx context.Context, d time.Duration, poked <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-poked:
-	case <-t.C:
-	}
-	return true
-}

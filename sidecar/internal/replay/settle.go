@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/loop"
 )
 
 const (
@@ -28,20 +29,20 @@ func (r *Replay) mark(h *inHand, result buffer.Result, attempt int, reason strin
 	full := len(r.marks) >= flushRows
 	r.marking.Unlock()
 	if full {
-		poke(r.flush)
+		loop.Poke(r.flush)
 	}
 }
 
 // settleLoop records outcomes until ctx ends, and then what is left.
 func (r *Replay) settleLoop(ctx context.Context) {
-	for tick(ctx, flushEvery, r.flush) {
+	for loop.Tick(ctx, flushEvery, r.flush) {
 		r.failAll(r.breaker.expired(time.Now()))
 		_ = r.settle(ctx) // logged there; the next turn tries again
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), r.Config.SettleBy())
 	defer cancel()
 	for r.settle(ctx) != nil && ctx.Err() == nil {
-		tick(ctx, 200*time.Millisecond, nil)
+		loop.Tick(ctx, 200*time.Millisecond, nil)
 	}
 }
 
@@ -74,7 +75,7 @@ func (r *Replay) settle(ctx context.Context) error {
 		for lane := range ended {
 			r.Gate.Expect(lane)
 		}
-		poke(r.look)
+		loop.Poke(r.look)
 	}
 	return nil
 }
@@ -100,7 +101,7 @@ func (r *Replay) release(marks []mark) (ended map[string]bool) {
 		}
 	}
 	if len(r.lanes) == 0 {
-		poke(r.kick) // nothing in memory: ask whether there is more
+		loop.Poke(r.kick) // nothing in memory: ask whether there is more
 	}
 	return ended
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/sidecar/internal/buffer"
+	"sluice/sidecar/internal/loop"
 )
 
 // counted is the result of the last count of the queue.
@@ -30,7 +31,7 @@ const (
 // may be reached, it counts again soon. A count that fails says nothing about the
 // database, and what was counted before stays.
 func (r *Replica) countLoop(ctx context.Context) {
-	for wait := time.Duration(0); tick(ctx, wait, nil); wait = vitalsEvery {
+	for wait := time.Duration(0); loop.Tick(ctx, wait, nil); wait = vitalsEvery {
 		if !r.joined.Load() || !r.countDue(ctx) {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 
 	"sluice/sidecar/internal/buffer"
 	"sluice/sidecar/internal/gate"
+	"sluice/sidecar/internal/loop"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // membershipLoop applies the migrations, registers this replica and keeps its
 // heartbeat, until ctx ends.
 func (r *Replica) membershipLoop(ctx context.Context) {
-	for wait := time.Duration(0); tick(ctx, wait, nil); wait = min(2*wait+50*time.Millisecond, 5*time.Second) {
+	for wait := time.Duration(0); loop.Tick(ctx, wait, nil); wait = min(2*wait+50*time.Millisecond, 5*time.Second) {
 		err := r.store.Migrate(ctx)
 		if err == nil {
 			err = r.store.Join(ctx, r.gate.State().String())
@@ -45,7 +46,7 @@ func (r *Replica) membershipLoop(ctx context.Context) {
 		r.beatStrictly(ctx)
 		return
 	}
-	for wait := time.Duration(0); tick(ctx, wait, r.beatNow); {
+	for wait := time.Duration(0); loop.Tick(ctx, wait, r.beatNow); {
 		if _, _, err := r.beat(ctx, 0); err != nil {
 			wait = time.Second
 			continue
@@ -69,15 +70,16 @@ func (r *Replica) beat(ctx context.Context, seen int64) ([]buffer.Peer, time.Dur
 // freeLoop frees rows that are marked as awaited by this replica though no request
 // of it waits: an insert whose answer was lost leaves such rows.
 func (r *Replica) freeLoop(ctx context.Context) {
-	for wait := beatEvery; tick(ctx, wait, r.orphaned); {
-		wait = beatEvery
+	wait, woken := beatEvery, r.orphaned
+	for loop.Tick(ctx, wait, woken) {
+		wait, woken = beatEvery, r.orphaned
 		if !r.joined.Load() {
 			continue
 		}
 		n, err := r.store.FreeAwaited(ctx, r.ingress.Awaits)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			wait = time.Second
+			wait, woken = time.Second, nil // every insert that fails meanwhile would wake it
 			r.log.Warn("Awaited webhooks can't be looked at, retrying", "err", err)
 		case n > 0:
 			wait = time.Second // there may be more, whose commits come late
@@ -91,7 +93,7 @@ func (r *Replica) freeLoop(ctx context.Context) {
 func (r *Replica) beatStrictly(ctx context.Context) {
 	var seen int64
 	last, again := time.Now(), false
-	for tick(ctx, strictBeatEvery, r.beatNow) {
+	for loop.Tick(ctx, strictBeatEvery, r.beatNow) {
 		began := time.Now()
 		if again || began.Sub(last) > permitFor {
 			if err := r.store.Join(ctx, r.gate.State().String()); err != nil {
@@ -108,7 +110,7 @@ func (r *Replica) beatStrictly(ctx context.Context) {
 			r.log.Warn("ORDER=strict: heartbeat came too late, joining again", "gap", gap)
 			r.gate.Seal(true, time.Time{})
 			again = true
-			poke(r.beatNow)
+			loop.Poke(r.beatNow)
 			continue
 		}
 		last = began

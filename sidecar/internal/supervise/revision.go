@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"sluice/sidecar/internal/loop"
 )
 
 // revisionLoop remembers the revision whose app has been healthy, in the
@@ -47,7 +49,7 @@ func (r *Replica) proveRevision(ctx context.Context) error {
 
 // untilDone tries until it is done or ctx ends. A failure is told by the vitals.
 func (r *Replica) untilDone(ctx context.Context, do func(context.Context) error) {
-	for wait := time.Duration(0); tick(ctx, wait, nil); wait = time.Second {
+	for wait := time.Duration(0); loop.Tick(ctx, wait, nil); wait = time.Second {
 		if do(ctx) == nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 
 	"sluice/sidecar/internal/gate"
 	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/loop"
 )
 
 // slowStep is longer than a closing step takes when nothing is wrong.
@@ -69,7 +70,7 @@ func (r *Replica) waitDrained(told time.Time, b budget) bool {
 	ctx, cancel := context.WithDeadline(context.Background(), b.drain)
 	defer cancel()
 	w := drainWatch{refusedFor: b.refused, quietFor: b.quiet, last: told}
-	for ok := true; ok; ok = tick(ctx, b.look, nil) {
+	for ok := true; ok; ok = loop.Tick(ctx, b.look, nil) {
 		over := w.over(time.Now(), r.cfg.AppStays || r.app.Refuses(ctx), r.ingress.LastRequest(), r.gate.Counts())
 		if over && r.replay.Unsettled() == 0 {
 			return true

@@ -3,6 +3,8 @@ package supervise
 import (
 	"context"
 	"time"
+
+	"sluice/sidecar/internal/loop"
 )
 
 const statsEvery = time.Minute
@@ -14,7 +16,7 @@ type tally map[[2]string]float64
 // /metrics: alerts and the workbook read it (bicep/queries).
 func (r *Replica) statsLoop(ctx context.Context) {
 	before, replayed := r.tally(), int64(0)
-	for tick(ctx, statsEvery, nil) {
+	for loop.Tick(ctx, statsEvery, nil) {
 		now, delivered := r.tally(), r.replay.Delivered()
 		r.logStats(now.since(before), delivered-replayed)
 		before, replayed = now, delivered

@@ -26,6 +26,7 @@ import (
 	"sluice/sidecar/internal/health"
 	"sluice/sidecar/internal/ingress"
 	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/loop"
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
@@ -161,7 +162,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	r.ingress = ingress.New(ingress.Deps{
 		Config: cfg, Gate: r.gate, Queue: r.store, Upstream: r.app, Metrics: r.metrics, Log: r.log,
 		Vitals: r.ingressVitals, AppDown: r.health.Lost, Kick: func() { r.replay.Held() },
-		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { poke(r.orphaned) },
+		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { loop.Poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
 		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
@@ -169,7 +170,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
 		}, BreakerLimit: cfg.BreakerLimit, SettleBy: func() time.Time { return *r.settleBy.Load() }},
 		Store: r.store, Gate: r.gate, App: r.app, Healthy: r.health.OK, AppDown: r.health.Lost, Metrics: r.metrics, Log: r.log,
-		BreakerChanged: func() { poke(r.beatNow) },
+		BreakerChanged: func() { loop.Poke(r.beatNow) },
 	})
 	return r, nil
 }
@@ -273,7 +274,7 @@ func (r *Replica) changed(from, to lifecycle.State) {
 	case r.transitions <- transition{from, to, time.Now(), n - r.replayed.Load()}:
 	default: // a log that is so far behind misses a line rather than a webhook
 	}
-	poke(r.beatNow)
+	loop.Poke(r.beatNow)
 	r.replay.Kick()
 }
 
@@ -296,25 +297,5 @@ func (r *Replica) logTransition(t transition) {
 	r.log.Info("State changed", "from", t.from.String(), "state", t.to.String(), "at", t.at)
 	if t.from == lifecycle.Replaying && t.to == lifecycle.Passing {
 		r.log.Info("Startup webhook queue replay complete", "queuedWebhooksProcessed", t.replayed, "state", t.to.String())
-	}
-}
-
-// tick waits for d or a poke and returns true, or false when ctx ends.
-func tick(ctx context.Context, d time.Duration, poked <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-poked:
-	case <-t.C:
-	}
-	return true
-}
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sluice/sidecar/internal/control"
 	"sluice/sidecar/internal/ingress"
 	"sluice/sidecar/internal/lifecycle"
+	"sluice/sidecar/internal/loop"
 )
 
 // vitals say how the database is.
@@ -26,7 +27,7 @@ const (
 // vitalsLoop notes whether the database is there.
 func (r *Replica) vitalsLoop(ctx context.Context) {
 	var told time.Time
-	for wait := time.Duration(0); tick(ctx, wait, nil); {
+	for wait := time.Duration(0); loop.Tick(ctx, wait, nil); {
 		joined := r.joined.Load()
 		err := r.store.Ping(ctx)
 		if ctx.Err() != nil {
@@ -54,7 +55,7 @@ func (r *Replica) vitalsLoop(ctx context.Context) {
 // retainLoop deletes completed rows after RETENTION, and failed ones after
 // FAILED_RETENTION.
 func (r *Replica) retainLoop(ctx context.Context) {
-	for wait := time.Minute + rand.N(retainFirst); tick(ctx, wait, nil); wait = retainPause() {
+	for wait := time.Minute + rand.N(retainFirst); loop.Tick(ctx, wait, nil); wait = retainPause() {
 		n, err := r.store.Retain(ctx, r.cfg.Retention)
 		switch {
 		case err != nil && ctx.Err() == nil:
