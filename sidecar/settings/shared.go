@@ -25,6 +25,10 @@ var Shared = Table{
 		Meaning: "Which paths are webhooks, and whose: [contract.md](contract.md#routes). The app leaves out `sync` routes, since it has no answer for them, and takes a `*` only after a `/`.",
 	},
 	{
+		Name: "ROUTES_FILE", Group: "Webhooks", Allowed: "the path of a file", Unset: "`WEBHOOK_ROUTES`",
+		Meaning: "The routes as [YAML](routes.md), in place of `WEBHOOK_ROUTES`. It is read again when it changes, and at SIGHUP.",
+	},
+	{
 		Name: "ALLOW_UNVERIFIED", Group: "Webhooks", Default: "false",
 		Meaning: "Let routes without a secret take webhooks from anybody. For trying things out; `+unverified` says it for one route.",
 	},

@@ -47,6 +47,7 @@ type Config struct {
 	LogLevel         slog.Level      `envconfig:"LOG_LEVEL"`
 	LogFormat        string          `envconfig:"LOG_FORMAT"`
 	WebhookRoutes    string          `envconfig:"WEBHOOK_ROUTES"`
+	RoutesFile       string          `envconfig:"ROUTES_FILE"`
 	AllowUnverified  bool            `envconfig:"ALLOW_UNVERIFIED"`
 
 	Routes []routes.Route `json:"-"` // WEBHOOK_ROUTES, parsed, without sync routes
@@ -97,7 +98,7 @@ func load() (Config, *settings.Reader) {
 	r.Read()
 	c.check(r)
 	var err error
-	c.Routes, err = parseRoutes(c.WebhookRoutes, c.AllowUnverified, r.Secret)
+	c.Routes, err = c.parseRoutes(r.Secret)
 	r.RejectAll(err)
 	return c, r
 }

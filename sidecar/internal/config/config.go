@@ -6,6 +6,7 @@ package config
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type Config struct {
 	AppAnswerTimeout    time.Duration `envconfig:"APP_ANSWER_TIMEOUT"`
 
 	WebhookRoutes   string `envconfig:"WEBHOOK_ROUTES"`
+	RoutesFile      string `envconfig:"ROUTES_FILE"`
+	TrustedHops     int    `envconfig:"TRUSTED_HOPS"`
 	AllowUnverified bool   `envconfig:"ALLOW_UNVERIFIED"`
 	Lanes           string `envconfig:"LANES"`
 
@@ -78,8 +81,9 @@ type Config struct {
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL"`
 	LogFormat string     `envconfig:"LOG_FORMAT"`
 
-	Routes     []routes.Route `json:"-"` // WEBHOOK_ROUTES, parsed, with the keys of LANES
-	BufferKeys Keys           `json:"-"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
+	Routes     []routes.Route    `json:"-"` // WEBHOOK_ROUTES, parsed, with the keys of LANES
+	RoutesSum  [sha256.Size]byte `json:"-"` // of ROUTES_FILE, as it was read
+	BufferKeys Keys              `json:"-"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
 }
 
 // Keys are keys that never print.
