@@ -147,7 +147,8 @@ func failedOperation(kind, name, code, message string) object {
 }
 
 func readSnapshot(parameters string) (object, error) {
-	if _, err := os.Stat(parameters); err != nil {
+	file, err := os.ReadFile(parameters)
+	if err != nil {
 		return nil, err
 	}
 	text, err := os.ReadFile(snapshotOf(parameters))
@@ -155,7 +156,24 @@ func readSnapshot(parameters string) (object, error) {
 		return nil, err
 	}
 	doc := object{}
-	return doc, json.Unmarshal(text, &doc)
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	if name := os.Getenv("SLUICE_NAME"); name != "" && strings.Contains(string(file), "param name = readEnvironmentVariable('SLUICE_NAME'") {
+		install(doc, name)
+	}
+	return doc, nil
+}
+
+// install gives the resources the tag of an installation by another name than
+// the snapshot's. They are found by the tag, so their names stay.
+func install(snapshot object, name string) {
+	list, _ := snapshot["predictedResources"].([]any)
+	for _, r := range list {
+		if tags, ok := r.(object)["tags"].(object); ok && tags["sluice-installation"] != nil {
+			tags["sluice-installation"] = name
+		}
+	}
 }
 
 // wantedResources are those of the snapshot, as far as the images that are

@@ -91,6 +91,7 @@ func bicep(t *testing.T, args ...string) (stdout, stderr string, err error) {
 		}
 	}
 	cmd.Env = append(cmd.Env, snapshotEnv...)
+	cmd.Env = append(cmd.Env, "DOTNET_TieredPGO=0") // no run is long enough to gain by a profile of itself
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
@@ -114,7 +115,8 @@ func TestTemplateAndParametersHaveNoWarning(t *testing.T) {
 	if !sameCompiler(t) {
 		t.Skip("another version of the compiler than main.json was written with: lint not judged")
 	}
-	for _, pattern := range []string{root + "/bicep/**/*.bicep", root + "/bicep/*.bicepparam", "testdata/*.bicepparam"} {
+	// Few patterns: each start compiles the template anew.
+	for _, pattern := range []string{root + "/bicep/**/*.bicep*", "testdata/*.bicepparam"} {
 		stdout, stderr, err := bicep(t, "lint", "--pattern", pattern)
 		if findings := strings.TrimSpace(stdout + stderr); err != nil || findings != "" {
 			t.Errorf("lint %s: %v\n%s", pattern, err, findings)
@@ -171,6 +173,7 @@ func TestCompiledTemplateIsUpToDate(t *testing.T) {
 func TestSnapshotsAreUpToDate(t *testing.T) {
 	for _, file := range parameterFiles(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
 			if *update {
 				_, stderr, err := bicep(t, append([]string{"snapshot", file, "--mode", "overwrite"}, deployedAs...)...)
 				if err != nil {

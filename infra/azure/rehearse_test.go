@@ -3,6 +3,7 @@ package azure
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -46,6 +47,9 @@ func TestRehearsalPhaseByPhase(t *testing.T) {
 	for _, phases := range [][]string{{"first"}, {"deploy"}, {"restart"}, {"rollback", "idle"}} {
 		out, code := s.run("azure-rehearsal", append([]string{"--group", "sluice-rehearsal-1234567890123-1"}, phases...)...)
 		wants(t, out, code, 0)
+		if strings.Contains(out, "not listed yet") {
+			t.Errorf("%s: what the deployment made is not found by its tag:\n%s", phases, out)
+		}
 	}
 	if groups := s.cloud().Groups; len(groups) != 1 {
 		t.Errorf("groups %v, want the one that the workflow deletes", groups)

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"text/tabwriter"
@@ -135,15 +136,20 @@ type optionTable struct {
 	Commands map[string][]string
 }
 
+// options reads the table once: the tests hold every call of every run to it.
+var options = sync.OnceValues(func() (table optionTable, err error) {
+	text, err := os.ReadFile(os.Getenv("STANDIN_OPTIONS"))
+	if err != nil {
+		return table, err
+	}
+	return table, json.Unmarshal(text, &table)
+})
+
 // parse splits a call into command and options, and refuses an option that the
 // real one does not have, as the real one would.
 func parse(args []string) (call, error) {
-	var table optionTable
-	text, err := os.ReadFile(os.Getenv("STANDIN_OPTIONS"))
+	table, err := options()
 	if err != nil {
-		return call{}, err
-	}
-	if err := json.Unmarshal(text, &table); err != nil {
 		return call{}, err
 	}
 	k := call{Args: args, Options: map[string][]string{}}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"sluice/infra/rehearsal/sender"
 )
 
 const (
@@ -82,7 +84,7 @@ func (s *stage) rest(ctx context.Context) bool {
 	begin := time.Now()
 	var rows, first int64
 	var err error
-	for time.Since(begin) < restLimit && pause(ctx, backlogPoll) {
+	for time.Since(begin) < restLimit && sender.Pause(ctx, backlogPoll) {
 		err = s.query(ctx, func(ctx context.Context, c *pgx.Conn) error {
 			return c.QueryRow(ctx, oldestSQL, time.Since(begin).Seconds()).Scan(&rows, &first)
 		})

@@ -21,6 +21,7 @@ import (
 
 	"sluice/infra/postgres"
 	"sluice/infra/rehearsal/balancer"
+	"sluice/infra/rehearsal/sender"
 	"sluice/infra/rehearsal/timeline"
 	"sluice/infra/rehearsal/verdict"
 )
@@ -211,7 +212,7 @@ func (s *stage) showProgress() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for ; ctx.Err() == nil; pause(ctx, time.Second) {
+		for ; ctx.Err() == nil; sender.Pause(ctx, time.Second) {
 			s.progress(fmt.Sprintf("acknowledged %d (%d held), refused %d, %d replicas | %s", s.load.acknowledged.Load(),
 				s.load.held.Load(), s.load.refused.Load(), len(s.serving(false)), strings.Join(s.faults.current(), ", ")))
 		}

@@ -42,7 +42,7 @@ func (s *stage) awaitDelivery(ctx context.Context) bool {
 				last, moved = rows, time.Now()
 			}
 		}
-		if !pause(ctx, backlogPoll) {
+		if !sender.Pause(ctx, backlogPoll) {
 			return false
 		}
 	}
@@ -107,7 +107,7 @@ func (s *stage) probeLane(ctx context.Context, n *node, l lane, id string, held 
 		if last.Acknowledged() && (held || !last.Held) {
 			return true
 		}
-		if !pause(ctx, probePause) {
+		if !sender.Pause(ctx, probePause) {
 			return false
 		}
 	}
@@ -121,7 +121,7 @@ func (s *stage) awaitRest(ctx context.Context) {
 		var st status
 		var err error
 		done := false
-		for begun := time.Now(); !done && time.Since(begun) < quietLimit && pause(ctx, backlogPoll); {
+		for begun := time.Now(); !done && time.Since(begun) < quietLimit && sender.Pause(ctx, backlogPoll); {
 			st, err = askStatus(ctx, n)
 			done = err == nil && st.State == "passing" && st.Held == 0 && st.Shut == 0 && st.Forced == 0 && st.InFlight == 0 && st.Holding == 0
 			done = done || err == nil && s.config.Order == "strict" && st.Held == 0 && st.Shut == 0 && st.InFlight == 0 && st.Holding == 0

@@ -70,7 +70,7 @@ func (l *load) run(ctx context.Context) {
 func (l *load) send(ctx context.Context, number int, due time.Time, interval time.Duration) {
 	r := rand.New(rand.NewPCG(l.seed, uint64(number)))
 	var mine []sender.Webhook
-	for n := 0; pause(ctx, time.Until(due)); n++ {
+	for n := 0; sender.Pause(ctx, time.Until(due)); n++ {
 		lane := l.lanes[number%len(l.lanes)]
 		w, q := compose(lane, strconv.Itoa(number)+"-"+strconv.Itoa(n), draw(r, l.bytes))
 		l.deliver(ctx, lane.kind, &w, q)
@@ -111,7 +111,7 @@ func (l *load) deliver(ctx context.Context, k *kind, w *sender.Webhook, q reques
 		} else if seconds >= 0 {
 			wait = min(wait, time.Duration(seconds)*time.Second)
 		}
-		pause(context.WithoutCancel(ctx), wait)
+		sender.Pause(context.WithoutCancel(ctx), wait)
 	}
 }
 
@@ -146,19 +146,4 @@ func (l *load) webhooks() []sender.Webhook {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ledger
-}
-
-// pause waits for d and reports whether ctx is still alive then.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

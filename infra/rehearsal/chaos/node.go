@@ -11,6 +11,7 @@ import (
 
 	"sluice/infra/rehearsal/relay"
 	"sluice/infra/rehearsal/replica"
+	"sluice/infra/rehearsal/sender"
 )
 
 const (
@@ -110,7 +111,7 @@ func (n *node) turn() int {
 
 // followApp connects the wire to the app once it listens.
 func (n *node) followApp(ctx context.Context, turn int, addr string) {
-	for pause(ctx, followEvery) {
+	for sender.Pause(ctx, followEvery) {
 		c, err := net.DialTimeout("tcp", addr, localLimit)
 		if err == nil {
 			_ = c.Close()

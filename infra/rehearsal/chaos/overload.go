@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"sluice/infra/rehearsal/sender"
 	"sluice/infra/rehearsal/verdict"
 )
 
@@ -28,7 +29,7 @@ const (
 
 // watchTimers records when timers are late.
 func (s *stage) watchTimers(ctx context.Context) {
-	for begin := time.Now(); pause(ctx, overloadPoll); begin = time.Now() {
+	for begin := time.Now(); sender.Pause(ctx, overloadPoll); begin = time.Now() {
 		if time.Since(begin) > overloadPoll+lateTimer {
 			s.faults.add(verdict.Fault{Kind: lateTimers, Begin: begin, End: time.Now(), Silences: true, Repeats: true})
 		}
@@ -43,7 +44,7 @@ func (s *stage) watchCommits(ctx context.Context) {
 			_ = conn.Close(context.WithoutCancel(ctx))
 		}
 	}()
-	for pause(ctx, overloadPoll) {
+	for sender.Pause(ctx, overloadPoll) {
 		begin := time.Now()
 		conn = s.commit(ctx, conn)
 		if took := time.Since(begin); took > slowCommit && ctx.Err() == nil {

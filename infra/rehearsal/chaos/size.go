@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"sluice/infra/rehearsal/sender"
 )
 
 // Size compares what the sidecars used under load, in the first third of a run,
@@ -29,7 +31,7 @@ func (z Size) flat(slack int64) bool {
 // sizes measures the replicas at rest and compares them with the samples.
 func (s *stage) sizes(ctx context.Context) (memory, goroutines Size) {
 	s.load.client.forgetAll() // each idle connection costs the sidecar a goroutine
-	pause(ctx, quiet)
+	sender.Pause(ctx, quiet)
 	for _, n := range s.serving(false) {
 		one, err := measure(ctx, n)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"sluice/infra/rehearsal/relay"
 	"sluice/infra/rehearsal/replica"
+	"sluice/infra/rehearsal/sender"
 	"sluice/infra/rehearsal/verdict"
 )
 
@@ -91,7 +92,7 @@ func (s *stage) killBoth(ctx context.Context, n *node) {
 // until waits until a killed process runs again or its replica is gone.
 func (s *stage) until(ctx context.Context, n *node, back func() bool) {
 	// A process that was just killed may still answer.
-	for begun := time.Now(); pause(ctx, repairEvery) && !n.gone() && time.Since(begun) < repairLimit; {
+	for begun := time.Now(); sender.Pause(ctx, repairEvery) && !n.gone() && time.Since(begun) < repairLimit; {
 		if back() {
 			return
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/infra/rehearsal/replica"
+	"sluice/infra/rehearsal/sender"
 )
 
 const (
@@ -43,7 +44,7 @@ type sample struct {
 
 // watch records a replica's states and samples until it is gone.
 func (s *stage) watch(ctx context.Context, n *node) {
-	for !n.gone() && pause(ctx, watchEvery) {
+	for !n.gone() && sender.Pause(ctx, watchEvery) {
 		st, err := askStatus(ctx, n)
 		if err != nil {
 			s.log.Enter(n.Name, "down")

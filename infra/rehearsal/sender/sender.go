@@ -86,7 +86,7 @@ func (f *Fleet) Run(ctx context.Context) {
 		offset := interval * time.Duration(i) / time.Duration(senders)
 		f.work.Go(func() {
 			for n := range count {
-				if !pause(ctx, time.Until(start.Add(offset+interval*time.Duration(n)))) {
+				if !Pause(ctx, time.Until(start.Add(offset+interval*time.Duration(n)))) {
 					return
 				}
 				f.send(ctx, f.options.URL, k, lane, i, n, 0)
@@ -125,7 +125,7 @@ func (f *Fleet) PostUntil(ctx context.Context, replica, base string, enough func
 			return try.Done, nil
 		}
 		if !try.Acknowledged() {
-			pause(ctx, betweenPosts)
+			Pause(ctx, betweenPosts)
 		}
 	}
 	return time.Time{}, fmt.Errorf("post to %s: %w", replica, context.Cause(ctx))
@@ -139,7 +139,7 @@ func (f *Fleet) send(ctx context.Context, base string, k kind, lane, sender, seq
 		try := f.post(ctx, base, k, &w, body)
 		w.Tries = append(w.Tries, try)
 		again := k.retries && f.options.Retry && len(w.Tries) < f.options.MaxTries
-		if try.Acknowledged() || !again || !pause(ctx, retryAfter(try)) {
+		if try.Acknowledged() || !again || !Pause(ctx, retryAfter(try)) {
 			f.Ledger.add(w)
 			return
 		}
@@ -197,7 +197,8 @@ func retryAfter(t Try) time.Duration {
 // Close frees the connections. Run must have returned.
 func (f *Fleet) Close() { f.client.CloseIdleConnections() }
 
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits for d and reports whether ctx is still alive then.
+func Pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}

@@ -147,10 +147,18 @@ func (s *Store) insertNew(ctx context.Context, conn *pgxpool.Conn, batch []*entr
 // then no active row has its key. It is looked for among the latest rows, by the
 // primary key: an index by sluice_id would cost every insert. The UPDATE changes
 // nothing but has a commit, which waits for a synchronous standby to have the row.
+// The rows are locked in the order of their ids, as settling locks them: two that
+// go different ways would deadlock.
 const findSQL = `
-WITH latest AS MATERIALIZED (SELECT id, sluice_id FROM webhook_queue ORDER BY id DESC LIMIT 20000)
+WITH latest AS MATERIALIZED (
+	SELECT id, sluice_id FROM webhook_queue ORDER BY id DESC LIMIT 20000
+), mine AS MATERIALIZED (
+	SELECT id FROM webhook_queue
+	WHERE id = ANY (ARRAY(SELECT id FROM latest WHERE sluice_id = ANY ($1::uuid[])))
+	ORDER BY id FOR NO KEY UPDATE
+)
 UPDATE webhook_queue SET dup_count = dup_count
-WHERE id = ANY (ARRAY(SELECT id FROM latest WHERE sluice_id = ANY ($1::uuid[])))
+WHERE id = ANY (ARRAY(SELECT id FROM mine))
 RETURNING id, sluice_id`
 
 // find returns the rows that keep entries of the batch already, by Sluice-Id.

@@ -263,7 +263,7 @@ func (m mutant) play(dir string) (seed, text string, err error) {
 	}
 	began := time.Now()
 	out, err := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-timeout", "30m", "-run", "TestSeeds", "-v", ".", "-args", "-first",
-		"-seed", fmt.Sprint(max(*firstSeed, 1)), "-seeds", fmt.Sprint(*seedCount), "-again", "2", "-lines", "20").CombinedOutput()
+		"-seed", fmt.Sprint(max(*firstSeed, 1)), "-seeds", fmt.Sprint(*seedCount), "-again", "2", "-lines", "20", "-kind", *onlyKind).CombinedOutput()
 	worlds := worldCount.FindSubmatch(out)
 	if worlds == nil {
 		return "", "", fmt.Errorf("did not run: %s", out)

@@ -1,7 +1,9 @@
 package simulate
 
 import (
+	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,14 +51,51 @@ func newPlan(seed uint64) plan {
 		p.poison = 0.01
 	}
 	p.breaker = []time.Duration{0, 10 * time.Second, time.Hour}[d.below(3)]
-	p.faults.sluggish, p.faults.sluggishRate = op(d.below(int(opCount))), d.rate(0.8)
-	if p.strict && d.chance(0.5) { // what a replica's word to the others depends on
-		p.faults.sluggish = []op{opLook, opMember}[d.below(2)]
-	}
+	p.faults.sluggish, p.faults.sluggishRate, p.faults.sluggishFor = op(d.below(int(opCount))), d.rate(0.8), slowestKind
 	if d.chance(0.3) { // many lanes, of which a replica has held nothing itself
 		p.lanes, p.gap = 8+d.below(24), 8*p.gap
 	}
+	at := d.below(12) // the rest are as they are
+	if k := slices.Index(kinds, *onlyKind); k >= 0 {
+		p.strict, at = true, k
+	}
+	switch {
+	case p.strict && at == 0:
+		p.handOver(d)
+	case p.strict && at == 1:
+		p.lateWord(d)
+	}
 	return p
+}
+
+// kinds are worlds of ORDER=strict in which little happens, but again and again.
+var (
+	kinds    = []string{"handOver", "lateWord"}
+	onlyKind = flag.String("kind", "", "make every world one of these: "+strings.Join(kinds, ", "))
+)
+
+// handOver makes a world of quick deploys under ORDER=strict in which looks are
+// slow: the old replica may acknowledge a webhook and leave while the new one's
+// look is under way.
+func (p *plan) handOver(d *dice) {
+	p.faults = faults{sluggish: opLook, sluggishRate: 0.8, sluggishFor: slowestKind, slow: 0.3, slowest: d.between(500*time.Millisecond, 3*time.Second)}
+	p.doors, p.lanes, p.gap, p.lasts = 1, 8+d.below(24), d.between(200*time.Millisecond, time.Second), 90*time.Second
+	p.quiet()
+	p.deploy = 1
+}
+
+// lateWord makes a world under ORDER=strict in which heartbeats are late by about
+// what a permit lasts: the others may take a replica for gone that is not.
+func (p *plan) lateWord(d *dice) {
+	p.faults = faults{sluggish: opMember, sluggishRate: 0.3 + 0.6*d.rate(1), sluggishFor: d.between(time.Second, 3*time.Second)}
+	p.doors, p.lanes, p.gap, p.lasts = 2, 2+d.below(6), d.between(20*time.Millisecond, 200*time.Millisecond), 90*time.Second
+	p.quiet()
+}
+
+// quiet leaves out all trouble but the faults.
+func (p *plan) quiet() {
+	p.kill, p.pause, p.partition, p.deploy, p.appDies, p.mood, p.poison = 0, 0, 0, 0, 0, 0, 0
+	p.away, p.crash, p.jump, p.operator = 0, 0, 0, 0
 }
 
 func (p plan) String() string {

@@ -61,7 +61,7 @@ func (s *sender) deliver(tries int) bool {
 
 // send sends it once, and reports whether it was acknowledged.
 func (s *sender) send(key string, door int) bool {
-	r := s.world.slots[door].serving()
+	r := s.world.slots[door].reached(s.dice)
 	if r == nil {
 		return false
 	}

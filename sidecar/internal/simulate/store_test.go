@@ -20,7 +20,8 @@ type faults struct {
 	slowCommit              float64 // takes up to slowestCommit between an insert and its commit
 	slowest, slowestCommit  time.Duration
 	sluggish                op      // the one kind of statement
-	sluggishRate            float64 // that takes up to slowestKind, on either side of its effect
+	sluggishRate            float64 // that takes up to sluggishFor, on either side of its effect
+	sluggishFor             time.Duration
 }
 
 const slowestKind = 4900 * time.Millisecond // just less than any statement may take
@@ -100,7 +101,7 @@ func (s *store) way(o op, lost float64) way {
 		w.lag += d.between(0, f.slowest)
 	}
 	if o == f.sluggish && d.chance(f.sluggishRate) {
-		w.lag += d.between(0, slowestKind)
+		w.lag += d.between(0, f.sluggishFor)
 	}
 	return w
 }

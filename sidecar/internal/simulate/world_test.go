@@ -53,6 +53,7 @@ type slot struct {
 	version int // of a deploy: another name, another app
 	lives   int
 	replica *replica // nil while there is none
+	before  *replica // the one that a deploy replaces, while webhooks still come to it
 	app     *app
 	apps    []*app // all there were
 }
@@ -160,9 +161,21 @@ func (s *slot) deploy() *app {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.app
+	s.before = s.replica
 	s.newApp()
 	s.begin()
 	return old
+}
+
+// reached is the replica that a sender's request comes to: in a deploy the new one
+// or the old one, until that is told to stop.
+func (s *slot) reached(d *dice) *replica {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.before != nil && d.chance(0.5) {
+		return s.before
+	}
+	return s.replica
 }
 
 func (s *slot) current() *app {
@@ -263,6 +276,11 @@ func (s *slot) kill() bool {
 // terminate sends SIGTERM and, a while later, to the app as well.
 func (s *slot) terminate(r *replica, a *app, later time.Duration) {
 	s.world.line.note(r.name, "the sidecar gets SIGTERM")
+	s.mu.Lock()
+	if s.before == r {
+		s.before = nil
+	}
+	s.mu.Unlock()
 	r.end <- syscall.SIGTERM
 	sleep(later)
 	a.stop()
