@@ -28,6 +28,8 @@ param secretValues = {
   SLUICE_SECRET: readEnvironmentVariable('SLUICE_SECRET', '')
 }
 
+// GitHub never sends a webhook again: an error of the app is held and tried again.
+param sharedVariables = { WEBHOOK_ROUTES: '/webhooks/github=github+retry' }
 // Each sender's natural key; docs/senders.md names those of the others.
 param sidecarVariables = { LANES: 'github:repository.full_name' }
 param scale = { min: 2, max: 3, concurrentRequests: 100 }

@@ -38,6 +38,10 @@ param secretValues = {
   SLUICE_SECRET: readEnvironmentVariable('SLUICE_SECRET', '')
 }
 
+// GitHub never sends a webhook again: an error of the app is held and tried again.
+param sharedVariables = {
+  WEBHOOK_ROUTES: '/webhooks/github=github+retry,/webhooks/slack/events=slack,/webhooks/slack/commands=slack+sync'
+}
 param sidecarVariables = { LANES: 'github:repository.full_name,slack:team_id' }
 param sizes = { app: '1.0', sidecar: '0.5' }
 // To scale by the backlog too: backlog: { waiting: 1000 }, see docs/azure.md.

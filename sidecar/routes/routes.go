@@ -11,7 +11,9 @@ package routes
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
+	"slices"
 	"time"
 
 	"sluice/sidecar/senders"
@@ -34,6 +36,24 @@ type Route struct {
 	Retry            bool          // an error of the app is held and tried again, not returned
 	Status           int           // acknowledges a held webhook: 200, 202 or 204
 	Budget           time.Duration // how long the app may take before the sender must be answered
+
+	// Only the file has these.
+	Methods  []string       // of webhooks, any other gets 405; POST alone when empty, and any other goes to the app
+	Networks []netip.Prefix // from which requests may come; from everywhere when empty
+	MaxBody  int64          // in bytes; only the sidecar's own limit when 0
+}
+
+// Takes reports whether a request with that method is a webhook.
+func (r *Route) Takes(method string) bool {
+	if len(r.Methods) == 0 {
+		return method == "POST"
+	}
+	return slices.Contains(r.Methods, method)
+}
+
+// Admits reports whether a request may come from that address.
+func (r *Route) Admits(addr netip.Addr) bool {
+	return len(r.Networks) == 0 || slices.ContainsFunc(r.Networks, func(n netip.Prefix) bool { return n.Contains(addr.Unmap()) })
 }
 
 // Closed reports whether the route has no secret by mistake: its webhooks can't be
@@ -56,7 +76,8 @@ func (r Route) GoString() string { return r.String() }
 
 // Options are what the routes depend on beside their own text.
 type Options struct {
-	Secret func(variable string) string // the secret that a variable holds, "" for none
+	Secret     func(variable string) string               // the secret that a variable holds, "" for none
+	SecretFile func(path string) (text string, err error) // the secret in a file
 	// AllowUnverified makes every route without a secret unverified on purpose.
 	AllowUnverified bool
 	// Close accepts a route without a secret as closed. Without it such a route is

@@ -16,6 +16,7 @@ type Common struct {
 	DatabaseURL             Secret        `envconfig:"DATABASE_URL"`
 	DatabaseAuth            string        `envconfig:"DATABASE_AUTH"`
 	WebhookRoutes           string        `envconfig:"WEBHOOK_ROUTES"`
+	RoutesFile              string        `envconfig:"ROUTES_FILE"`
 	AllowUnverified         bool          `envconfig:"ALLOW_UNVERIFIED"`
 	SluiceSecret            Secret        `envconfig:"SLUICE_SECRET"`
 	MaxBodyBytes            int64         `envconfig:"MAX_BODY_BYTES"`
@@ -41,6 +42,10 @@ var Shared = Table{
 		Name: "WEBHOOK_ROUTES", Group: "Webhooks", Default: defaultRoutes,
 		Allowed: "a list of `PATH=SENDER[+OPTION...]`",
 		Meaning: "Which paths are webhooks, and whose: [contract.md](contract.md#routes). The app leaves out `sync` routes, since it has no answer for them, and takes a `*` only after a `/`.",
+	},
+	{
+		Name: "ROUTES_FILE", Group: "Webhooks", Allowed: "the path of a file", Unset: "`WEBHOOK_ROUTES`",
+		Meaning: "The routes as [YAML](routes.md), in place of `WEBHOOK_ROUTES`. It is read again when it changes, and at SIGHUP.",
 	},
 	{
 		Name: "ALLOW_UNVERIFIED", Group: "Webhooks", Default: "false",

@@ -60,6 +60,9 @@ func lookupSecret(name string) (given, error) {
 	return g, nil
 }
 
+// SecretFile returns the secret in a file, without newlines at its end.
+func SecretFile(path string) (string, error) { return readSecret(path) }
+
 // readSecret refuses an empty file: who names a file means to have a secret,
 // and without one webhooks would go unverified.
 func readSecret(file string) (string, error) {

@@ -101,7 +101,7 @@ func load() (Config, *settings.Reader) {
 	r.Read()
 	c.check(r)
 	var err error
-	c.Routes, err = parseRoutes(c.WebhookRoutes, c.AllowUnverified, r.Secret)
+	c.Routes, err = c.parseRoutes(r.Secret)
 	r.RejectAll(err)
 	c.Secrets = map[string]settings.Secret{}
 	for name := range strings.SplitSeq(c.SecretNames, ",") {

@@ -3,16 +3,18 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"sluice/sidecar/routes"
+	"sluice/sidecar/settings"
 )
 
 // parseRoutes parses the same text as the sidecar. It leaves out routes with
 // "sync", because the app has no answer of its own to give, and refuses paths to
 // which net/http's mux would give another meaning.
-func parseRoutes(text string, open bool, env func(string) string) ([]routes.Route, error) {
-	all, err := routes.Parse(text, routes.Options{Secret: env, AllowUnverified: open, Close: true})
+func (c Config) parseRoutes(env func(string) string) ([]routes.Route, error) {
+	all, err := c.readRoutes(routes.Options{Secret: env, SecretFile: settings.SecretFile, AllowUnverified: c.AllowUnverified, Close: true})
 	problems := []error{err}
 	var served []routes.Route
 	for _, r := range all {
@@ -26,4 +28,16 @@ func parseRoutes(text string, open bool, env func(string) string) ([]routes.Rout
 		}
 	}
 	return served, errors.Join(problems...)
+}
+
+// readRoutes reads ROUTES_FILE, or WEBHOOK_ROUTES where it is unset.
+func (c Config) readRoutes(o routes.Options) ([]routes.Route, error) {
+	if c.RoutesFile == "" {
+		return routes.Parse(c.WebhookRoutes, o)
+	}
+	text, err := os.ReadFile(c.RoutesFile)
+	if err != nil {
+		return nil, fmt.Errorf("ROUTES_FILE must name a readable file: %w", err)
+	}
+	return routes.ParseFile(c.RoutesFile, text, o)
 }

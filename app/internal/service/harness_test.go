@@ -47,6 +47,7 @@ func launch(t *testing.T, env ...string) *proc {
 	cmd := exec.Command(testkit.Program(t, program), "serve")
 	cmd.Env = append(os.Environ(), append([]string{
 		"PORT=0", "LISTEN_HOST=127.0.0.1", "LOG_FORMAT=json", "LOG_LEVEL=debug",
+		"WEBHOOK_ROUTES=/webhooks/github=github,/webhooks/slack/events=slack,/hooks/*=generic", "ALLOW_UNVERIFIED=true",
 		"GITHUB_WEBHOOK_SECRET=" + secret, "GITHUB_API_URL=http://127.0.0.1:1",
 	}, env...)...)
 	p := &proc{Process: testkit.Start(t, cmd), t: t}

@@ -86,12 +86,12 @@ func TestTrust(t *testing.T) {
 
 func TestHandshakesAndMethods(t *testing.T) {
 	p := start(t, "DATABASE_URL="+testkit.Database(t), "SLACK_SIGNING_SECRET="+slackSecret,
-		"WEBHOOK_ROUTES=/webhooks/slack/events=slack,/meta=meta,/hooks/*=generic,/one/=generic,/cmd=slack+sync", "META_VERIFY_TOKEN=tok")
+		"WEBHOOK_ROUTES=/webhooks/slack/events=slack,/meta=meta,/hooks/*=generic,/one/=generic,/cmd=slack+sync", "META_VERIFY_TOKEN=the token")
 	body := `{"type":"url_verification","challenge":"abc"}`
 	if code, answer := p.send("/webhooks/slack/events", []byte(body), slackFields(body, time.Now())...); code != 200 || !strings.Contains(answer, "abc") {
 		t.Errorf("Slack's challenge: %d %s", code, answer)
 	}
-	if code, answer := p.get("/meta?hub.mode=subscribe&hub.verify_token=tok&hub.challenge=123"); code != 200 || answer != "123" {
+	if code, answer := p.get("/meta?hub.mode=subscribe&hub.verify_token=the%20token&hub.challenge=123"); code != 200 || answer != "123" {
 		t.Errorf("Meta's challenge: %d %s", code, answer)
 	}
 	if code, _ := p.get("/hooks/x"); code != http.StatusMethodNotAllowed {

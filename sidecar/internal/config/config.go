@@ -6,6 +6,7 @@ package config
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -39,7 +40,8 @@ type Config struct {
 	AppProbeTimeout     time.Duration `envconfig:"APP_PROBE_TIMEOUT"`
 	AppAnswerTimeout    time.Duration `envconfig:"APP_ANSWER_TIMEOUT"`
 
-	Lanes string `envconfig:"LANES"`
+	TrustedHops int    `envconfig:"TRUSTED_HOPS"`
+	Lanes       string `envconfig:"LANES"`
 
 	Wire                   string        `envconfig:"WIRE"`
 	HeaderTimeout          time.Duration `envconfig:"HEADER_TIMEOUT"`
@@ -69,8 +71,9 @@ type Config struct {
 	PlatformReplicaName string `envconfig:"CONTAINER_APP_REPLICA_NAME"`
 	Revision            string `envconfig:"CONTAINER_APP_REVISION"`
 
-	Routes     []routes.Route `json:"-"` // WEBHOOK_ROUTES, parsed, with the keys of LANES
-	BufferKeys Keys           `json:"-"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
+	Routes     []routes.Route    `json:"-"` // WEBHOOK_ROUTES, parsed, with the keys of LANES
+	RoutesSum  [sha256.Size]byte `json:"-"` // of ROUTES_FILE, as it was read
+	BufferKeys Keys              `json:"-"` // BUFFER_KEY, parsed: AES-256 keys, the first encrypts
 }
 
 // Keys are keys that never print.

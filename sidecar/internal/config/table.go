@@ -51,6 +51,9 @@ var own = settings.Table{
 	{Name: "STARTUP_GATE", Group: "The app", Default: "app", OneOf: []string{"app", "buffer"},
 		Meaning: "When `/startupz` turns good: once the app has been healthy, or once webhooks can be held."},
 
+	{Name: "TRUSTED_HOPS", Group: "Listeners", Default: "0", Min: "0", Max: "16",
+		Meaning: "Proxies in front of the sidecar that append to `X-Forwarded-For`; the entry before theirs is the address that a route's `networks` are compared with. 1 on Azure Container Apps."},
+
 	{Name: "HOLD_TIMEOUT", Group: "Holding", Default: "1500ms", Above: "0s",
 		Meaning: "For a commit; then 503."},
 	{Name: "HOLD_MAX_ROWS", Group: "Holding", Default: "1000000", Min: "1",

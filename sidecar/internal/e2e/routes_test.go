@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -151,5 +153,87 @@ func TestRetry(t *testing.T) {
 	a.does(always(http.StatusUnprocessableEntity))
 	if got := s.post("/again", "{}"); got.status != http.StatusUnprocessableEntity {
 		t.Errorf("what retrying cannot fix: %d", got.status)
+	}
+}
+
+// The routes of a file have their own secrets, methods, networks and sizes, and
+// follow the file.
+func TestRoutesFile(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	file := filepath.Join(t.TempDir(), "routes.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const routes = `routes:
+  - {name: ci, path: /ci, sender: generic, header: X-Sig, secrets: [{env: CI_SECRET}], methods: [POST, PUT], max_body_bytes: 100}
+  - {name: near, path: /near, sender: generic, verify: none, networks: [203.0.113.0/24]}
+`
+	write(routes)
+	s := passing(t, db, a, env{"WEBHOOK_ROUTES": "", "ROUTES_FILE": file, "ALLOW_UNVERIFIED": "", "LANES": "", "CI_SECRET": "v1,with a comma", "TRUSTED_HOPS": "1"})
+	send := func(method, path, body string, fields ...string) int {
+		t.Helper()
+		req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return do(req, fields...).status
+	}
+	for _, c := range []struct {
+		method, path, body string
+		fields             []string
+		want               int
+	}{
+		{"POST", "/ci", "{}", []string{"X-Sig", sign("v1,with a comma", "{}")}, 200},
+		{"PUT", "/ci", "{}", []string{"X-Sig", sign("v1,with a comma", "{}")}, 200},
+		{"PUT", "/ci", "{}", []string{"X-Sig", sign("with a comma", "{}")}, 401},
+		{"GET", "/ci", "", nil, 405},
+		{"DELETE", "/ci", "", nil, 405},
+		{"POST", "/ci", strings.Repeat("x", 101), []string{"X-Sig", "x"}, 413},
+		{"POST", "/near", "{}", []string{"X-Forwarded-For", "203.0.113.7"}, 200},
+		{"POST", "/near", "{}", []string{"X-Forwarded-For", "203.0.113.7, 198.51.100.1"}, 403}, // the first is the sender's own claim
+		{"POST", "/near", "{}", []string{"X-Forwarded-For", "198.51.100.1:80"}, 403},
+		{"GET", "/near", "", []string{"X-Forwarded-For", "198.51.100.1"}, 403},
+		{"POST", "/near", "{}", nil, 403},
+	} {
+		if got := send(c.method, c.path, c.body, c.fields...); got != c.want {
+			t.Errorf("%s %s %v: %d, want %d", c.method, c.path, c.fields, got, c.want)
+		}
+	}
+	a.stop()
+	if got := send("PUT", "/ci", "held", "X-Sig", sign("v1,with a comma", "held")); got != 202 {
+		t.Errorf("PUT while the app is away: %d", got)
+	}
+	a.start()
+	s.waitState("passing")
+	if d := a.accepted(); d[len(d)-1].method != "PUT" || d[len(d)-1].body != "held" {
+		t.Errorf("delivered %s %s", d[len(d)-1].method, d[len(d)-1].body)
+	}
+	write("routes: [{name: A}]")
+	s.WaitRecords(1, "Routes not reloaded, the old ones stay in force")
+	if got := send("POST", "/near", "{}", "X-Forwarded-For", "203.0.113.7"); got != 200 {
+		t.Errorf("a broken file: %d", got)
+	}
+	write(routes + "  - {name: more, path: /more, sender: github, secrets: [{env: CI_SECRET}]}\n")
+	s.WaitRecords(1, "Routes reloaded")
+	if got := send("POST", "/more", "{}"); got != 401 {
+		t.Errorf("an added route: %d", got)
+	}
+	if n := s.status().refused("/ci", "signature_wrong"); n != 1 {
+		t.Errorf("%d refusals are remembered, want 1", n)
+	}
+	write("routes: [{name: A}]")
+	out, code := runOnce(t, env{"DATABASE_URL": "postgres://u:p@h/db", "ROUTES_FILE": file}, "serve")
+	if code != 2 || !strings.Contains(out, file+":1: name") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	if out, code := runOnce(t, env{"DATABASE_URL": "postgres://u:p@h/db", "ROUTES_FILE": file, "WEBHOOK_ROUTES": "/a=github+unverified"}, "serve"); code != 2 || !strings.Contains(out, "both set") {
+		t.Errorf("exit code %d: %s", code, out)
 	}
 }

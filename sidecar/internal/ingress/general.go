@@ -24,10 +24,16 @@ func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in.noteRequest()
-	switch route := in.find(r.URL.Path); {
-	case route != nil && route.Closed():
-		reply := route.refuseUnsecured()
-		reply.WriteHTTP(w)
+	route := in.find(r.URL.Path)
+	if route != nil {
+		if refusal, is := route.barred(wire.Capture(r)); is {
+			refusal.WriteHTTP(w)
+			return
+		}
+	}
+	switch {
+	case route != nil && len(route.Methods) > 0:
+		route.wrongMethod(w)
 		return
 	case route != nil && in.serveHandshake(w, r, route):
 		return

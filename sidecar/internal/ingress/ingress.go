@@ -60,9 +60,7 @@ type Deps struct {
 // Ingress answers the requests of one replica. Its zero value is not usable.
 type Ingress struct {
 	Deps
-	routes   []*route // as configured
-	exact    map[string]*route
-	prefixes []*route // longest first
+	table    atomic.Pointer[table]
 	proxy    http.Handler
 	holds    holdLog
 	unrouted unrouted
@@ -73,8 +71,8 @@ type Ingress struct {
 
 // New returns the ingress.
 func New(d Deps) *Ingress {
-	in := &Ingress{Deps: d, exact: map[string]*route{}, holds: holdLog{log: d.Log}}
-	in.indexRoutes(d.Config.Routes)
+	in := &Ingress{Deps: d, holds: holdLog{log: d.Log}}
+	in.SetRoutes(d.Config.Routes)
 	in.proxy = d.Upstream.Proxy(d.Log, in.proxyFailed)
 	in.last.Store(time.Now().UnixNano())
 	return in

@@ -104,7 +104,7 @@ func TestAFaultLeavesNothingBehind(t *testing.T) {
 					Gate:   gate.New(gate.Config{}), Upstream: up, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(&log, nil)), Queue: broken{},
 					Vitals: func() Vitals { return Vitals{} }, AppDown: func(error) {}, Kick: func() {},
 				})
-				in.exact["/forward"].forwarded, in.exact["/sync"].forwarded = nil, nil
+				in.find("/forward").forwarded, in.find("/sync").forwarded = nil, nil
 				if !c.away {
 					in.Gate.Fire(lifecycle.AppUp)
 					look, _ := in.Gate.Look(1, true)

@@ -30,6 +30,7 @@ const (
 	appAway
 	closed
 	noSecret
+	network
 	reasons // how many there are
 )
 
@@ -47,6 +48,7 @@ var reasonNames = [reasons]string{
 	appAway:    "app_away",
 	closed:     "not_accepting",
 	noSecret:   "no_secret",
+	network:    "network",
 }
 
 // quiet reports whether a refusal for that reason is not logged here: it has its
@@ -87,7 +89,7 @@ type Refusal struct {
 // the routes.
 func (in *Ingress) Refusals() []Refusal {
 	list := []Refusal{}
-	for _, r := range in.routes {
+	for _, r := range in.table.Load().routes {
 		for why := range reasons {
 			if n := r.refusals[why].count.Load(); n > 0 {
 				list = append(list, Refusal{r.Pattern(), r.Name, reasonNames[why], n})
@@ -121,7 +123,7 @@ func (r *route) Refuse(err error) wire.Reply {
 	r.in.noteRefusal(r, why, err.Error())
 	switch {
 	case why == tooLarge:
-		return wire.Text(http.StatusRequestEntityTooLarge, "body too large; the limit is MAX_BODY_BYTES")
+		return wire.Text(http.StatusRequestEntityTooLarge, "body too large; the limit is MAX_BODY_BYTES, or the route's own")
 	case why == noMemory:
 		return wire.RetryLater("too many webhooks at once")
 	case why == slow:

@@ -1,7 +1,6 @@
 package ingress
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,42 +16,7 @@ type route struct {
 	*routes.Route
 	in                                                  *Ingress
 	forwarded, held, late, refused, rejected, handshake prometheus.Counter
-	refusals                                            [reasons]refusals
-}
-
-func (in *Ingress) indexRoutes(configured []routes.Route) {
-	for i := range configured {
-		count := func(outcome string) prometheus.Counter {
-			return in.Metrics.Webhooks.WithLabelValues(configured[i].Name, outcome)
-		}
-		r := &route{
-			in: in, Route: &configured[i], forwarded: count("forwarded"), held: count("held"), late: count("late"),
-			refused: count("refused"), rejected: count("rejected"), handshake: count("handshake"),
-		}
-		for why := range reasons {
-			r.refusals[why].metric = in.Metrics.Refused.WithLabelValues(r.Name, reasonNames[why])
-		}
-		in.routes = append(in.routes, r)
-		if r.Prefix {
-			in.prefixes = append(in.prefixes, r)
-			continue
-		}
-		in.exact[r.Path] = r
-	}
-	slices.SortFunc(in.prefixes, func(a, b *route) int { return len(b.Path) - len(a.Path) })
-}
-
-// find returns the route of a path, nil when it has none.
-func (in *Ingress) find(path string) *route {
-	if r := in.exact[path]; r != nil {
-		return r
-	}
-	for _, r := range in.prefixes {
-		if strings.HasPrefix(path, r.Path) {
-			return r
-		}
-	}
-	return nil
+	refusals                                            *[reasons]refusals
 }
 
 // maxKey bounds a lane's key, which a sender chooses.

@@ -14,10 +14,10 @@ import (
 	"sluice/sidecar/senders"
 )
 
-// Match returns the route of a path, so that wire reads its requests whole.
-func (in *Ingress) Match(path, received string) wire.Endpoint {
+// Match returns the route of a webhook, so that wire reads it whole.
+func (in *Ingress) Match(method, path, received string) wire.Endpoint {
 	route := in.find(path)
-	if route == nil || routes.IsDrain(received) {
+	if route == nil || !route.Takes(method) || routes.IsDrain(received) {
 		return nil
 	}
 	in.noteRequest()
@@ -42,8 +42,11 @@ type arrival struct {
 // or refuses it.
 func (r *route) Serve(ctx context.Context, head request.Head, body *wire.Body) wire.Reply {
 	in, now := r.in, time.Now()
-	if r.Closed() {
-		return r.refuseUnsecured()
+	if refusal, is := r.barred(head); is {
+		return refusal
+	}
+	if r.MaxBody > 0 && int64(len(body.Bytes())) > r.MaxBody {
+		return r.Refuse(wire.ErrTooLarge)
 	}
 	a := &arrival{ticket: ticket{gate: in.Gate}, route: r, body: body, sync: r.Sync}
 	defer a.end()

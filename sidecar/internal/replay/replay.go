@@ -47,8 +47,8 @@ type Deliverer interface {
 type Config struct {
 	Concurrency int // lanes that post at one time
 	Policy      upstream.Policy
-	Freshen     map[string]func(*webhook.Webhook) // by source: signs anew what was verified at receipt
-	BlindAfter  time.Duration                     // how long the database may be away before unknown lanes pass, 5 s
+	Freshen     func(source string) func(*webhook.Webhook) // signs anew what was verified at receipt; nil, or returns nil, for nothing
+	BlindAfter  time.Duration                              // how long the database may be away before unknown lanes pass, 5 s
 	// SettleBy returns until when what was delivered may be recorded after the
 	// end of Run's context; nil for 10 s.
 	SettleBy func() time.Time

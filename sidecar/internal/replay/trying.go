@@ -25,8 +25,8 @@ func (t *trying) policy() upstream.Policy {
 	p.Single = func() bool { return t.canary }
 	p.Until = func() time.Time { return t.until(t.hand) }
 	p.Waiting = t.waiting
-	if t.hand.row.Webhook.Verified != "" {
-		p.Freshen = t.Config.Freshen[t.hand.row.Webhook.Source]
+	if t.hand.row.Webhook.Verified != "" && t.Config.Freshen != nil {
+		p.Freshen = t.Config.Freshen(t.hand.row.Webhook.Source)
 	}
 	return p
 }

@@ -53,6 +53,7 @@ func replica(t *testing.T, app string, order gate.Order) (*Replica, *testkit.Out
 	}
 	r.vitals.Store(&vitals{})
 	r.counted.Store(&counted{})
+	r.useRoutes(nil)
 	r.store = &countedStore{}
 	r.gate = gate.New(gate.Config{Order: order, Changed: r.changed})
 	var err error

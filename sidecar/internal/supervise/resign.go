@@ -5,17 +5,18 @@ import (
 
 	"sluice/sidecar/internal/config"
 	"sluice/sidecar/internal/webhook"
+	"sluice/sidecar/routes"
 	"sluice/sidecar/senders"
 )
 
 // resigners returns, for RESIGN=true, the functions that give a held webhook a fresh
 // signature, by source. Only senders whose signatures expire have one.
-func resigners(cfg *config.Config) map[string]func(*webhook.Webhook) {
+func resigners(cfg *config.Config, list []routes.Route) map[string]func(*webhook.Webhook) {
 	if !cfg.Resign {
 		return nil
 	}
 	by := map[string]func(*webhook.Webhook){}
-	for _, route := range cfg.Routes {
+	for _, route := range list {
 		s, ok := route.Sender.(senders.Resigner)
 		if !ok || len(route.Secrets) == 0 {
 			continue
@@ -44,7 +45,7 @@ func resign(s senders.Resigner, secrets []string, w *webhook.Webhook) {
 // for each variable those that take anything.
 func (r *Replica) warnMissingSecrets() {
 	told := map[string]bool{}
-	for _, route := range r.cfg.Routes {
+	for _, route := range *r.routes.Load() {
 		name := route.Sender.Traits().SecretVar
 		switch {
 		case route.Closed():

@@ -23,10 +23,10 @@ func TestResign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if by := resigners(&config.Config{Routes: parsed}); by != nil {
+	if by := resigners(&config.Config{}, parsed); by != nil {
 		t.Errorf("without RESIGN these are signed anew: %v", by)
 	}
-	by := resigners(&config.Config{Routes: parsed, Resign: true})
+	by := resigners(&config.Config{Resign: true}, parsed)
 	if len(by) != 2 {
 		t.Errorf("%d senders are signed anew, want Slack and GitLab", len(by))
 	}
@@ -63,7 +63,7 @@ func TestMissingSecretsAreNamedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, log := replica(t, nobody, gate.PerLane)
-	r.cfg.Routes = parsed
+	r.useRoutes(parsed)
 	r.warnMissingSecrets()
 	if all, github := log.Count("No secret"), log.Count("GITHUB_WEBHOOK_SECRET"); all != 1 || github != 1 {
 		t.Errorf("%d warnings, %d of them about GitHub, want one", all, github)

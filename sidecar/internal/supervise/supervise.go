@@ -30,7 +30,9 @@ import (
 	"sluice/sidecar/internal/metrics"
 	"sluice/sidecar/internal/replay"
 	"sluice/sidecar/internal/upstream"
+	"sluice/sidecar/internal/webhook"
 	"sluice/sidecar/internal/wire"
+	"sluice/sidecar/routes"
 )
 
 // Options are what a replica needs besides its settings.
@@ -103,6 +105,9 @@ type Replica struct {
 
 	transitions chan transition // to be logged
 
+	routes  atomic.Pointer[[]routes.Route] // in force
+	resigns atomic.Pointer[map[string]func(*webhook.Webhook)]
+
 	settleBy atomic.Pointer[time.Time] // set before replay is told to end
 
 	socketStays bool // the service manager keeps the public socket: servicemanager.go
@@ -143,6 +148,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("APP_URL: %w", err)
 	}
+	r.useRoutes(cfg.Routes)
 	r.prober = r.app.NewProber(cfg.AppProbeTimeout)
 	r.health = health.New(health.Config{
 		App: r.prober, Addr: cfg.AppURL, Every: cfg.AppProbeInterval, EveryDown: cfg.AppProbeIntervalOff,
@@ -165,7 +171,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 		Answered: func(status int, verified bool) { r.replay.Answered(status, verified) }, Orphaned: func() { loop.Poke(r.orphaned) },
 	})
 	r.replay = replay.New(replay.Deps{
-		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: resigners(cfg), Policy: upstream.Policy{
+		Config: replay.Config{Concurrency: cfg.ReplayConcurrency, Freshen: r.freshen, Policy: upstream.Policy{
 			MaxAttempts: cfg.ReplayMaxAttempts, AwayLimit: cfg.ReplayAwayLimit, Timeout: cfg.AppAnswerTimeout,
 			MinBackoff: cfg.ReplayMinBackoff, MaxBackoff: cfg.ReplayMaxBackoff,
 		}, BreakerLimit: cfg.BreakerLimit, SettleBy: func() time.Time { return *r.settleBy.Load() }},
@@ -187,7 +193,7 @@ func (r *Replica) Run() int {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	for name, loop := range map[string]func(context.Context){
-		"membership": r.membershipLoop, "awaited": r.freeLoop, "health": r.health.Run, "vitals": r.vitalsLoop, "count": r.countLoop, "retention": r.retainLoop,
+		"membership": r.membershipLoop, "awaited": r.freeLoop, "health": r.health.Run, "vitals": r.vitalsLoop, "count": r.countLoop, "retention": r.retainLoop, "routes": r.routesLoop,
 		"transitions": r.transitionLoop, "stats": r.statsLoop, "revision": r.revisionLoop, "replay": r.replay.Run,
 	} {
 		r.loops.start(name, func() { loop(ctx) })

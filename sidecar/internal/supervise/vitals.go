@@ -129,7 +129,7 @@ func (r *Replica) OverrideBreaker() {
 
 func (r *Replica) closedRoutes() []control.Closed {
 	closed := []control.Closed{}
-	for _, route := range r.cfg.Routes {
+	for _, route := range *r.routes.Load() {
 		if route.Closed() {
 			closed = append(closed, control.Closed{Route: route.Pattern(), Source: route.Name, Variable: route.Sender.Traits().SecretVar})
 		}

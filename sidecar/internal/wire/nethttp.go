@@ -31,11 +31,9 @@ func (s netHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if mustClose(r) {
 		w = lastAnswer{w}
 	}
-	if r.Method == http.MethodPost {
-		if endpoint := s.handler.Match(r.URL.Path, ReceivedPath(r)); endpoint != nil {
-			s.serveWhole(w, r, endpoint)
-			return
-		}
+	if endpoint := s.handler.Match(r.Method, r.URL.Path, ReceivedPath(r)); endpoint != nil {
+		s.serveWhole(w, r, endpoint)
+		return
 	}
 	s.handler.ServeHTTP(w, r)
 }

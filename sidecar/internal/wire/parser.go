@@ -32,7 +32,7 @@ func parse(head []byte, peer string, h Handler, maxBody int64) (q plainRequest, 
 	}
 	before, _, _ := bytes.Cut(target, []byte("?"))
 	path := string(before) // nothing in it is escaped
-	if q.endpoint = h.Match(path, path); q.endpoint == nil {
+	if q.endpoint = h.Match("POST", path, path); q.endpoint == nil {
 		return q, false
 	}
 	host, ok := q.scan(fields)

@@ -23,7 +23,10 @@ import (
 // body that it got.
 type paths []string
 
-func (p paths) Match(path, received string) Endpoint {
+func (p paths) Match(method, path, received string) Endpoint {
+	if method != "POST" {
+		return nil
+	}
 	if slices.Contains(p, path) {
 		return echo{}
 	}

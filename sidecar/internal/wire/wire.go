@@ -24,9 +24,9 @@ import (
 
 // Handler answers the requests.
 type Handler interface {
-	// Match returns the endpoint for POSTs to a path, nil when there is none. path
-	// is decoded; received is the same path as it was sent.
-	Match(path, received string) Endpoint
+	// Match returns the endpoint for a method and a path, nil when there is none.
+	// path is decoded; received is the same path as it was sent.
+	Match(method, path, received string) Endpoint
 	// ServeHTTP answers every other request. Its body may still be arriving.
 	http.Handler
 }
