@@ -145,7 +145,7 @@ func (c *connection) answer(q plainRequest) bool {
 	defer b.free()
 	r := q.endpoint.Serve(context.Background(), q.head, b)
 	defer r.end()
-	closing := q.close || c.stop.Load()
+	closing := q.close || c.stop.Load() || s.Draining()
 	now := time.Now()
 	c.limitWrite(now)
 	err = r.writeTo(c.nc, closing, now)

@@ -31,11 +31,21 @@ func (s netHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if mustClose(r) {
 		w = lastAnswer{w}
 	}
+	s.sayGoodbye(w)
 	if endpoint := s.handler.Match(r.Method, r.URL.Path, ReceivedPath(r)); endpoint != nil {
 		s.serveWhole(w, r, endpoint)
 		return
 	}
 	s.handler.ServeHTTP(w, r)
+}
+
+// sayGoodbye ends the connection with this answer while the replica drains; over
+// HTTP/2 net/http sends GOAWAY for it. A balancer that keeps connections open would
+// otherwise go on sending, and the quiet that the drain waits for never came.
+func (s *Server) sayGoodbye(w http.ResponseWriter) {
+	if s.Draining() {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // ReceivedPath returns the path of the request target as it was received, still
@@ -67,6 +77,7 @@ func (s netHandler) serveWhole(w http.ResponseWriter, r *http.Request, endpoint 
 	rc.SetReadDeadline(time.Time{})
 	answer := endpoint.Serve(r.Context(), head, b)
 	defer answer.end()
+	s.sayGoodbye(w)
 	answer.writeHTTP(w)
 	s.Metrics.Seconds.Observe(time.Since(started).Seconds())
 }
