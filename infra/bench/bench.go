@@ -22,6 +22,8 @@ import (
 type Config struct {
 	Sections     []string // of Sections(); all when empty
 	Rounds       int
+	SlowRounds   int           // of the parts whose rounds take long
+	Deploy       time.Duration // how long webhooks are sent in a rolled deploy
 	Turn         time.Duration // of one contender in one round
 	Held         int           // webhooks held for a replay
 	Bytes        int           // size of a body
@@ -54,37 +56,51 @@ type Config struct {
 // Defaults are the settings that docs/performance.md uses.
 func Defaults() Config {
 	return Config{
-		Rounds: 5, Turn: 1500 * time.Millisecond, Held: 4000, Bytes: 2048, Repositories: 16,
+		Rounds: 5, SlowRounds: 3, Deploy: 25 * time.Second, Turn: 1500 * time.Millisecond, Held: 4000, Bytes: 2048, Repositories: 16,
 		Rate: 1000, Rows: 200000, Lanes: 20000, UsualRows: 100000, IdleConnections: 10000,
 		PassConnections: 32, HoldConnections: 64, CopyConnections: 256, ReplayConnections: 8,
 		Progress: func(string) {},
 	}
 }
 
-// Quick makes the settings those of a run of some two minutes, whose figures are
-// good for finding a large change only.
+// Quick makes the settings that still have their defaults those of a run of two or
+// three minutes, whose figures show large changes only.
 func (c *Config) Quick() {
-	c.Rounds, c.Turn, c.Held = 2, 500*time.Millisecond, 1000
-	c.Rows, c.Lanes, c.UsualRows = 10000, 1000, 5000
-	c.IdleConnections = 2000
+	d := Defaults()
+	for _, one := range []struct {
+		is        *int
+		was, then int
+	}{
+		{&c.Rounds, d.Rounds, 2}, {&c.SlowRounds, d.SlowRounds, 1}, {&c.Held, d.Held, 1000},
+		{&c.Rows, d.Rows, 10000}, {&c.Lanes, d.Lanes, 1000}, {&c.UsualRows, d.UsualRows, 5000},
+		{&c.IdleConnections, d.IdleConnections, 2000},
+	} {
+		if *one.is == one.was {
+			*one.is = one.then
+		}
+	}
+	if c.Turn == d.Turn {
+		c.Turn = 500 * time.Millisecond
+	}
+	c.Deploy = min(c.Deploy, 20*time.Second)
 }
 
 // kind is a part of the bench.
 type kind struct {
 	name    string
 	prepare func(context.Context, *stage) (section, error)
-	rounds  int // at most, because each takes long; 0 for any number
+	slow    bool // has SlowRounds at most
 }
 
 var kinds = []kind{
-	{"pass", func(ctx context.Context, s *stage) (section, error) { return s.newPass(ctx) }, 0},
-	{"rate", func(ctx context.Context, s *stage) (section, error) { return s.newRate(ctx) }, 0},
-	{"hold", func(ctx context.Context, s *stage) (section, error) { return s.newHold(ctx) }, 0},
-	{"replay", func(ctx context.Context, s *stage) (section, error) { return s.newReplay(ctx) }, 0},
-	{"disk", func(ctx context.Context, s *stage) (section, error) { return s.newDisk(ctx) }, 0},
-	{"lanes", func(ctx context.Context, s *stage) (section, error) { return s.newLanes(ctx) }, 3},
-	{"idle", func(ctx context.Context, s *stage) (section, error) { return s.newIdle(ctx) }, 3},
-	{"rolled", func(ctx context.Context, s *stage) (section, error) { return s.newRolled(ctx) }, 3},
+	{"pass", func(ctx context.Context, s *stage) (section, error) { return s.newPass(ctx) }, false},
+	{"rate", func(ctx context.Context, s *stage) (section, error) { return s.newRate(ctx) }, false},
+	{"hold", func(ctx context.Context, s *stage) (section, error) { return s.newHold(ctx) }, false},
+	{"replay", func(ctx context.Context, s *stage) (section, error) { return s.newReplay(ctx) }, false},
+	{"disk", func(ctx context.Context, s *stage) (section, error) { return s.newDisk(ctx) }, false},
+	{"lanes", func(ctx context.Context, s *stage) (section, error) { return s.newLanes(ctx) }, true},
+	{"idle", func(ctx context.Context, s *stage) (section, error) { return s.newIdle(ctx) }, true},
+	{"rolled", func(ctx context.Context, s *stage) (section, error) { return s.newRolled(ctx) }, true},
 }
 
 // Sections are the names of what can be measured.
@@ -133,8 +149,7 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 	}
 	for n := range c.Rounds {
 		for i, one := range sections {
-			most := chosen[i].rounds
-			if most > 0 && n >= most {
+			if chosen[i].slow && n >= c.SlowRounds {
 				continue
 			}
 			c.Progress(fmt.Sprintf("round %d of %d: %s", n+1, c.Rounds, chosen[i].name))
@@ -159,7 +174,7 @@ func (c *Config) check() error {
 		}
 	}
 	for name, n := range map[string]int{
-		"rounds": c.Rounds, "held": c.Held, "repositories": c.Repositories, "rate": c.Rate,
+		"rounds": c.Rounds, "slow rounds": c.SlowRounds, "held": c.Held, "repositories": c.Repositories, "rate": c.Rate,
 		"rows": c.Rows, "lanes": c.Lanes, "usual rows": c.UsualRows, "idle connections": c.IdleConnections, "pass connections": c.PassConnections,
 		"hold connections": c.HoldConnections, "copy connections": c.CopyConnections, "replay connections": c.ReplayConnections,
 	} {

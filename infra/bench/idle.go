@@ -40,19 +40,27 @@ func (s *stage) newIdle(ctx context.Context) (*idle, error) {
 }
 
 func (i *idle) round(ctx context.Context, number int, r *Report) error {
-	noApp, err := freeAddr()
+	app, err := freeAddr()
 	if err != nil {
 		return err
 	}
+	standIn, err := i.stage.start(i.stage.config.Self, i.stage.config.StandInApp(app), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = standIn.Kill() }() // the stage stops it again, and says what is wrong
 	n, err := i.connections()
 	if err != nil {
 		return err
 	}
-	sc, err := i.stage.startSidecar(ctx, noApp, "GITHUB_WEBHOOK_SECRET="+load.Secret, "MAX_CONNECTIONS=0")
+	sc, err := i.stage.startSidecar(ctx, app, "GITHUB_WEBHOOK_SECRET="+load.Secret, "MAX_CONNECTIONS=0")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sc.Stop(stopLimit) }()
+	if err := await(ctx, sc.Process, "http://"+sc.addr+"/healthz", `"passing"`); err != nil {
+		return err
+	}
 	add := func(name string) error {
 		bytes, err := process.Memory(sc.ID())
 		r.add(sectionIdle, name, number, Figures{Megabytes: float64(bytes) / (1 << 20)})

@@ -23,7 +23,7 @@ func (s *stage) newRolled(ctx context.Context) (*rolled, error) {
 	var err error
 	c.Programs, err = rehearsal.Build(ctx, s.dir, rehearsal.Programs{Sidecar: s.config.Sidecar, App: s.config.App})
 	c.Scenario, c.Dir, c.DatabaseURL = rehearsal.Rolled, s.dir, s.database
-	c.Duration = 10 * s.config.Turn
+	c.Duration = s.config.Deploy
 	c.Progress = s.config.Progress
 	return &rolled{c}, err
 }

@@ -92,6 +92,14 @@ func TestCorrectStandInsPassEveryScenario(t *testing.T) {
 	}
 }
 
+func TestRolledDeployTimesHeldWebhooks(t *testing.T) {
+	t.Parallel()
+	r := play(t, setUp(t, Rolled, ""))
+	if !r.Good() || len(r.Latencies.HeldToTaken) == 0 {
+		t.Errorf("good %v, %d held webhooks timed", r.Good(), len(r.Latencies.HeldToTaken))
+	}
+}
+
 func TestFaultsAreFound(t *testing.T) {
 	for fault, count := range map[string]func(*report.Report) int{
 		"lose":    func(r *report.Report) int { return len(r.Verdict.Lost) },

@@ -73,8 +73,8 @@ func roll(ctx context.Context, s *stage, first *replica.Replica) error {
 		}
 		old = append(old, r)
 	}
-	for i, r := range old {
-		s.at(ctx, 0.2+0.2*float64(i))
+	s.at(ctx, 0.1)
+	for _, r := range old {
 		next, err := s.start(ctx, "rev2", startOptions{})
 		if err != nil {
 			return err
