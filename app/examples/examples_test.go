@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-var secrets = sender.Secrets{GitHub: "g", Slack: "s"}
+var secrets = sender.Secrets{GitHub: "github-secret", Slack: "slack-secret"}
 
 // app is one of the examples: its file and its command.
 type app struct {
