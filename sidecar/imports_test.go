@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/request":    0, // pure
 	"internal/webhook":    1, // pure
 	"internal/lifecycle":  0, // pure
+	"internal/share":      0, // pure
 	"internal/metrics":    0,
 	"internal/reminder":   0,
 	"internal/loop":       0,
@@ -47,7 +48,7 @@ var floors = map[string]int{
 	"internal/simulate":   6, // tests only
 }
 
-var pure = []string{"senders", "routes", "internal/request", "internal/webhook", "internal/lifecycle"}
+var pure = []string{"senders", "routes", "internal/request", "internal/webhook", "internal/lifecycle", "internal/share"}
 
 // owners says who alone may use a dependency directly.
 var owners = map[string][]string{

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/infra/testkit"
+	"sluice/sidecar/internal/share"
 )
 
 func TestClaimBounds(t *testing.T) {
@@ -127,8 +128,8 @@ func TestZombie(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	stale := leaseRow{bucket: int16(leases[0].Bucket), epoch: leases[0].Epoch, free: true}
-	if got, err := zombie.takeLeases(t.Context(), conn, []leaseRow{stale}); err != nil || len(got) != 0 {
+	stale := share.Bucket{Number: leases[0].Bucket, Epoch: leases[0].Epoch, Free: true}
+	if got, err := zombie.takeLeases(t.Context(), conn, []share.Bucket{stale}); err != nil || len(got) != 0 {
 		t.Errorf("the zombie took %v, %v", got, err)
 	}
 	// Trust ends by itself, before the database's lease does.

@@ -4,12 +4,13 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"sluice/sidecar/internal/share"
 )
 
 // A lease is written for 15 s by the database's clock and trusted for 10 s by
@@ -82,11 +83,11 @@ func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease
 		if err != nil {
 			return err
 		}
-		me := candidate{id: s.instance, open: breakerOpen, keys: s.sealer.ids()}
-		var want []leaseRow
-		want, excess = share(me, leases, able)
+		me := share.Replica{ID: s.instance.String(), Open: breakerOpen, Keys: hexes(s.sealer.ids())}
+		var want []share.Bucket
+		want, excess = share.Share(me, leases, able)
 		held, err = s.takeLeases(ctx, c, want)
-		short = len(held) < due(me, leases, able)
+		short = len(held) < share.Due(me, leases, able)
 		return err
 	})
 	if err != nil {
@@ -95,7 +96,7 @@ func (s *Store) RenewLeases(ctx context.Context, breakerOpen bool) (held []Lease
 	return held, excess, short, nil
 }
 
-func readLeases(ctx context.Context, c *pgxpool.Conn) (leases []leaseRow, able []candidate, err error) {
+func readLeases(ctx context.Context, c *pgxpool.Conn) (leases []share.Bucket, able []share.Replica, err error) {
 	rows, err := c.Query(ctx, readLeasesSQL)
 	if err != nil {
 		return nil, nil, err
@@ -107,32 +108,45 @@ func readLeases(ctx context.Context, c *pgxpool.Conn) (leases []leaseRow, able [
 	var keys [][]byte
 	_, err = pgx.ForEachRow(rows, []any{&bucket, &id, &epoch, &flag, &keys}, func() error {
 		if bucket.Valid {
-			leases = append(leases, leaseRow{bucket: bucket.Int16, holder: id, epoch: epoch, free: flag, key: keys[0]})
+			leases = append(leases, share.Bucket{Number: int(bucket.Int16), Holder: id.String(), Epoch: epoch, Free: flag, Key: hex.EncodeToString(keys[0])})
 		} else {
-			able = append(able, candidate{id: id.Bytes, open: flag, keys: slices.Clone(keys)})
+			able = append(able, share.Replica{ID: id.String(), Open: flag, Keys: hexes(keys)})
 		}
 		return nil
 	})
 	return leases, able, err
 }
 
-func (s *Store) takeLeases(ctx context.Context, c *pgxpool.Conn, want []leaseRow) ([]Lease, error) {
+// hexes returns ids of keys as text.
+func hexes(ids [][]byte) []string {
+	text := make([]string, len(ids))
+	for i, id := range ids {
+		text[i] = hex.EncodeToString(id)
+	}
+	return text
+}
+
+func (s *Store) takeLeases(ctx context.Context, c *pgxpool.Conn, want []share.Bucket) ([]Lease, error) {
 	if len(want) == 0 {
 		return nil, nil
 	}
 	in, epochs := make([]int16, len(want)), make([]int64, len(want))
 	keyless := make([]int16, 0, len(want)) // whose key no row needs any more
 	for i, l := range want {
-		in[i], epochs[i] = l.bucket, l.epoch
-		if l.key == nil {
+		in[i], epochs[i] = int16(l.Number), l.Epoch
+		if l.Key == "" {
 			continue
 		}
+		key, err := hex.DecodeString(l.Key)
+		if err != nil {
+			return nil, fmt.Errorf("decode key id: %w", err)
+		}
 		var needed bool
-		if err := paged(ctx, c, keyNeededSQL, []any{l.bucket, l.key}, &needed); err != nil {
+		if err := paged(ctx, c, keyNeededSQL, []any{l.Number, key}, &needed); err != nil {
 			return nil, err
 		}
 		if !needed {
-			keyless = append(keyless, l.bucket)
+			keyless = append(keyless, int16(l.Number))
 		}
 	}
 	until := time.Now().Add(leaseTrust)

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgtype"
 	"sluice/infra/testkit"
 )
 
@@ -68,119 +66,6 @@ func TestFairShare(t *testing.T) {
 	stores = stores[1:]
 	if got := counts(); !slices.Equal(got, []int{8, 8}) {
 		t.Errorf("beside one that holds: %v", got)
-	}
-}
-
-// Whatever the leases look like, rounds of renewing and releasing settle on
-// shares that differ by one at most, and no bucket is left free.
-func TestShareSettles(t *testing.T) {
-	for n := 1; n <= 20; n++ {
-		for start := range 5 {
-			able, peers := make([]uuid.UUID, n), make([]candidate, n)
-			for i := range able {
-				able[i] = uuid.New()
-				peers[i].id = able[i]
-			}
-			leases := make([]leaseRow, buckets)
-			for b := range leases {
-				leases[b] = leaseRow{bucket: int16(b), free: true}
-				if i := (b * start * 7) % (n + 1); start > 0 && i < n { // the rest is free
-					leases[b] = leaseRow{bucket: int16(b), holder: pgtype.UUID{Bytes: able[i%(1+n/start)%n], Valid: true}}
-				}
-			}
-			quiet := 0
-			for range 40 {
-				quiet++
-				for _, me := range able {
-					want, excess := share(candidate{id: me}, leases, peers)
-					for _, l := range want {
-						if l.free {
-							quiet = 0
-						}
-						leases[l.bucket] = leaseRow{bucket: l.bucket, holder: pgtype.UUID{Bytes: me, Valid: true}}
-					}
-					for _, b := range excess {
-						quiet = 0
-						leases[b] = leaseRow{bucket: int16(b), free: true}
-					}
-				}
-			}
-			count := map[uuid.UUID]int{}
-			for _, l := range leases {
-				if l.free {
-					t.Errorf("%d replicas, start %d: bucket %d is free", n, start, l.bucket)
-				}
-				count[l.holder.Bytes]++
-			}
-			low, high := buckets, 0
-			for _, id := range able {
-				low, high = min(low, count[id]), max(high, count[id])
-			}
-			if quiet == 0 || high-max(low, buckets/n) > 1 || low < buckets/n {
-				t.Errorf("%d replicas, start %d: from %d to %d buckets, quiet %d", n, start, low, high, quiet)
-			}
-		}
-	}
-}
-
-// A replica whose app refuses everything holds no lease beside one whose app does
-// not, and a bucket that needs a key is held by whoever has it.
-func TestShareByBreakerAndKey(t *testing.T) {
-	key := []byte("key-id-1")
-	a, b, c := candidate{id: uuid.New()}, candidate{id: uuid.New()}, candidate{id: uuid.New(), keys: [][]byte{key}}
-	for _, test := range []struct {
-		name       string
-		candidates []candidate
-		locked     int // so many buckets need the key
-		want       []int
-	}{
-		{"all closed", []candidate{a, b, c}, 0, []int{5, 5, 6}},
-		{"one open", []candidate{{id: a.id, open: true}, b, c}, 0, []int{0, 8, 8}},
-		{"all open", []candidate{{id: a.id, open: true}, {id: b.id, open: true}}, 0, []int{8, 8}},
-		{"all need the key", []candidate{a, b, c}, 16, []int{0, 0, 16}},
-		{"some need the key", []candidate{a, b, c}, 4, []int{4, 4, 8}},
-		{"nobody has the key", []candidate{a, b}, 16, []int{8, 8}},
-		{"who has it is broken", []candidate{a, {id: c.id, keys: c.keys, open: true}}, 16, []int{0, 16}},
-	} {
-		for _, start := range test.candidates {
-			leases := make([]leaseRow, buckets)
-			for i := range leases { // one held all until now
-				leases[i] = leaseRow{bucket: int16(i), holder: pgtype.UUID{Bytes: start.id, Valid: true}}
-				if i < test.locked {
-					leases[i].key = key
-				}
-			}
-			for range 10 {
-				for _, me := range test.candidates {
-					want, excess := share(me, slices.Clone(leases), test.candidates)
-					for _, l := range want {
-						leases[l.bucket].holder, leases[l.bucket].free = pgtype.UUID{Bytes: me.id, Valid: true}, false
-					}
-					for _, n := range excess {
-						leases[n].holder, leases[n].free = pgtype.UUID{}, true
-					}
-				}
-			}
-			var got []int
-			for _, c := range test.candidates {
-				n := 0
-				for _, l := range leases {
-					if l.heldBy(c.id) {
-						n++
-					}
-				}
-				got = append(got, n)
-			}
-			openable := slices.ContainsFunc(test.candidates, func(c candidate) bool { return c.has(key) })
-			for _, l := range leases[:test.locked] {
-				if openable && !l.heldBy(c.id) {
-					t.Errorf("%s: bucket %d is not with the one that can open its rows", test.name, l.bucket)
-				}
-			}
-			if slices.Sort(got); !slices.Equal(got, test.want) {
-				t.Errorf("%s: %v buckets are held, want %v", test.name, got, test.want)
-			}
-		}
 	}
 }
 
