@@ -19,8 +19,8 @@ type standard struct{}
 
 func init() { register(standard{}) }
 
-// standardFields names the three fields. One set is used whole: an id from one
-// and a signature from the other would be nobody's statement.
+// standardFields names the three fields. All three are taken from one set: the
+// signature of one set says nothing about the id of the other.
 type standardFields struct{ id, at, signature string }
 
 var (

@@ -29,7 +29,7 @@ func (s *Secret) Decode(text string) error {
 	return nil
 }
 
-// Reveal returns the text, for whoever has to use it.
+// Reveal returns the text, for signing, verifying or connecting with it.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""

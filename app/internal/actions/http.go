@@ -194,8 +194,8 @@ func forwardFields(to http.Header, from map[string][]string, listed []string) {
 	}
 }
 
-// isCredential reports whether a field's value lets whoever has it act as the
-// sender or as its user. A signature does not: it is good for one body only.
+// isCredential reports whether the value of a field is enough to act as the sender
+// or as its user. A signature does not: it is good for one body only.
 func isCredential(name string) bool {
 	name = strings.ToLower(name)
 	switch {

@@ -279,8 +279,8 @@ func TestAppendIsBounded(t *testing.T) {
 	mustAppend(t, s, hook("lane", 100))
 }
 
-// A statement that takes too long while others are answered takes nobody's
-// connection away: a server that is slow would only get slower.
+// A statement that takes too long while others are answered does not end the
+// connections of the others: new ones would only make a slow server slower.
 func TestASlowStatementKeepsThePool(t *testing.T) {
 	url := testkit.Database(t)
 	s, db := open(t, url), sqlConn(t, url)

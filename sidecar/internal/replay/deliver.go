@@ -154,8 +154,8 @@ func (r *Replay) Answered(status int, verified bool) {
 	}
 }
 
-// showBreaker sets the gauge to what the breaker is now: whoever has changed it
-// may have been overtaken.
+// showBreaker sets the gauge to the breaker's state now. It does not take a state
+// from its caller, since another goroutine may have changed it meanwhile.
 func (r *Replay) showBreaker() {
 	r.showing.Lock()
 	defer r.showing.Unlock()

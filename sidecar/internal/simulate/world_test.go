@@ -100,8 +100,8 @@ func (w *world) dice(entity string) *dice {
 	return d
 }
 
-// mostPoison is how many webhooks of a world end whoever has them: each costs
-// some time, of which the world's patience is the limit.
+// mostPoison is how many webhooks of a world kill the replica that delivers them.
+// Each costs some time, and a world must end within its limit.
 const mostPoison = 2
 
 func (w *world) isPoison(key string) bool {

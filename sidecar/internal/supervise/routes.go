@@ -15,7 +15,7 @@ import (
 // hooks file. Polling works on every mounted file.
 const routesEvery = 2 * time.Second
 
-// useRoutes puts routes in force, except at the door: ingress has its own.
+// useRoutes puts routes in force for replay. ingress has its own.
 func (r *Replica) useRoutes(list []routes.Route) {
 	resigns := resigners(r.cfg, list)
 	r.routes.Store(&list)

@@ -8,7 +8,7 @@ import (
 	"sluice/sidecar/internal/gate"
 )
 
-// One line tells a minute: counters since the last one, gauges of now.
+// One line tells a minute: what was counted since the last line, and the gauges as they are.
 func TestStatsTellAMinute(t *testing.T) {
 	r, log := replica(t, nobody, gate.PerLane)
 	r.log = slog.New(slog.NewJSONHandler(log, nil))
