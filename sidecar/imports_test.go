@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"internal/loop":       0,
 	"internal/entrypoint": 0,
 	"entra":               0,
+	"yamlfile":            0, // pure
 	"routes":              1, // pure
 	"internal/gate":       2,
 	"internal/buffer":     2,
@@ -48,7 +49,7 @@ var floors = map[string]int{
 	"internal/simulate":   6, // tests only
 }
 
-var pure = []string{"senders", "routes", "internal/request", "internal/webhook", "internal/lifecycle", "internal/share"}
+var pure = []string{"senders", "routes", "internal/request", "internal/webhook", "internal/lifecycle", "internal/share", "yamlfile"}
 
 // owners says who alone may use a dependency directly.
 var owners = map[string][]string{
@@ -57,7 +58,7 @@ var owners = map[string][]string{
 	"github.com/kelseyhightower/envconfig":  {"settings"},
 	"github.com/lmittmann/tint":             {"settings"},
 	"github.com/Azure":                      {"entra"},
-	"github.com/goccy/go-yaml":              {"senders", "routes", "cmd/sidecar"},
+	"github.com/goccy/go-yaml":              {"senders", "routes", "yamlfile", "cmd/sidecar"},
 }
 
 // sources returns the module's packages by directory, without those that have

@@ -22,7 +22,7 @@ type entry struct {
 }
 
 func (e *entry) problem(member, reason string) {
-	e.file.report(member+": "+reason, append(e.at[:len(e.at):len(e.at)], member)...)
+	e.file.Report(member+": "+reason, append(e.at[:len(e.at):len(e.at)], member)...)
 }
 
 var required = []string{"name", "path", "sender"}
@@ -224,7 +224,7 @@ func (e *entry) readSecrets(member string, v any) (secrets []string, err error) 
 	for i, item := range list {
 		secret, err := e.secret(item)
 		if err != nil {
-			e.file.report(member+": "+err.Error(), append(e.at[:len(e.at):len(e.at)], member, strconv.Itoa(i))...)
+			e.file.Report(member+": "+err.Error(), append(e.at[:len(e.at):len(e.at)], member, strconv.Itoa(i))...)
 			e.missing = true
 		} else if secret != "" {
 			secrets = append(secrets, secret)

@@ -6,47 +6,37 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-
 	"sluice/sidecar/senders"
+	"sluice/sidecar/yamlfile"
 )
 
-// file reads the text of a routes file.
+// file reads a routes file.
 type file struct {
 	set
-	name     string
-	tree     *ast.File
-	problems Problems
-	seen     map[string]bool // names and paths
+	*yamlfile.File
+	seen map[string]bool // names and paths
 }
 
 // ParseFile reads a routes file; name is its name in problems. The error is
-// Problems, with every problem of the file.
+// yamlfile.Problems, with every problem of the file.
 func ParseFile(name string, text []byte, o Options) ([]Route, error) {
-	tree, err := parser.ParseBytes(text, 0)
+	y, err := yamlfile.Parse(name, text)
 	if err != nil {
-		return nil, Problems{syntaxProblem(name, err)}
+		return nil, err
 	}
-	f := &file{set: set{Options: o}, name: name, tree: tree, seen: map[string]bool{}}
+	f := &file{set: set{Options: o}, File: y, seen: map[string]bool{}}
 	var content any
-	if err := yaml.Unmarshal(text, &content); err != nil {
-		return nil, Problems{syntaxProblem(name, err)}
+	if err := f.Decode(&content); err != nil {
+		return nil, err
 	}
-	if len(tree.Docs) > 1 {
-		f.report("must be one YAML document")
+	if f.Documents() > 1 {
+		f.Report("must be one YAML document")
 	}
 	f.read(content)
-	if len(f.problems) > 0 {
-		return nil, f.problems.sorted()
+	if err := f.Err(); err != nil {
+		return nil, err
 	}
 	return f.routes, nil
-}
-
-// report adds a problem of the value at that place.
-func (f *file) report(reason string, at ...string) {
-	f.problems = append(f.problems, Problem{f.name, lineOf(f.tree, at), reason})
 }
 
 const routeList = "routes"
@@ -54,24 +44,24 @@ const routeList = "routes"
 func (f *file) read(content any) {
 	top, ok := content.(map[string]any)
 	if !ok {
-		f.report("must be a mapping with the member routes")
+		f.Report("must be a mapping with the member routes")
 		return
 	}
 	for _, name := range sortedKeys(top) {
 		if name != routeList {
-			f.report(fmt.Sprintf("unknown member %q", name), name)
+			f.Report(fmt.Sprintf("unknown member %q", name), name)
 		}
 	}
 	list, ok := top[routeList].([]any)
 	if !ok || len(list) == 0 {
-		f.report("routes must be a list with a route, else no webhook would be held", routeList)
+		f.Report("routes must be a list with a route, else no webhook would be held", routeList)
 		return
 	}
 	for i, item := range list {
 		at := []string{routeList, strconv.Itoa(i)}
 		members, ok := item.(map[string]any)
 		if !ok {
-			f.report("a route must be a mapping", at...)
+			f.Report("a route must be a mapping", at...)
 			continue
 		}
 		f.route(members, at)
@@ -81,7 +71,7 @@ func (f *file) read(content any) {
 // route reads one route and adds it.
 func (f *file) route(members map[string]any, at []string) {
 	e := &entry{file: f, members: members, at: at}
-	before := len(f.problems)
+	before := f.Count()
 	for _, name := range sortedKeys(members) {
 		if _, known := readers[name]; !known {
 			e.problem(name, "is no member of a route")
@@ -89,7 +79,7 @@ func (f *file) route(members map[string]any, at []string) {
 	}
 	for _, name := range required {
 		if members[name] == nil {
-			f.report(fmt.Sprintf("%s is missing", name), at...)
+			f.Report(fmt.Sprintf("%s is missing", name), at...)
 		}
 	}
 	for _, name := range order {
@@ -106,11 +96,11 @@ func (f *file) route(members map[string]any, at []string) {
 		e.problem("errors", "must not be retry on a sync route, which is never held")
 	}
 	if err := e.settle(); err != nil {
-		f.report(err.Error(), at...)
+		f.Report(err.Error(), at...)
 	}
 	f.once(e, "name", e.Name)
 	f.once(e, "path", e.Pattern())
-	if len(f.problems) == before {
+	if f.Count() == before {
 		f.routes = append(f.routes, e.Route)
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"sluice/sidecar/yamlfile"
 )
 
 const sample = `routes:
@@ -110,7 +112,7 @@ routes:
   - text
 `
 	_, err := ParseFile("routes.yaml", []byte(text), sampleSecrets)
-	var problems Problems
+	var problems yamlfile.Problems
 	if !errors.As(err, &problems) {
 		t.Fatal(err)
 	}
@@ -252,7 +254,7 @@ func FuzzParseFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		routes, err := ParseFile("f", []byte(text), sampleSecrets)
 		if err != nil {
-			var problems Problems
+			var problems yamlfile.Problems
 			if !errors.As(err, &problems) || len(problems) == 0 || problems[0].Line < 1 {
 				t.Fatalf("%q: %v", text, err)
 			}

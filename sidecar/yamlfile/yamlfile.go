@@ -1,4 +1,9 @@
-package routes
+// Package yamlfile reads a YAML file so that every problem in it is reported with
+// its line. Compatibility is not promised.
+//
+// It is pure: it gets the text and the file's name. routes reads the routes file
+// with it, and the app its hooks file. What a value may be is theirs to say.
+package yamlfile
 
 import (
 	"fmt"
@@ -8,9 +13,10 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 )
 
-// Problem is one error in a routes file.
+// Problem is one error in a file.
 type Problem struct {
 	File   string
 	Line   int
@@ -19,7 +25,7 @@ type Problem struct {
 
 func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Reason) }
 
-// Problems is every error in a routes file, sorted by line.
+// Problems is every error in a file, sorted by line.
 type Problems []Problem
 
 func (p Problems) Error() string {
@@ -30,9 +36,51 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func (p Problems) sorted() Problems {
-	slices.SortStableFunc(p, func(a, b Problem) int { return a.Line - b.Line })
-	return slices.Compact(p)
+// File is a YAML file that is being read.
+type File struct {
+	name     string
+	text     []byte
+	tree     *ast.File
+	problems Problems
+}
+
+// Parse returns the file with that text, or Problems when it is not YAML. The name
+// is for problems only.
+func Parse(name string, text []byte) (*File, error) {
+	tree, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, Problems{syntaxProblem(name, err)}
+	}
+	return &File{name: name, text: text, tree: tree}, nil
+}
+
+// Documents returns how many YAML documents the file has.
+func (f *File) Documents() int { return len(f.tree.Docs) }
+
+// Decode stores the content in what to points to. The error is Problems.
+func (f *File) Decode(to any, options ...yaml.DecodeOption) error {
+	if err := yaml.UnmarshalWithOptions(f.text, to, options...); err != nil {
+		return Problems{syntaxProblem(f.name, err)}
+	}
+	return nil
+}
+
+// Report adds a problem of the value at that place: the names of members and the
+// numbers of items on the way to it.
+func (f *File) Report(reason string, at ...string) {
+	f.problems = append(f.problems, Problem{f.name, lineOf(f.tree, at), reason})
+}
+
+// Count returns how many problems were reported.
+func (f *File) Count() int { return len(f.problems) }
+
+// Err returns what was reported, as Problems, or nil.
+func (f *File) Err() error {
+	if len(f.problems) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(f.problems, func(a, b Problem) int { return a.Line - b.Line })
+	return slices.Compact(f.problems)
 }
 
 // syntaxProblem returns the line and the reason from the YAML parser's error.
