@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -109,10 +110,10 @@ func TestSecretParametersAreSecure(t *testing.T) {
 
 // Every variable that the template sets is one that the binary reads.
 func TestVariablesAreKnownToTheBinaries(t *testing.T) {
-	senders := slices.Concat(literals(t, root+"/sidecar/senders"), literals(t, root+"/sidecar/routes"))
+	both := slices.Concat(tags(t, root+"/sidecar/settings"), literals(t, root+"/sidecar/senders"), literals(t, root+"/sidecar/routes"), secretsOfSchemes(t))
 	known := map[string][]string{
-		"sidecar": slices.Concat(tags(t, root+"/sidecar/internal/config"), senders),
-		"app":     slices.Concat(tags(t, root+"/app/internal/config"), senders),
+		"sidecar": slices.Concat(tags(t, root+"/sidecar/internal/config"), both),
+		"app":     slices.Concat(tags(t, root+"/app/internal/config"), both),
 	}
 	for name, variables := range known {
 		// Package entra, by way of Azure's own library, reads this one.
@@ -149,6 +150,19 @@ func tags(t *testing.T, dir string) []string {
 	})
 	if len(names) < 5 {
 		t.Fatalf("only %d variables in %s", len(names), dir)
+	}
+	return names
+}
+
+// secretsOfSchemes returns the secrets of the senders that are declared, not written.
+func secretsOfSchemes(t *testing.T) []string {
+	text, err := os.ReadFile(root + "/sidecar/senders/schemes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range regexp.MustCompile(`(?m)^ +secret: ([A-Z0-9_]+)$`).FindAllStringSubmatch(string(text), -1) {
+		names = append(names, m[1])
 	}
 	return names
 }

@@ -201,10 +201,9 @@ func TestShutdownOfKeptConnections(t *testing.T) {
 	db, a := newDatabase(t), runningApp(t)
 	s := passing(t, db, a)
 	c := s.dial()
-	br := bufio.NewReader(c)
 	send := func() answer {
 		io.WriteString(c, "POST /hooks/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
-		return readAnswer(br)
+		return readAnswer(bufio.NewReader(c))
 	}
 	if got := send(); got.status != 200 {
 		t.Fatalf("answered %d", got.status)
@@ -218,6 +217,7 @@ func TestShutdownOfKeptConnections(t *testing.T) {
 			t.Fatalf("answered %d (%v) while draining", got.status, got.err)
 		}
 		acknowledged++
+		c = s.dial() // the answer ended its connection
 	}
 	if code := s.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
