@@ -276,7 +276,11 @@ func TestAppendIsBounded(t *testing.T) {
 	}
 	wait.Wait()
 	exec(t, db, `ROLLBACK`)
-	mustAppend(t, s, hook("lane", 100))
+	// New connections may take longer than AppendTimeout on a busy machine.
+	testkit.Eventually(t, "an append succeeds again", func() bool {
+		_, err := s.Append(t.Context(), hook("lane", 100))
+		return err == nil
+	})
 }
 
 // A statement that takes too long while others are answered does not end the
