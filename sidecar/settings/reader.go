@@ -110,7 +110,7 @@ func (f *field) convert() error {
 		return nil
 	}
 	tag := fmt.Sprintf("envconfig:%q", f.Name)
-	if f.from == Default {
+	if f.from == Default || f.derived {
 		// No variable has this name, so envconfig takes the default also where
 		// the variable is set to nothing, as compose files do.
 		tag = fmt.Sprintf("envconfig:%q default:%q", f.Name+"=", f.text)
@@ -164,6 +164,20 @@ func (r *Reader) Secret(name string) string {
 		r.asked = append(r.asked, Value{Name: name, Value: NewSecret(g.text).String(), From: g.from, File: g.file, Secret: true})
 	}
 	return g.text
+}
+
+// Derive gives a setting that is left to its default a value made of another
+// variable, whose text it then counts as.
+func (r *Reader) Derive(name, text string) {
+	for _, f := range r.fields {
+		if f.Name != name || f.from != Default {
+			continue
+		}
+		f.given = given{text: text, from: Environment, derived: true}
+		if err := f.convert(); err != nil || !f.admits(f.text, f.target) {
+			r.reject(name, f.wrong("must be "+f.allowed(f.target.Type())))
+		}
+	}
 }
 
 // Reject adds a problem that the config package has found: a rule that takes

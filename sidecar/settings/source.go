@@ -16,6 +16,8 @@ type given struct {
 	text string
 	from Origin
 	file string
+	// derived says that the text was made of another variable.
+	derived bool
 }
 
 // LookupSecret returns the secret in the variable, or in the file that NAME_FILE

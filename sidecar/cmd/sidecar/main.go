@@ -33,7 +33,7 @@ func run(args []string) int {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCmd(), execCmd(), statusCmd(), queueCmd(), breakerCmd(), migrateCmd(), grantCmd(), probeCmd(), configCmd(), versionCmd(), sendersCmd())
+	root.AddCommand(serveCmd(), execCmd(), runCmd(), drainCmd(), statusCmd(), queueCmd(), breakerCmd(), migrateCmd(), grantCmd(), probeCmd(), configCmd(), versionCmd(), sendersCmd())
 	// `az containerapp exec` has been seen to take a command and its arguments as
 	// the name of a program (microsoft/azure-container-apps issue 1029). So the
 	// images have a link /status, and under that name it shows the status.

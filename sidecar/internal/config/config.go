@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"sluice/sidecar/entra"
@@ -67,6 +68,8 @@ type Config struct {
 	BufferKey         settings.Secret `envconfig:"BUFFER_KEY"`
 
 	StartupGate         string `envconfig:"STARTUP_GATE"`
+	Port                int    `envconfig:"PORT"`
+	ReadyPath           string `envconfig:"READY_PATH"`
 	ReplicaName         string `envconfig:"REPLICA_NAME"`
 	PlatformReplicaName string `envconfig:"CONTAINER_APP_REPLICA_NAME"`
 	Revision            string `envconfig:"CONTAINER_APP_REVISION"`
@@ -84,14 +87,20 @@ func (k Keys) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d keys", len
 
 // Load reads the environment. The error has every problem, one per line.
 func Load() (*Config, error) {
-	c, r := load()
+	c, r := load(false)
+	return c, r.Err()
+}
+
+// LoadAlone is Load for a process that also starts the app.
+func LoadAlone() (*Config, error) {
+	c, r := load(true)
 	return c, r.Err()
 }
 
 // Effective returns the settings in effect, with the senders' secrets that the routes
 // need. It returns them even when it returns an error.
 func Effective() ([]settings.Value, error) {
-	_, r := load()
+	_, r := load(false)
 	return r.Values(), r.Err()
 }
 
@@ -101,10 +110,12 @@ func WriteDescriptions(w io.Writer) error {
 	return err
 }
 
-func load() (*Config, *settings.Reader) {
+// load reads the settings. alone says that no container beside this one has the app.
+func load(alone bool) (*Config, *settings.Reader) {
 	c := &Config{}
 	r := settings.NewReader(c, all)
 	r.Read()
+	c.usePort(r, alone)
 	c.check(r)
 	c.readRoutes(r)
 	c.BufferKeys = c.parseKeys(r)
@@ -212,6 +223,8 @@ func (c *Config) parseKeys(r *settings.Reader) (keys Keys) {
 	}
 	return keys
 }
+
+func isPath(text string) bool { return strings.HasPrefix(text, "/") }
 
 func isAddress(text string) bool {
 	_, _, err := net.SplitHostPort(text)

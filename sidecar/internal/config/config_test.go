@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +94,44 @@ func TestBounds(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), c.name) && !strings.Contains(err.Error(), "CONTROL_TOKEN") {
 			t.Errorf("%s=%s: %q does not name it", c.name, c.value, err)
 		}
+	}
+}
+
+// PORT is where the platform sends requests, unless it is the app's: settings are
+// often shared between both containers. A process that starts the app itself gives
+// it another port.
+func TestPort(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		set          map[string]string
+		alone        bool
+		listen, want string
+	}{
+		{"none", nil, false, ":8080", "http://127.0.0.1:3000"},
+		{"the platform's", map[string]string{"PORT": "10000"}, false, ":10000", "http://127.0.0.1:3000"},
+		{"LISTEN_ADDR wins", map[string]string{"PORT": "10000", "LISTEN_ADDR": ":1"}, false, ":1", "http://127.0.0.1:3000"},
+		{"the app's", map[string]string{"PORT": "3000"}, false, ":8080", "http://127.0.0.1:3000"},
+		{"alone", map[string]string{"PORT": "3000"}, true, ":3000", "http://127.0.0.1:3001"},
+		{"alone, the highest", map[string]string{"PORT": "3000", "APP_URL": "http://127.0.0.1:4000"}, true, ":3000", "http://127.0.0.1:4000"},
+	} {
+		all := map[string]string{"DATABASE_URL": "postgres://h/db", "ALLOW_UNVERIFIED": "true"}
+		maps.Copy(all, c.set)
+		set(t, all)
+		load := Load
+		if c.alone {
+			load = LoadAlone
+		}
+		if cfg, err := load(); err != nil || cfg.ListenAddr != c.listen || cfg.AppURL != c.want {
+			t.Errorf("%s: listens on %s, app at %s (%v); want %s and %s", c.name, cfg.ListenAddr, cfg.AppURL, err, c.listen, c.want)
+		}
+	}
+	set(t, map[string]string{"DATABASE_URL": "postgres://h/db", "ALLOW_UNVERIFIED": "true", "PORT": "4000", "APP_URL": "http://127.0.0.1:4000"})
+	if _, err := LoadAlone(); err == nil || !strings.Contains(err.Error(), "APP_URL must have another port than PORT") {
+		t.Errorf("one port for both: %v", err)
+	}
+	set(t, map[string]string{"DATABASE_URL": "postgres://h/db", "ALLOW_UNVERIFIED": "true", "PORT": "none"})
+	if _, err := Load(); err == nil || !strings.Contains(err.Error(), "PORT must be") {
+		t.Errorf("a port that is no number: %v", err)
 	}
 }
 

@@ -14,7 +14,7 @@ const hostPort = "host:port or :port"
 // own describes the settings that only the sidecar has.
 var own = settings.Table{
 	{Name: "LISTEN_ADDR", Group: "Listeners", Default: ":8080", Template: true, Allowed: hostPort, Valid: isAddress,
-		Meaning: "The public listener."},
+		Meaning: "The public listener. Where it is unset and the platform sets `PORT`, it is `:` and that number, unless `APP_URL` has that port."},
 	{Name: "PROBE_ADDR", Group: "Listeners", Default: ":8081", Template: true, Allowed: hostPort, Valid: isAddress,
 		Meaning: "Probes and `/metrics`."},
 	{Name: "CONTROL_ADDR", Group: "Listeners", Default: "127.0.0.1:9090", Template: true, Allowed: hostPort, Valid: isAddress,
@@ -90,6 +90,10 @@ var own = settings.Table{
 
 	{Name: "REPLICA_NAME", Group: "Set by the platform", Unset: "`CONTAINER_APP_REPLICA_NAME`", Allowed: "any text",
 		Meaning: "The replica's name, such as the pod's."},
+	{Name: "READY_PATH", Group: "Listeners", Allowed: "a path", Unset: "none", Valid: isPath,
+		Meaning: "A path of the public listener that answers GET as `/readyz` does, for platforms that route by one, such as Render and Fly. It is taken from the app."},
+	{Name: "PORT", Group: "Set by the platform", Unset: "`LISTEN_ADDR`", Min: "1", Max: "65535",
+		Meaning: "Where the platform sends requests, in place of `LISTEN_ADDR`. `sidecar run` gives the app the port of `APP_URL` as its own `PORT`."},
 	{Name: "CONTAINER_APP_REPLICA_NAME", Group: "Set by the platform", Unset: "host name and `LISTEN_ADDR`", Allowed: "any text",
 		Meaning: "The same, as Azure Container Apps sets it."},
 	{Name: "CONTAINER_APP_REVISION", Group: "Set by the platform", Allowed: "any text",

@@ -82,6 +82,7 @@ type Reporter interface {
 	Started() error // nil once the startup probe may pass
 	Ready() error   // nil while a webhook can be forwarded or durably held
 	OverrideBreaker()
+	Drain() // holds every webhook from now on
 }
 
 // Probes returns the handler of the probe listener.
@@ -113,6 +114,10 @@ func API(r Reporter, token string) http.Handler {
 	})
 	mux.HandleFunc("POST /v1/breaker/override", func(w http.ResponseWriter, _ *http.Request) {
 		r.OverrideBreaker()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
+		r.Drain()
 		w.WriteHeader(http.StatusNoContent)
 	})
 	if token == "" {

@@ -24,6 +24,7 @@ func (r *replica) Started() error { return r.started }
 func (r *replica) Ready() error   { return r.ready }
 
 func (r *replica) OverrideBreaker() { r.overridden = true }
+func (r *replica) Drain()           {}
 
 func ask(h http.Handler, method, path, authorization string) *httptest.ResponseRecorder {
 	w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, nil)

@@ -12,6 +12,27 @@ import (
 	"sluice/infra/testkit"
 )
 
+// READY_PATH answers on the public port as /readyz does on the probe port, and the app
+// gets everything else.
+func TestReadyPath(t *testing.T) {
+	t.Parallel()
+	server, db := ownServer(t)
+	a := runningApp(t)
+	s := passing(t, db, a, env{"READY_PATH": "/-/ready"})
+	if got := s.get("/-/ready"); got.status != 200 || got.body != "ok\n" {
+		t.Errorf("/-/ready: %d %q", got.status, got.body)
+	}
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "/healthz says that PostgreSQL is away", func() bool { return s.get("/healthz").status == 503 })
+	if got := s.get("/-/ready"); got.status != 200 { // webhooks pass
+		t.Errorf("without PostgreSQL /-/ready is %d", got.status)
+	}
+	a.stop()
+	testkit.Eventually(t, "/-/ready is 503 where nothing can be taken", func() bool { return s.get("/-/ready").status == 503 })
+}
+
 // The sidecar answers the health paths itself, in each state, and passes /drain to
 // nobody.
 func TestPublicHealth(t *testing.T) {

@@ -194,6 +194,34 @@ func TestShutdownAtOnce(t *testing.T) {
 	}
 }
 
+// `sidecar drain` holds from now on and tells the app, once, but the replica ends only
+// at SIGTERM.
+func TestDrainBeforeSIGTERM(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a)
+	for range 2 { // the second changes nothing
+		if out, err := exec.Command(testkit.Program(t, program), "drain", "--addr", s.control).CombinedOutput(); err != nil {
+			t.Fatalf("drain: %v: %s", err, out)
+		}
+	}
+	s.mustHold("/hooks/x", numbered("a", 0))
+	testkit.Eventually(t, "the app is told", func() bool { return a.drains.Load() == 1 })
+	a.stop()
+	throughout(t, time.Second, "the sidecar goes on", s.Running)
+	s.mustHold("/hooks/x", numbered("a", 1))
+	s.Signal(syscall.SIGTERM)
+	if code := s.ExitCode(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if n := a.drains.Load(); n != 1 {
+		t.Errorf("the app was told %d times", n)
+	}
+	if out, err := exec.Command(testkit.Program(t, program), "drain", "--addr", s.control).CombinedOutput(); err == nil {
+		t.Errorf("drain of a sidecar that has ended: %s", out)
+	}
+}
+
 // A sender on a kept-alive connection is told when the listener closes, and loses
 // nothing.
 func TestShutdownOfKeptConnections(t *testing.T) {

@@ -48,6 +48,7 @@ func (a *app) stopping() bool { return len(a.told) > 0 }
 func (a *app) start() error {
 	cmd := exec.Command(a.opts.Command[0], a.opts.Command[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = a.opts.Env
 	cmd.SysProcAttr = processAttributes()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start app: %w", err)

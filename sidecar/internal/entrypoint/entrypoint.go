@@ -11,8 +11,9 @@
 // twice, and never let a process of a crashed app survive beside the restarted
 // app: it could hold the port, or run a job that the restarted app runs again.
 //
-// Only cmd/sidecar calls it. Run reaps every child of its process, so nothing else
-// in that process may start commands.
+// Only cmd/sidecar calls it, for `exec`, and for `run` beside the sidecar itself. Run
+// reaps every child of its process, so nothing else in that process may start
+// commands.
 package entrypoint
 
 import (
@@ -33,7 +34,12 @@ var ErrNoCommand = errors.New("no command to run")
 // named beside it.
 type Options struct {
 	Command []string // the program, looked up on PATH, and its arguments
+	Env     []string // of the app, as NAME=VALUE; nil for this process's own
 	Logger  *slog.Logger
+
+	// Stops brings SIGTERM, SIGINT and SIGQUIT from the caller, who decides when the
+	// app gets them. When it is nil, Run takes them from the operating system.
+	Stops <-chan os.Signal
 
 	// MinBackoff (100ms) is the wait before the first restart. It doubles before
 	// each further one, up to MaxBackoff (10s). After a run of StableAfter (10s) it
@@ -90,8 +96,10 @@ func Run(ctx context.Context, o Options) (int, error) {
 	signal.Notify(died, syscall.SIGCHLD)
 	defer signal.Stop(died)
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT,
-		syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
+	if o.Stops == nil {
+		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	}
 	defer signal.Stop(signals)
 
 	a := newApp(o)
@@ -110,6 +118,8 @@ func (a *app) supervise(cancelled <-chan struct{}, signals, died <-chan os.Signa
 	for !a.over() {
 		select {
 		case sig := <-signals:
+			a.signal(sig)
+		case sig := <-a.opts.Stops:
 			a.signal(sig)
 		case <-cancelled:
 			cancelled = nil

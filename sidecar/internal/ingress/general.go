@@ -12,10 +12,13 @@ import (
 // ServeHTTP answers every request that is not a webhook: it serves the health
 // answers and handshakes by GET, and proxies everything else to the app.
 func (in *Ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case "/healthz", "/health":
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		switch path := r.URL.Path; {
+		case path == "/healthz", path == "/health":
 			in.health(w)
+			return
+		case path != "" && path == in.Config.ReadyPath:
+			in.ready(w)
 			return
 		}
 	}

@@ -2,8 +2,20 @@ package ingress
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 )
+
+// ready answers as /readyz of the probe listener does, for a platform that routes by
+// a path of the public port: unlike /healthz it is 200 while webhooks pass though
+// PostgreSQL is away.
+func (in *Ingress) ready(w http.ResponseWriter) {
+	if err := in.Vitals().Ready; err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
 
 // health writes the public health answer. Its data are at most a second old.
 func (in *Ingress) health(w http.ResponseWriter) {

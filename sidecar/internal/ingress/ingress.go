@@ -40,6 +40,7 @@ type Vitals struct {
 	// Full and FullUnverified mean that no more webhooks, or no more unverified
 	// ones, may be held (HOLD_MAX_*).
 	Full, FullUnverified bool
+	Ready                error // nil while a webhook can be forwarded or durably held
 }
 
 // Deps are what ingress works with.

@@ -35,8 +35,8 @@ func (r *Replica) shutdown(stop context.CancelFunc) int {
 	c := r.gate.Counts()
 	r.log.Info("Shutdown signal received, starting graceful drain",
 		"activeRequests", c.InFlight+c.Holds, "activeJobs", 0, "activeTotal", c.InFlight+c.Holds)
-	if !r.cfg.AppStays {
-		r.loops.start("word to the app", func() { r.tellApp(b.drain) })
+	if !r.drainBegun {
+		r.stopApp(b.drain)
 	}
 
 	clean := r.waitDrained(told, b)
@@ -51,6 +51,50 @@ func (r *Replica) shutdown(stop context.CancelFunc) int {
 	}
 	r.log.Info("Graceful drain completed successfully", "seconds", time.Since(told).Round(time.Millisecond).Seconds())
 	return 0
+}
+
+// untilTold returns when the replica shall end: at SIGTERM, or because a listener
+// failed. Meanwhile it may be told to drain.
+func (r *Replica) untilTold() {
+	for {
+		select {
+		case <-r.opt.Terminate:
+			return
+		case err := <-r.faults:
+			r.log.Error("Listener failed", "err", err)
+			return
+		case <-r.drainNow:
+			r.drainFirst()
+		}
+	}
+}
+
+// Drain begins the drain as SIGTERM does, but the replica goes on holding until
+// SIGTERM comes: for a platform that can say beforehand that it will come. There is
+// no way back.
+func (r *Replica) Drain() {
+	r.gate.Fire(lifecycle.Terminate)
+	loop.Poke(r.drainNow)
+}
+
+// drainFirst does once what follows from Drain.
+func (r *Replica) drainFirst() {
+	if r.drainBegun {
+		return
+	}
+	r.drainBegun = true
+	r.log.Info("Told to drain, holding webhooks until the shutdown signal comes")
+	r.stopApp(time.Now().Add(r.cfg.Grace()))
+}
+
+// stopApp has the app end, now that every webhook is held.
+func (r *Replica) stopApp(drain time.Time) {
+	if r.opt.Holding != nil {
+		r.opt.Holding()
+	}
+	if !r.cfg.AppStays {
+		r.loops.start("word to the app", func() { r.tellApp(drain) })
+	}
 }
 
 // tellApp begins the app's drain, for a platform that signals only this

@@ -41,6 +41,9 @@ type Options struct {
 	Log     *slog.Logger
 	// Terminate brings SIGTERM and SIGINT.
 	Terminate <-chan os.Signal
+	// Holding, unless nil, is called when a shutdown has begun and every webhook is
+	// held from now on: the app may be stopped. It must not wait.
+	Holding func()
 
 	// The outside world, for the simulator. Each is the real one when nil.
 	Store  func(buffer.Config) (Store, error)
@@ -102,6 +105,9 @@ type Replica struct {
 	replayed atomic.Int64 // replay's count when replaying began
 	beatNow  chan struct{}
 	orphaned chan struct{} // a row may be awaited by nobody
+	drainNow chan struct{} // by command, before SIGTERM
+
+	drainBegun bool // of Run's goroutine
 
 	transitions chan transition // to be logged
 
@@ -133,7 +139,7 @@ func New(cfg *config.Config, opt Options) (*Replica, error) {
 	}
 	r := &Replica{
 		cfg: cfg, opt: opt, log: opt.Log, socketStays: sockets.has(cfg.ListenAddr), began: time.Now(), metrics: metrics.New(),
-		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
+		beatNow: make(chan struct{}, 1), orphaned: make(chan struct{}, 1), drainNow: make(chan struct{}, 1), faults: make(chan error, 3), transitions: make(chan transition, 64),
 	}
 	r.vitals.Store(&vitals{})
 	r.counted.Store(&counted{})
@@ -204,11 +210,7 @@ func (r *Replica) Run() int {
 	if err := tellManager("READY=1"); err != nil {
 		r.log.Warn("Service manager can't be told", "err", err)
 	}
-	select {
-	case <-r.opt.Terminate:
-	case err := <-r.faults:
-		r.log.Error("Listener failed", "err", err)
-	}
+	r.untilTold()
 	return r.shutdown(stop)
 }
 

@@ -94,6 +94,7 @@ func (r *Replica) ingressVitals() ingress.Vitals {
 		Held:           c.stats.Pending + c.stats.Processing,
 		Full:           rows >= r.cfg.HoldMaxRows || bytes >= r.cfg.HoldMaxBytes,
 		FullUnverified: unverified >= r.cfg.HoldMaxUnverifiedBytes,
+		Ready:          r.Ready(),
 	}
 }
 
