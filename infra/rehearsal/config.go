@@ -24,7 +24,9 @@ type Config struct {
 	MaxTries int
 
 	Order           string        // ORDER of the sidecars: "lane", "strict" or "none"
-	Signal          replica.Order // SIGTERM: to both containers at once, or one first
+	Home            string        // whose platform ends the replicas: one of Homes
+	Replace         string        // deploy: "app" or "sidecar" alone is replaced, "" for the replica
+	Signal          replica.Order // SIGTERM: to both containers at once, or one first; unset, as the home does
 	Grace           time.Duration // from SIGTERM to SIGKILL
 	DrainWindow     time.Duration // SHUTDOWN_GRACE_MS of the app
 	Linger          time.Duration // how long the balancer routes to a replica after its SIGTERM
@@ -62,7 +64,7 @@ type Programs struct{ Sidecar, App, Recorder string }
 func Defaults() Config {
 	return Config{
 		Rate: 100, Duration: 15 * time.Second, Senders: 8, Lanes: 1, Bytes: 2048, Retry: true, MaxTries: 60,
-		Order: "lane", Grace: 30 * time.Second, DrainWindow: 10 * time.Second,
+		Order: "lane", Home: "azure", Grace: 30 * time.Second, DrainWindow: 10 * time.Second,
 		Linger: time.Second, Overlap: time.Second, Backoff: time.Second, BootDelay: 5 * time.Second,
 		Away: 3 * time.Second, Work: 5 * time.Second, ProbeEvery: 100 * time.Millisecond,
 		Workers: 16, SettleLimit: 30 * time.Second,
@@ -89,7 +91,13 @@ func (c *Config) check() error {
 	must(c.MaxTries > 0, "max tries %d must be positive", c.MaxTries)
 	must(slices.Contains([]string{"lane", "strict", "none"}, c.Order), "order %q must be lane, strict or none", c.Order)
 	must(slices.Contains([]string{"", "app", "sidecar"}, c.Signal.First), "first %q must be app or sidecar", c.Signal.First)
-	must(c.Grace >= 10*time.Second, "grace %s must be at least 10s", c.Grace)
+	must(c.Grace >= 5*time.Second, "grace %s must be at least 5s", c.Grace)
+	_, known = homes[c.Home]
+	must(known, "home %q must be one of %s", c.Home, strings.Join(Homes(), ", "))
+	must(c.Home == "azure" || c.Scenario == "deploy", "a home other than azure is for deploy only")
+	must(slices.Contains([]string{"", "app", "sidecar"}, c.Replace), "replace %q must be app or sidecar", c.Replace)
+	must(c.Replace == "" || c.Scenario == "deploy" && !c.home().alone, "replace is for deploy, with two containers")
+	must(c.Signal.First == "" || !c.home().alone, "first is for two containers")
 	must(c.ProbeEvery > 0, "probe interval %s must be positive", c.ProbeEvery)
 	must(c.Workers > longJobs, "workers %d must be above %d", c.Workers, longJobs)
 	must(c.Scenario != "db-away" || c.Server != nil, "db-away stops PostgreSQL, so it cannot use the server of DATABASE_URL")
@@ -105,10 +113,18 @@ func (c *Config) settings() map[string]string {
 		"order":    c.Order,
 		"grace":    c.Grace.String(),
 		"senders":  fmt.Sprintf("%d x %d lanes", c.Senders, 3*c.Lanes),
+		"home":     c.Home,
 		"signal":   "both at once",
 	}
-	if c.Signal.First != "" {
-		s["signal"] = fmt.Sprintf("%s first, by %s", c.Signal.First, c.Signal.Lead)
+	switch o := c.signal(); {
+	case c.home().alone:
+		s["signal"] = "the one container"
+	case c.Replace != "":
+		s["signal"] = "the " + c.Replace + " alone"
+	case o.After:
+		s["signal"] = o.First + " first, the other once it has ended"
+	case o.First != "":
+		s["signal"] = fmt.Sprintf("%s first, by %s", o.First, o.Lead)
 	}
 	if !c.Retry {
 		s["retries"] = "none"

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/infra/rehearsal/replica"
@@ -44,7 +45,11 @@ func (s *stage) sidecarCommand(name, revision, startupGate string) func(replica.
 			"STARTUP_GATE="+startupGate,
 			"CONTAINER_APP_REPLICA_NAME="+name,
 			"CONTAINER_APP_REVISION="+revision,
+			"TERMINATION_GRACE_SECONDS="+strconv.Itoa(int(s.config.sidecarStops().Seconds())),
 		)
+		if s.config.Replace == "sidecar" {
+			env = append(env, "APP_STAYS=true")
+		}
 		if s.config.Lanes > 1 {
 			env = append(env, "LANES="+sender.LaneKeys())
 		}
@@ -65,11 +70,25 @@ func (s *stage) appCommand(delay time.Duration) func(replica.Ports) replica.Comm
 	}
 }
 
+// bothCommand is the container that runs both: the sidecar gives the app its port.
+func (s *stage) bothCommand(sidecar, app func(replica.Ports) replica.Command) func(replica.Ports) replica.Command {
+	return func(p replica.Ports) replica.Command {
+		both, inner := sidecar(p), app(p)
+		both.Args = append([]string{"run", "--", inner.Path}, inner.Args...)
+		for _, v := range inner.Env {
+			if !strings.HasPrefix(v, "PORT=") {
+				both.Env = append(both.Env, v)
+			}
+		}
+		return both
+	}
+}
+
 func (s *stage) drainWindow() time.Duration {
 	if s.config.Scenario == "long-drain" {
 		return longDrainWindow
 	}
-	return s.config.DrainWindow
+	return min(s.config.DrainWindow, s.config.Grace/3)
 }
 
 // env is the environment of both containers, with more for one of them. The

@@ -41,6 +41,12 @@ func Scenarios() []string {
 }
 
 func deploy(ctx context.Context, s *stage, old *replica.Replica) error {
+	switch {
+	case s.config.Replace != "":
+		return replaceOne(ctx, s, old)
+	case s.config.home().inPlace:
+		return restart(ctx, s, old)
+	}
 	s.at(ctx, 0.2)
 	next, err := s.start(ctx, "rev2", startOptions{})
 	if err != nil {

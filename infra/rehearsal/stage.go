@@ -33,7 +33,7 @@ func (s *stage) start(ctx context.Context, revision string, o startOptions) (*re
 		o.startupGate = "app"
 	}
 	name := fmt.Sprintf("%s-%d", revision, len(s.replicas)+1)
-	r, err := replica.Start(ctx, replica.Spec{
+	spec := replica.Spec{
 		Name: name, LogDir: s.dir, Backoff: s.config.Backoff,
 		Sidecar: s.sidecarCommand(name, revision, o.startupGate),
 		App:     s.appCommand(o.appDelay),
@@ -44,7 +44,16 @@ func (s *stage) start(ctx context.Context, revision string, o startOptions) (*re
 			s.work.Go(func() { s.timeHealth(ctx, name, p, at) })
 		},
 		Died: func(how string) { s.fault("%s's %s", name, how) },
-	}, &s.log)
+	}
+	if s.config.home().alone {
+		spec.Sidecar, spec.App = s.bothCommand(spec.Sidecar, spec.App), nil
+		sidecarStarted := spec.SidecarStarted
+		spec.SidecarStarted = func(p replica.Ports, at time.Time) {
+			sidecarStarted(p, at)
+			spec.AppStarted(p, at)
+		}
+	}
+	r, err := replica.Start(ctx, spec, &s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +80,7 @@ func (s *stage) ready(ctx context.Context, r *replica.Replica) error {
 // retire stops a replica as the platform does, while the balancer still routes to
 // it for the given time, and waits until it is gone.
 func (s *stage) retire(ctx context.Context, r *replica.Replica, linger time.Duration) {
-	exit := r.Terminate(ctx, s.config.Signal, s.config.Grace, func(at time.Time) {
+	exit := r.Terminate(ctx, s.config.signal(), s.config.Grace, func(at time.Time) {
 		s.balancer.Leave(ctx, r.Name, linger)
 		s.work.Go(func() { s.timeFirstHold(ctx, r, at) })
 	})

@@ -73,6 +73,8 @@ func (in *invocation) addFlags(cmd *cobra.Command) {
 	f.IntVar(&c.Bytes, "bytes", c.Bytes, "size of a body")
 	f.BoolVar(&in.noRetry, "no-retry", false, "no sender repeats a refused webhook (GitHub never does)")
 	f.StringVar(&c.Order, "order", c.Order, "ORDER of the sidecars: lane, strict or none")
+	f.StringVar(&c.Home, "home", c.Home, "deploy: whose platform it is: "+strings.Join(rehearsal.Homes(), ", "))
+	f.StringVar(&c.Replace, "replace", "", "deploy: replace the app or the sidecar alone (the whole replica)")
 	f.StringVar(&c.Signal.First, "first", "", "which container gets SIGTERM first: app or sidecar (both at once)")
 	f.DurationVar(&c.Signal.Lead, "lead", c.Signal.Lead, "how much earlier the first one gets it")
 	f.DurationVar(&c.Grace, "grace", c.Grace, "from SIGTERM to SIGKILL")

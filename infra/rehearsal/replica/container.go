@@ -42,6 +42,14 @@ type container struct {
 	cancel   context.CancelFunc
 }
 
+// again returns a container that runs the same, and has not been started.
+func (c *container) again() *container {
+	return &container{
+		name: c.name, command: c.command, log: c.log, backoff: c.backoff,
+		say: c.say, started: c.started, ended: c.ended, died: c.died,
+	}
+}
+
 // start runs the container until stop. Its goroutine is waited for by gone.
 func (c *container) start(ctx context.Context) {
 	ctx, c.cancel = context.WithCancel(ctx)

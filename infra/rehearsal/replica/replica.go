@@ -1,5 +1,5 @@
 // Package replica stands in for a replica of the platform: two containers,
-// sidecar and app, as two processes on one machine.
+// sidecar and app, as two processes on one machine, or one container that runs both.
 //
 // It owns the processes and their ports. It starts them, starts a crashed one
 // again in place, signals both when the replica is to stop, and kills after the
@@ -30,9 +30,9 @@ func Addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 type Spec struct {
 	Name    string // of the replica, unique in a run
 	Sidecar func(Ports) Command
-	App     func(Ports) Command
-	LogDir  string        // each container's output goes to NAME-sidecar.log and NAME-app.log
-	Backoff time.Duration // before a crashed container starts again
+	App     func(Ports) Command // nil where the sidecar's container runs the app too
+	LogDir  string              // each container's output goes to NAME-sidecar.log and NAME-app.log
+	Backoff time.Duration       // before a crashed container starts again
 	// SidecarStarted and AppStarted are called after each start of a process;
 	// they must not wait.
 	SidecarStarted, AppStarted func(p Ports, at time.Time)
@@ -48,7 +48,13 @@ type Spec struct {
 type Order struct {
 	First string        // "app" or "sidecar"; "" for both at the same moment
 	Lead  time.Duration // how much later the other one gets it
+	After bool          // the other one gets it once the first has ended, in place of Lead
 }
+
+// leastAfter is what the second container has at least between SIGTERM and SIGKILL
+// when it is signalled after the first: Kubernetes leaves 2 s of a grace that is over
+// (kubelet, minimumGracePeriodInSeconds).
+const leastAfter = 2 * time.Second
 
 // Exit says how a terminated replica ended.
 type Exit struct {
@@ -85,10 +91,12 @@ func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) 
 		}
 	}
 	r.sidecar = contain("sidecar", spec.Sidecar(at), spec.SidecarStarted)
-	r.app = contain("app", spec.App(at), spec.AppStarted)
-	r.app.ended = spec.AppEnded
 	r.sidecar.start(ctx)
-	r.app.start(ctx)
+	if spec.App != nil {
+		r.app = contain("app", spec.App(at), spec.AppStarted)
+		r.app.ended = spec.AppEnded
+		r.app.start(ctx)
+	}
 	return r, nil
 }
 
@@ -96,6 +104,11 @@ func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) 
 // the first one, waits for both containers and kills what is left when grace
 // has passed since then. It returns early when ctx ends.
 func (r *Replica) Terminate(ctx context.Context, order Order, grace time.Duration, signalled func(time.Time)) Exit {
+	if r.app == nil {
+		var exit Exit
+		exit.Sidecar, exit.SidecarCut = r.end(ctx, r.sidecar, grace, signalled)
+		return exit
+	}
 	first, second := r.sidecar, r.app
 	if order.First == "app" {
 		first, second = second, first
@@ -112,23 +125,60 @@ func (r *Replica) Terminate(ctx context.Context, order Order, grace time.Duratio
 		r.log.AddAt(at, r.Name, "SIGTERM to the %s", first.name)
 	}
 	signalled(at)
-	ctx, cancel := context.WithDeadline(ctx, at.Add(grace))
-	defer cancel()
-	if order.First != "" && pause(ctx, order.Lead) {
+	over := at.Add(grace)
+	if order.After {
+		r.await(ctx, first, at, over)
+		then := second.terminate()
+		r.log.AddAt(then, r.Name, "SIGTERM to the %s", second.name)
+		if least := then.Add(leastAfter); over.Before(least) {
+			over = least
+		}
+	} else if order.First != "" && pause(ctx, min(order.Lead, grace)) {
 		r.log.AddAt(second.terminate(), r.Name, "SIGTERM to the %s", second.name)
 	}
-	for _, c := range []*container{first, second} {
-		select {
-		case <-c.gone:
-		case <-ctx.Done():
-			r.log.Add(r.Name, "SIGKILL to the %s after %s", c.name, time.Since(at).Round(time.Millisecond))
-			c.kill()
-		}
-	}
+	r.await(ctx, first, at, over)
+	r.await(ctx, second, at, over)
 	var exit Exit
 	exit.Sidecar, exit.SidecarCut = r.sidecar.exit()
 	exit.App, exit.AppCut = r.app.exit()
 	return exit
+}
+
+// await waits for a container that was signalled then, and kills it when its time is
+// over.
+func (r *Replica) await(ctx context.Context, c *container, signalled, over time.Time) {
+	ctx, cancel := context.WithDeadline(ctx, over)
+	defer cancel()
+	select {
+	case <-c.gone:
+	case <-ctx.Done():
+		r.log.Add(r.Name, "SIGKILL to the %s after %s", c.name, time.Since(signalled).Round(time.Millisecond))
+		c.kill()
+	}
+}
+
+// end ends one container as the platform does.
+func (r *Replica) end(ctx context.Context, c *container, grace time.Duration, signalled func(time.Time)) (code int, cut bool) {
+	c.leave()
+	at := c.terminate()
+	r.log.AddAt(at, r.Name, "SIGTERM to the %s", c.name)
+	signalled(at)
+	r.await(ctx, c, at, at.Add(grace))
+	return c.exit()
+}
+
+// Replace ends one container, "app" or "sidecar", as the platform does, and starts it
+// again once it is gone. The other one goes on. It returns the exit code, and whether
+// SIGKILL was needed.
+func (r *Replica) Replace(ctx context.Context, name string, grace time.Duration) (code int, cut bool) {
+	old := &r.sidecar
+	if name == "app" {
+		old = &r.app
+	}
+	code, cut = r.end(ctx, *old, grace, func(time.Time) {})
+	*old = (*old).again()
+	(*old).start(ctx)
+	return code, cut
 }
 
 // CrashApp kills the app, which starts again after the back-off.
@@ -159,7 +209,9 @@ func (r *Replica) ThawSidecar() {
 // Close kills whatever still runs and waits for it.
 func (r *Replica) Close() {
 	r.sidecar.kill()
-	r.app.kill()
+	if r.app != nil {
+		r.app.kill()
+	}
 }
 
 func freePorts() (p Ports, err error) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -192,6 +193,47 @@ func TestShutdownAtOnce(t *testing.T) {
 	if code := away.ExitCode(); code != 0 {
 		t.Errorf("without a database: exit code %d, want 0", code)
 	}
+}
+
+// A sidecar that is replaced alone ends though senders go on: with APP_STAYS nobody
+// else takes their webhooks, so it would never be quiet. Nothing is lost.
+func TestReplacedAloneUnderLoad(t *testing.T) {
+	t.Parallel()
+	db, a := newDatabase(t), runningApp(t)
+	s := passing(t, db, a, env{"APP_STAYS": "true"})
+	var acknowledged []string
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for n := 0; s.Running(); n++ {
+			body := numbered("alone", n)
+			resp, err := client.Post(s.url+"/hooks/x", "application/json", strings.NewReader(body))
+			if err != nil {
+				continue // nobody listens any more
+			}
+			resp.Body.Close()
+			if resp.StatusCode/100 == 2 {
+				acknowledged = append(acknowledged, body)
+			}
+		}
+	}()
+	a.waitAccepted(20)
+	s.Signal(syscall.SIGTERM)
+	if code := s.ExitCode(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	<-over
+	if a.drains.Load() != 0 {
+		t.Error("the app, which stays, was told to drain")
+	}
+	passing(t, db, a, env{"APP_STAYS": "true", "CONTAINER_APP_REPLICA_NAME": s.env["CONTAINER_APP_REPLICA_NAME"]})
+	testkit.Eventually(t, "every webhook that was acknowledged is delivered", func() bool {
+		got := map[string]bool{}
+		for _, d := range a.accepted() {
+			got[d.body] = true
+		}
+		return !slices.ContainsFunc(acknowledged, func(body string) bool { return !got[body] })
+	})
 }
 
 // `sidecar drain` holds from now on and tells the app, once, but the replica ends only

@@ -115,7 +115,13 @@ func (r *Replica) waitDrained(told time.Time, b budget) bool {
 	defer cancel()
 	w := drainWatch{refusedFor: b.refused, quietFor: b.quiet, last: told}
 	for ok := true; ok; ok = loop.Tick(ctx, b.look, nil) {
-		over := w.over(time.Now(), r.cfg.AppStays || r.app.Refuses(ctx), r.ingress.LastRequest(), r.gate.Counts())
+		last, counts := r.ingress.LastRequest(), r.gate.Counts()
+		if r.cfg.AppStays {
+			// Senders have nowhere else to go, so it would never be quiet. Holds that
+			// are under way are waited for when the listeners close.
+			last, counts.Holds = told, 0
+		}
+		over := w.over(time.Now(), r.cfg.AppStays || r.app.Refuses(ctx), last, counts)
 		if over && r.replay.Unsettled() == 0 {
 			return true
 		}
