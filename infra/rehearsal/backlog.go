@@ -16,6 +16,10 @@ SELECT (SELECT count(*) FROM webhook_queue WHERE status IN ('pending', 'processi
        (SELECT count(*) FROM webhook_queue WHERE status = 'failed'),
        (SELECT count(*) FROM river_job WHERE kind = 'hook' AND state NOT IN ('completed', 'cancelled', 'discarded'))`
 
+// bareBacklogSQL is backlogSQL where no sidecar has made its table.
+const bareBacklogSQL = `
+SELECT 0, 0, (SELECT count(*) FROM river_job WHERE kind = 'hook' AND state NOT IN ('completed', 'cancelled', 'discarded'))`
+
 // backlog is what backlogSQL counts. missing counts the webhooks that are
 // acknowledged and not yet recorded.
 type backlog struct{ rows, failed, jobs, missing int }
@@ -62,7 +66,11 @@ func (s *stage) backlog(ctx context.Context) (backlog, error) {
 	}
 	defer conn.Close(ctx)
 	var o backlog
-	if err := conn.QueryRow(ctx, backlogSQL).Scan(&o.rows, &o.failed, &o.jobs); err != nil {
+	count := backlogSQL
+	if s.config.home().bare {
+		count = bareBacklogSQL
+	}
+	if err := conn.QueryRow(ctx, count).Scan(&o.rows, &o.failed, &o.jobs); err != nil {
 		return backlog{}, fmt.Errorf("count backlog: %w", err)
 	}
 	records, err := s.readRecords()

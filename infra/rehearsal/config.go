@@ -21,6 +21,7 @@ type Config struct {
 	Lanes    int           // for each source
 	Bytes    int           // per body
 	Retry    bool          // whether senders that retry do so
+	Seed     uint64        // of the webhooks' ids, for two runs with the same traffic; the sidecar's own times are not measured then
 	MaxTries int
 
 	Order           string        // ORDER of the sidecars: "lane", "strict" or "none"
@@ -94,10 +95,11 @@ func (c *Config) check() error {
 	must(c.Grace >= 5*time.Second, "grace %s must be at least 5s", c.Grace)
 	_, known = homes[c.Home]
 	must(known, "home %q must be one of %s", c.Home, strings.Join(Homes(), ", "))
-	must(c.Home == "azure" || c.Scenario == "deploy", "a home other than azure is for deploy only")
+	must(c.Home == "azure" || c.Home == Bare || c.Scenario == "deploy", "home %s is for deploy only", c.Home)
+	must(c.Home != Bare || slices.Contains(bareScenarios, c.Scenario), "without a sidecar there are only %s", strings.Join(bareScenarios, ", "))
 	must(slices.Contains([]string{"", "app", "sidecar"}, c.Replace), "replace %q must be app or sidecar", c.Replace)
-	must(c.Replace == "" || c.Scenario == "deploy" && !c.home().alone, "replace is for deploy, with two containers")
-	must(c.Signal.First == "" || !c.home().alone, "first is for two containers")
+	must(c.Replace == "" || c.Scenario == "deploy" && !c.home().alone && !c.home().bare, "replace is for deploy, with two containers")
+	must(c.Signal.First == "" || !c.home().alone && !c.home().bare, "first is for two containers")
 	must(c.ProbeEvery > 0, "probe interval %s must be positive", c.ProbeEvery)
 	must(c.Workers > longJobs, "workers %d must be above %d", c.Workers, longJobs)
 	must(c.Scenario != "db-away" || c.Server != nil, "db-away stops PostgreSQL, so it cannot use the server of DATABASE_URL")
@@ -117,7 +119,7 @@ func (c *Config) settings() map[string]string {
 		"signal":   "both at once",
 	}
 	switch o := c.signal(); {
-	case c.home().alone:
+	case c.home().alone, c.home().bare:
 		s["signal"] = "the one container"
 	case c.Replace != "":
 		s["signal"] = "the " + c.Replace + " alone"

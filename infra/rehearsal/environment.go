@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,6 +82,15 @@ func (s *stage) bothCommand(sidecar, app func(replica.Ports) replica.Command) fu
 			}
 		}
 		return both
+	}
+}
+
+// bareCommand is the app without a sidecar beside it, so without a secret of theirs.
+func bareCommand(app func(replica.Ports) replica.Command) func(replica.Ports) replica.Command {
+	return func(p replica.Ports) replica.Command {
+		c := app(p)
+		c.Env = slices.DeleteFunc(c.Env, func(v string) bool { return strings.HasPrefix(v, "SLUICE_SECRET=") })
+		return c
 	}
 }
 

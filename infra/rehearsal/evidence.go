@@ -73,5 +73,6 @@ func (s *stage) report(v *verdict.Verdict, e verdict.Evidence) *report.Report {
 		Verdict: v, Faults: s.faults, Latencies: s.latencies,
 		Events: s.log.Events(), States: s.log.States(),
 		Begin: s.begin, Sending: s.sent.Sub(s.begin), Curve: curve(s.begin, time.Now(), held),
+		Open: open(s.begin, time.Now(), e),
 	}
 }

@@ -16,6 +16,8 @@ type home struct {
 	order replica.Order
 	// alone: one container runs both, by `sidecar run`.
 	alone bool
+	// bare: there is no sidecar, the platform's requests go to the app.
+	bare bool
 	// inPlace: a deploy ends the old replica before it starts the new one.
 	inPlace bool
 	// sidecarGrace is the sidecar's own TERMINATION_GRACE_SECONDS, 0 for the replica's.
@@ -33,7 +35,16 @@ var homes = map[string]home{
 	"compose": {order: appFirst, inPlace: true},
 	// Fly, Render, Railway and Cloud Run, with their graces.
 	"single": {alone: true},
+	// Azure without Sluice, to compare with.
+	Bare: {bare: true},
 }
+
+// Bare is the home without a sidecar. A run there judges no webhook: it shows what an
+// app loses by itself.
+const Bare = "bare"
+
+// bareScenarios are those that need no sidecar.
+var bareScenarios = []string{"deploy", "restart", "crash-app", "slow-boot"}
 
 // Homes returns the names of the homes.
 func Homes() []string { return slices.Sorted(maps.Keys(homes)) }

@@ -156,6 +156,39 @@ func waits(e verdict.Evidence) []wait {
 	return found
 }
 
+// open samples how many webhooks had been sent and not arrived, over the run.
+func open(begin, end time.Time, e verdict.Evidence) []report.Open {
+	const samples = 400
+	step := max(end.Sub(begin)/samples, time.Millisecond)
+	points := make([]report.Open, int(end.Sub(begin)/step)+2)
+	slot := func(at time.Time) int {
+		return min(max(int((at.Sub(begin)+step-1)/step), 0), len(points)-1)
+	}
+	arrived := make(map[string]time.Time, len(e.Records))
+	for _, r := range e.Records {
+		if at, ok := arrived[r.ID]; !ok || r.At.Before(at) {
+			arrived[r.ID] = r.At
+		}
+	}
+	for i := range e.Webhooks {
+		w := &e.Webhooks[i]
+		if len(w.Tries) == 0 {
+			continue
+		}
+		points[slot(w.Tries[0].Sent)].Webhooks++
+		if at, ok := arrived[w.ID]; ok {
+			points[slot(at)].Webhooks--
+		}
+	}
+	for i := range points {
+		points[i].At = time.Duration(i) * step
+		if i > 0 {
+			points[i].Webhooks += points[i-1].Webhooks
+		}
+	}
+	return points
+}
+
 // curve samples the held and the replayed webhooks over the run.
 func curve(begin, end time.Time, waits []wait) []report.Point {
 	const samples = 400

@@ -66,6 +66,7 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 	}
 	r.Scenario, r.About = c.Scenario, scenarios[c.Scenario].about
 	r.Settings = c.settings()
+	r.Without = c.home().bare
 	r.Start, r.Took = start, time.Since(start)
 	if r.Good() && !c.KeepLogs {
 		err = os.RemoveAll(s.dir)
@@ -108,13 +109,16 @@ func (s *stage) set(ctx context.Context) error {
 		return err
 	}
 	options := balancer.Options{ProbeEvery: s.config.ProbeEvery, Retries: s.config.BalancerRetries}
+	if s.config.home().bare {
+		options.Probes = []string{"/healthz"}
+	}
 	if s.balancer, err = balancer.Open(options, &s.log); err != nil {
 		return err
 	}
 	s.fleet = sender.New(sender.Options{
 		URL: s.balancer.URL(), Rate: s.config.Rate, Count: int(float64(s.config.Rate) * s.config.Duration.Seconds()),
 		PerLane: s.config.Senders, Lanes: s.config.Lanes, Bytes: s.config.Bytes,
-		Retry: s.config.Retry, MaxTries: s.config.MaxTries, Secrets: secrets,
+		Retry: s.config.Retry, MaxTries: s.config.MaxTries, Secrets: secrets, Seed: s.config.Seed,
 	})
 	return nil
 }

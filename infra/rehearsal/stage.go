@@ -38,14 +38,19 @@ func (s *stage) start(ctx context.Context, revision string, o startOptions) (*re
 		Sidecar: s.sidecarCommand(name, revision, o.startupGate),
 		App:     s.appCommand(o.appDelay),
 		SidecarStarted: func(p replica.Ports, at time.Time) {
-			s.work.Go(func() { s.timeColdStart(ctx, name, p, at) })
+			if s.config.Seed == 0 {
+				s.work.Go(func() { s.timeColdStart(ctx, name, p, at) })
+			}
 		},
 		AppStarted: func(p replica.Ports, at time.Time) {
 			s.work.Go(func() { s.timeHealth(ctx, name, p, at) })
 		},
 		Died: func(how string) { s.fault("%s's %s", name, how) },
 	}
-	if s.config.home().alone {
+	switch home := s.config.home(); {
+	case home.bare:
+		spec.Sidecar, spec.App = nil, bareCommand(spec.App)
+	case home.alone:
 		spec.Sidecar, spec.App = s.bothCommand(spec.Sidecar, spec.App), nil
 		sidecarStarted := spec.SidecarStarted
 		spec.SidecarStarted = func(p replica.Ports, at time.Time) {
@@ -66,7 +71,11 @@ func (s *stage) start(ctx context.Context, revision string, o startOptions) (*re
 
 // ready puts a replica behind the balancer and waits until it takes traffic.
 func (s *stage) ready(ctx context.Context, r *replica.Replica) error {
-	first := s.balancer.Add(r.Name, replica.Addr(r.Ports.Public), replica.Addr(r.Ports.Probe))
+	public, probe := r.Ports.Public, r.Ports.Probe
+	if s.config.home().bare {
+		public, probe = r.Ports.App, r.Ports.App
+	}
+	first := s.balancer.Add(r.Name, replica.Addr(public), replica.Addr(probe))
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	select {
@@ -82,7 +91,9 @@ func (s *stage) ready(ctx context.Context, r *replica.Replica) error {
 func (s *stage) retire(ctx context.Context, r *replica.Replica, linger time.Duration) {
 	exit := r.Terminate(ctx, s.config.signal(), s.config.Grace, func(at time.Time) {
 		s.balancer.Leave(ctx, r.Name, linger)
-		s.work.Go(func() { s.timeFirstHold(ctx, r, at) })
+		if s.config.Seed == 0 && !s.config.home().bare {
+			s.work.Go(func() { s.timeFirstHold(ctx, r, at) })
+		}
 	})
 	if ctx.Err() == nil {
 		s.checkExit(r, exit)
@@ -127,6 +138,16 @@ func (s *stage) jobsRunning(ctx context.Context, r *replica.Replica, n int) erro
 // watchState records the sidecar's states in the timeline.
 func (s *stage) watchState(ctx context.Context, r *replica.Replica) {
 	for ; ctx.Err() == nil; pause(ctx, pollEvery) {
+		if s.config.home().bare {
+			state := "down"
+			if healthy(ctx, "http://"+replica.Addr(r.Ports.App)+"/healthz") {
+				state = "up"
+			}
+			if ctx.Err() == nil {
+				s.log.Enter(r.Name, state)
+			}
+			continue
+		}
 		var status struct {
 			State string `json:"state"`
 		}

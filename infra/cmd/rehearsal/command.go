@@ -25,6 +25,7 @@ type invocation struct {
 	html      string
 	output    string
 	noRetry   bool
+	compare   bool
 	brief     bool
 	server    *postgres.Server // ours, once one was needed
 }
@@ -90,6 +91,8 @@ func (in *invocation) addFlags(cmd *cobra.Command) {
 	f.IntVar(&c.Workers, "workers", c.Workers, "MAX_WORKERS of the app")
 	f.DurationVar(&c.SettleLimit, "settle", c.SettleLimit, "how long to wait at the end without progress")
 	f.StringArrayVar(&c.Env, "env", nil, "NAME=value for both containers, may be repeated")
+	f.BoolVar(&in.compare, "compare", false, "play the same traffic without a sidecar first, and show both")
+	f.Uint64Var(&c.Seed, "seed", 0, "of the webhooks' ids (fresh ones); the sidecar's own times are not measured then")
 	f.IntVar(&in.times, "times", 1, "how often each scenario is played")
 	f.BoolVar(&in.brief, "brief", false, "a single line for a good run (always so with --times)")
 	f.StringVar(&in.html, "html", "", "write the reports as a page to this file")

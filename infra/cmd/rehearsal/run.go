@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"strings"
 
@@ -78,7 +79,7 @@ func (in *invocation) play(ctx context.Context, out io.Writer, show *ticker) ([]
 			if err != nil {
 				return nil, err
 			}
-			r, err := rehearsal.Run(ctx, c)
+			r, err := in.playOnce(ctx, c)
 			show.clear()
 			if err != nil {
 				return nil, err
@@ -94,7 +95,36 @@ func (in *invocation) play(ctx context.Context, out io.Writer, show *ticker) ([]
 			}
 		}
 	}
+	if in.compare && in.output != "json" {
+		fmt.Fprintln(out)
+		if err := report.Compare(out, reports); err != nil {
+			return nil, err
+		}
+	}
 	return reports, nil
+}
+
+// playOnce plays a scenario and, to compare, the same traffic without a sidecar
+// before it.
+func (in *invocation) playOnce(ctx context.Context, c rehearsal.Config) (*report.Report, error) {
+	if !in.compare {
+		return rehearsal.Run(ctx, c)
+	}
+	for c.Seed == 0 {
+		c.Seed = rand.Uint64()
+	}
+	bare := c
+	bare.Home = rehearsal.Bare
+	without, err := rehearsal.Run(ctx, bare)
+	if err != nil {
+		return nil, err
+	}
+	r, err := rehearsal.Run(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	r.Bare = without
+	return r, nil
 }
 
 // withServer returns the configuration of a scenario with the server it is to

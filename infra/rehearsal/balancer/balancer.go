@@ -40,6 +40,9 @@ type Options struct {
 	// Retries is how often a request is tried again after a replica failed, as
 	// the platform's balancer may do.
 	Retries int
+	// Probes are the paths of the replicas' probes: the first until it has passed
+	// once, the last from then on. /startupz and /readyz when it is empty.
+	Probes []string
 }
 
 // Balancer is the stand-in. Open makes one.
@@ -75,6 +78,9 @@ type backend struct {
 
 // Open listens on a free port and serves until Close.
 func Open(o Options, log *timeline.Log) (*Balancer, error) {
+	if len(o.Probes) == 0 {
+		o.Probes = []string{"/startupz", "/readyz"}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("open balancer: %w", err)
@@ -98,8 +104,8 @@ func Open(o Options, log *timeline.Log) (*Balancer, error) {
 // URL is where senders post.
 func (b *Balancer) URL() string { return "http://" + b.addr }
 
-// Add puts a replica behind the balancer; it is routed to once /startupz has
-// passed and while /readyz passes. The channel is closed when it is ready for
+// Add puts a replica behind the balancer; it is routed to once its first probe has
+// passed and while its last one passes. The channel is closed when it is ready for
 // the first time.
 func (b *Balancer) Add(replica, public, probe string) <-chan struct{} {
 	ctx, stop := context.WithCancel(context.Background())
@@ -181,12 +187,12 @@ func (b *Balancer) watch(ctx context.Context, back *backend) {
 	defer back.transport.CloseIdleConnections()
 	tick := time.NewTicker(b.options.ProbeEvery)
 	defer tick.Stop()
-	path := "/startupz"
+	paths := b.options.Probes
 	for {
-		ok := b.passes(ctx, back.probeURL+path)
-		if ok && path == "/startupz" {
-			path = "/readyz"
-			ok = b.passes(ctx, back.probeURL+path)
+		ok := b.passes(ctx, back.probeURL+paths[0])
+		if ok && len(paths) > 1 {
+			paths = paths[1:]
+			ok = b.passes(ctx, back.probeURL+paths[0])
 		}
 		if ctx.Err() != nil {
 			return

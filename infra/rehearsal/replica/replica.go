@@ -28,8 +28,8 @@ func Addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // Spec says what a replica runs.
 type Spec struct {
-	Name    string // of the replica, unique in a run
-	Sidecar func(Ports) Command
+	Name    string              // of the replica, unique in a run
+	Sidecar func(Ports) Command // nil for an app without a sidecar
 	App     func(Ports) Command // nil where the sidecar's container runs the app too
 	LogDir  string              // each container's output goes to NAME-sidecar.log and NAME-app.log
 	Backoff time.Duration       // before a crashed container starts again
@@ -90,8 +90,10 @@ func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) 
 			died:    spec.Died,
 		}
 	}
-	r.sidecar = contain("sidecar", spec.Sidecar(at), spec.SidecarStarted)
-	r.sidecar.start(ctx)
+	if spec.Sidecar != nil {
+		r.sidecar = contain("sidecar", spec.Sidecar(at), spec.SidecarStarted)
+		r.sidecar.start(ctx)
+	}
 	if spec.App != nil {
 		r.app = contain("app", spec.App(at), spec.AppStarted)
 		r.app.ended = spec.AppEnded
@@ -104,9 +106,13 @@ func Start(ctx context.Context, spec Spec, log *timeline.Log) (*Replica, error) 
 // the first one, waits for both containers and kills what is left when grace
 // has passed since then. It returns early when ctx ends.
 func (r *Replica) Terminate(ctx context.Context, order Order, grace time.Duration, signalled func(time.Time)) Exit {
-	if r.app == nil {
-		var exit Exit
+	var exit Exit
+	switch {
+	case r.app == nil:
 		exit.Sidecar, exit.SidecarCut = r.end(ctx, r.sidecar, grace, signalled)
+		return exit
+	case r.sidecar == nil:
+		exit.App, exit.AppCut = r.end(ctx, r.app, grace, signalled)
 		return exit
 	}
 	first, second := r.sidecar, r.app
@@ -138,7 +144,6 @@ func (r *Replica) Terminate(ctx context.Context, order Order, grace time.Duratio
 	}
 	r.await(ctx, first, at, over)
 	r.await(ctx, second, at, over)
-	var exit Exit
 	exit.Sidecar, exit.SidecarCut = r.sidecar.exit()
 	exit.App, exit.AppCut = r.app.exit()
 	return exit
@@ -208,9 +213,10 @@ func (r *Replica) ThawSidecar() {
 
 // Close kills whatever still runs and waits for it.
 func (r *Replica) Close() {
-	r.sidecar.kill()
-	if r.app != nil {
-		r.app.kill()
+	for _, c := range []*container{r.sidecar, r.app} {
+		if c != nil {
+			c.kill()
+		}
 	}
 }
 

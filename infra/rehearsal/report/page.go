@@ -31,8 +31,11 @@ type run struct {
 	Findings                           []string
 	Rows                               []tableRow
 	Moments                            []tableRow
-	Chart                              chart
+	Chart, Comparison                  chart
+	Accounts                           []accountRow // without and with Sluice
 }
+
+type accountRow struct{ Name, Bare, With string }
 
 type tableRow struct{ A, B, C string }
 
@@ -40,6 +43,14 @@ func newRun(r *Report) run {
 	v := run{
 		Scenario: r.Scenario, About: r.About, Settings: settings(r), Summary: Summary(r),
 		Good: r.Good(), Findings: findings(r), Chart: newChart(r),
+	}
+	if r.Bare != nil {
+		v.Comparison = newComparison(r)
+		v.Accounts = []accountRow{
+			{"sent", fmt.Sprint(r.Bare.Verdict.Sent), fmt.Sprint(r.Verdict.Sent)},
+			{"never arrived", fmt.Sprint(r.Bare.NeverArrived()), fmt.Sprint(r.NeverArrived())},
+			{"out of order", fmt.Sprint(len(r.Bare.Verdict.OutOfOrder)), fmt.Sprint(len(r.Verdict.OutOfOrder))},
+		}
 	}
 	for _, row := range rows(r) {
 		v.Rows = append(v.Rows, tableRow{strings.TrimSpace(row.name), row.value, row.note})
@@ -73,6 +84,7 @@ type chart struct {
 	Bands                []band
 	Marks                []mark
 	Empty                bool // nothing was ever held
+	Label                string
 }
 
 type label struct {
@@ -110,7 +122,7 @@ func (s scale) y(n int) float64 {
 }
 
 func newChart(r *Report) chart {
-	c := chart{Width: chartWidth, Empty: true}
+	c := chart{Width: chartWidth, Empty: true, Label: "Webhooks held and replayed over time, with the states of each replica"}
 	if len(r.Curve) == 0 {
 		return c
 	}
@@ -121,14 +133,8 @@ func newChart(r *Report) chart {
 		seconds: max(last.At.Seconds(), 1),
 		count:   math.Ceil(float64(max(last.Held, 1))/countStep) * countStep,
 	}
-	for n := 0.0; n <= s.count; n += countStep {
-		c.YTicks = append(c.YTicks, tick{s.y(int(n)), fmt.Sprintf("%.0f", n)})
-	}
-	timeStep := step(s.seconds, 10)
-	for t := 0.0; t <= s.seconds; t += timeStep {
-		c.XTicks = append(c.XTicks, tick{s.x(time.Duration(t * float64(time.Second))), fmt.Sprintf("%g s", t)})
-	}
-	c.Held = path(r.Curve, s, func(p Point) int { return p.Held })
+	c.ticks(s, countStep)
+	c.Held = path(r.Curve, s, held)
 	c.Replayed = path(r.Curve, s, func(p Point) int { return p.Replayed })
 	c.HeldEnd = label{plotRight + 8, s.y(last.Held) - 2, fmt.Sprintf("held %d", last.Held)}
 	c.ReplayedEnd = label{plotRight + 8, s.y(last.Replayed) + 14, fmt.Sprintf("replayed %d", last.Replayed)}

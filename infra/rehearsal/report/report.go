@@ -31,10 +31,26 @@ type Report struct {
 	Begin     time.Time        `json:"begin"`      // of the sending, where the curve starts
 	Sending   time.Duration    `json:"sending_ns"` // how long the senders took; longer than asked when the machine is overloaded
 	Curve     []Point          `json:"curve"`
+	Open      []Open           `json:"open"`
+
+	// Without says that there was no sidecar, so that nothing is judged: the run
+	// shows what an app loses by itself.
+	Without bool `json:"without_sluice,omitempty"`
+	// Bare is the run of the same traffic without a sidecar, where there was one.
+	Bare *Report `json:"bare,omitempty"`
+}
+
+// NeverArrived is how many webhooks were sent and did not reach a job's end.
+func (r *Report) NeverArrived() int { return r.Verdict.Sent - r.Verdict.Delivered }
+
+// Open is a moment of the comparison's chart.
+type Open struct {
+	At       time.Duration `json:"at_ns"`    // since the start
+	Webhooks int           `json:"webhooks"` // sent, and not arrived by then
 }
 
 // Good reports whether nothing went wrong.
-func (r *Report) Good() bool { return r.Verdict.Good() && len(r.Faults) == 0 }
+func (r *Report) Good() bool { return (r.Without || r.Verdict.Good()) && len(r.Faults) == 0 }
 
 // Latencies are those for which the design sets targets, one value for each time
 // that the run could measure it.

@@ -90,3 +90,32 @@ func TestCurveIsDrawnToScale(t *testing.T) {
 		t.Errorf("marks %+v", c.Marks)
 	}
 }
+
+// Both ledgers stand side by side, on the terminal and on the page.
+func TestCompare(t *testing.T) {
+	r, bare := example(), example()
+	r.Verdict.Delivered = 1000
+	r.Open = []Open{{0, 0}, {time.Second, 30}, {2 * time.Second, 0}}
+	bare.Without, bare.Verdict = true, &verdict.Verdict{Sent: 1000, Delivered: 963, OutOfOrder: make([]verdict.Finding, 4)}
+	bare.Open = []Open{{0, 0}, {time.Second, 40}, {3 * time.Second, 37}}
+	if !bare.Good() {
+		t.Error("what an app loses by itself is judged")
+	}
+	r.Bare = bare
+	var b strings.Builder
+	if err := Compare(&b, []*Report{r, example()}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(strings.Fields(b.String()), " "); !strings.HasSuffix(got, "restart 1000 37 4 1000 0 0") {
+		t.Errorf("got %s", b.String())
+	}
+	b.Reset()
+	if err := HTML(&b, []*Report{r}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<td>never arrived</td><td class=\"number\">37</td><td class=\"number\">0</td>", "without 37", "with 0"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+}

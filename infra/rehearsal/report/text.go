@@ -38,8 +38,11 @@ func Text(w io.Writer, r *Report) error {
 func Summary(r *Report) string {
 	v := r.Verdict
 	word := "ok"
-	if !r.Good() {
+	switch {
+	case !r.Good():
 		word = "FAILED"
+	case r.Without:
+		word = "without Sluice,"
 	}
 	return fmt.Sprintf("%s %s: sent %d, acknowledged %d, refused %d, delivered %d, lost %d, duplicated %d (%d unexplained), out of order %d, longest ack %s, took %s",
 		word, r.Scenario, v.Sent, v.Acknowledged, v.Refused, v.Delivered, len(v.Lost), v.Duplicated, len(v.Unexplained),

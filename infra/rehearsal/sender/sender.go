@@ -38,6 +38,9 @@ type Options struct {
 	Retry    bool   // false: no sender retries. GitHub never does
 	MaxTries int
 	Secrets  Secrets
+	// Seed makes the ids of the webhooks, so that two fleets with the same one send
+	// the same; 0 makes fresh ones.
+	Seed uint64
 }
 
 // Fleet is all the senders of a run.
@@ -110,7 +113,7 @@ func (f *Fleet) Burst(ctx context.Context, n int, work time.Duration) {
 func (f *Fleet) PostUntil(ctx context.Context, replica, base string, enough func(Try) bool) (time.Time, error) {
 	k := kinds[len(kinds)-1]
 	for n := 0; ctx.Err() == nil; n++ {
-		w, body := compose(k, 0, -1, n, f.options.Bytes, 0)
+		w, body := compose(k, ids(0, 0, 0), 0, -1, n, f.options.Bytes, 0)
 		w.Direct = true
 		f.lane(&w, 0)
 		try := f.post(ctx, base, k, &w, body)
@@ -133,7 +136,7 @@ func (f *Fleet) PostUntil(ctx context.Context, replica, base string, enough func
 
 // send posts one webhook until it is acknowledged or given up.
 func (f *Fleet) send(ctx context.Context, base string, k kind, lane, sender, sequence int, work time.Duration) {
-	w, body := compose(k, lane, sender, sequence, f.options.Bytes, work)
+	w, body := compose(k, ids(f.options.Seed, sender, sequence), lane, sender, sequence, f.options.Bytes, work)
 	f.lane(&w, lane)
 	for {
 		try := f.post(ctx, base, k, &w, body)

@@ -134,3 +134,17 @@ func TestPostUntilEndsWithItsContext(t *testing.T) {
 		t.Errorf("%d webhooks in the ledger, though nothing listened", n)
 	}
 }
+
+// One seed makes the same webhooks, another one others.
+func TestSeed(t *testing.T) {
+	body := func(seed uint64, n int) string {
+		_, body := compose(kinds[0], ids(seed, 1, n), 0, 1, n, 1024, 0)
+		return string(body)
+	}
+	if body(7, 3) != body(7, 3) {
+		t.Error("the same seed makes another webhook")
+	}
+	if body(7, 3) == body(8, 3) || body(7, 3) == body(7, 4) || body(0, 3) == body(0, 3) {
+		t.Error("two webhooks are one")
+	}
+}

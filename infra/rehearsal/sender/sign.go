@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -88,9 +90,24 @@ func sign(secret string, parts ...[]byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
+// ids returns the source of a webhook's ids: fresh ones, or those of the seed.
+func ids(seed uint64, sender, sequence int) func() string {
+	if seed == 0 {
+		return uuid.NewString
+	}
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	binary.LittleEndian.PutUint64(key[8:], uint64(sender))
+	binary.LittleEndian.PutUint64(key[16:], uint64(sequence))
+	from := rand.NewChaCha8(key)
+	return func() string {
+		return uuid.Must(uuid.NewRandomFromReader(from)).String() // reading from it never fails
+	}
+}
+
 // compose makes a new webhook of a kind and its body, size bytes long.
-func compose(k kind, lane, sender, sequence, size int, work time.Duration) (Webhook, []byte) {
-	w := Webhook{ID: uuid.NewString(), Source: k.source, Lane: k.source, Delivery: uuid.NewString()}
+func compose(k kind, id func() string, lane, sender, sequence, size int, work time.Duration) (Webhook, []byte) {
+	w := Webhook{ID: id(), Source: k.source, Lane: k.source, Delivery: id()}
 	if k.source == "slack" {
 		w.Delivery = "Ev" + w.Delivery
 	}
