@@ -1,23 +1,15 @@
 package service
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"os"
-	"os/signal"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"sluice/app/internal/actions"
 	"sluice/app/internal/hooks"
 )
-
-// pollEvery is how often the hooks file is read for changes. Polling works on every
-// mounted file, also where change notifications do not arrive.
-const pollEvery = 2 * time.Second
 
 // rules holds the rules in force and replaces them when their file changes.
 type rules struct {
@@ -62,32 +54,8 @@ func (r *rules) check(text []byte) (*hooks.Rules, error) {
 	return loaded, errors.Join(missing...)
 }
 
-// watch reloads the file when it has changed, and on SIGHUP even if it has not,
-// until ctx ends; then the channel is closed. Invalid rules are logged, and the
-// old ones stay in force.
-func (r *rules) watch(ctx context.Context) <-chan struct{} {
-	done := make(chan struct{})
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP) // also without a file, because SIGHUP must not end the app
-	go func() {
-		defer close(done)
-		defer signal.Stop(hangup)
-		tick := time.NewTicker(pollEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangup:
-				r.reload(true)
-			case <-tick.C:
-				r.reload(false)
-			}
-		}
-	}()
-	return done
-}
-
+// reload reads the file again if it has changed, or when asked to. Invalid rules are
+// logged, and the old ones stay in force.
 func (r *rules) reload(asked bool) {
 	if r.file == "" {
 		return

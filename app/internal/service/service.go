@@ -32,6 +32,7 @@ type Service struct {
 	c      config.Config
 	log    *slog.Logger
 	rules  *rules
+	routes *routesFile
 	tracer *tracing.Tracer
 	drain  *drain.Drain
 	pool   *pgxpool.Pool
@@ -81,6 +82,7 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 		GitHubAPIURL: c.GitHubAPIURL, Routes: c.Routes, SluiceSecrets: secrets,
 		MaxBodyBytes: c.MaxBodyBytes, MaxInflightBytes: c.MaxInflightBytes, Tracer: s.tracer, Logger: log,
 	})
+	s.routes = newRoutesFile(c, s.server.SetRoutes, log)
 	return s, nil
 }
 
@@ -121,7 +123,7 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 			cancel(fmt.Errorf("serve: %w", err))
 		}
 	}()
-	reloading := s.rules.watch(ctx)
+	reloading := watch(ctx, s.rules.reload, s.routes.reload)
 	starting, stopStarting := context.WithCancel(ctx)
 	started := make(chan struct{})
 	go func() {
