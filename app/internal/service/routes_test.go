@@ -67,6 +67,7 @@ hooks:
   - {name: pay, route: pay, action: {exec: {shell: 'echo "pay:$SLUICE_ROUTE:$SLUICE_METHOD:$SLUICE_PATH:$SLUICE_QUERY:$SLUICE_VERIFIED:$WHO" >> %[1]s', env: {WHO: "{{query.who}}-{{verified}}"}}}}
   - {name: ci, when: route == "ci" && path startsWith "/hooks/ci" && method == "POST", action: {exec: {shell: 'echo ci >> %[1]s'}}}
   - {name: open, route: open, require_verified: false, action: {exec: {shell: 'echo open >> %[1]s'}}}
+  - {name: nowhere, route: pays, action: {log: {}}}
   - {name: never, route: open, action: {exec: {shell: 'echo never >> %[1]s'}}}
 `, filepath.Join(dir, "out")))
 	p := start(t, "DATABASE_URL="+db, "HOOKS_FILE="+file, "PAY_SECRET=secret-of-pay", "CI_SECRET=secret-of-ci", "ALLOW_UNVERIFIED=false",
@@ -94,6 +95,9 @@ hooks:
 		}
 	}
 	p.waitLogged("Hook not started, the webhook is not verified")
+	if got := p.waitLogged("Hook names a route that is not there"); got["route"] != "pays" {
+		t.Errorf("warned of %v", got["route"])
+	}
 	pool := openPool(t, db)
 	if n := count(t, pool, `SELECT count(*) FROM river_job WHERE args->>'hook' = 'never'`); n != 0 {
 		t.Error("an unverified webhook started a command")

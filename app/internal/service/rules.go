@@ -55,28 +55,29 @@ func (r *rules) check(text []byte) (*hooks.Rules, error) {
 }
 
 // reload reads the file again if it has changed, or when asked to. Invalid rules are
-// logged, and the old ones stay in force.
-func (r *rules) reload(asked bool) {
+// logged, and the old ones stay in force; then nothing has changed.
+func (r *rules) reload(asked bool) (changed bool) {
 	if r.file == "" {
-		return
+		return false
 	}
 	text, err := os.ReadFile(r.file) //nolint:gosec // the operator's own file
 	if err != nil {
 		if asked {
 			r.log.Error("Hooks not reloaded, the old ones stay in force", "err", err)
 		}
-		return // the file may be being replaced just now
+		return false // the file may be being replaced just now
 	}
 	sum := sha256.Sum256(text)
 	if sum == r.seen && !asked {
-		return
+		return false
 	}
 	r.seen = sum
 	loaded, err := r.check(text)
 	if err != nil {
 		r.log.Error("Hooks not reloaded, the old ones stay in force", "err", err)
-		return
+		return false
 	}
 	r.current.Store(loaded)
 	r.log.Info("Hooks reloaded", "hooks", len(loaded.All()))
+	return true
 }
