@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"errors"
 	"strconv"
 
 	"sluice/sidecar/senders"
@@ -24,9 +25,8 @@ func (f *file) declare(section any) {
 		scheme, problems := senders.ReadScheme(schemes[name])
 		if len(problems) == 0 {
 			sender, err := scheme.Compile(name)
-			if f.own[name] = sender; err != nil {
-				problems, _ = err.(senders.Problems) //nolint:errorlint // Compile returns nothing else
-			}
+			f.own[name] = sender
+			errors.As(err, &problems) // Compile returns no other error
 		}
 		for _, p := range problems {
 			f.Report("senders."+name+": "+p.Error(), append([]string{senderMap, name}, place(schemes[name], p.Place())...)...)
