@@ -84,8 +84,8 @@ func (e *entry) readSender(v any) (err error) {
 	if !ok {
 		return errors.New("must be the name of a sender")
 	}
-	if e.Sender, err = senders.Lookup(name); err != nil {
-		return err
+	if e.Sender, err = e.file.sender(name); err != nil || e.Sender == nil {
+		return err // nil: its scheme has a problem, which is told there
 	}
 	if header, ok := e.members["header"].(string); ok && name == "generic" {
 		e.Sender = senders.GenericHMAC(header, "")

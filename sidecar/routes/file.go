@@ -14,7 +14,8 @@ import (
 type file struct {
 	set
 	*yamlfile.File
-	seen map[string]bool // names and paths
+	seen map[string]bool           // names and paths
+	own  map[string]senders.Sender // of the section senders
 }
 
 // ParseFile reads a routes file; name is its name in problems. The error is
@@ -24,7 +25,7 @@ func ParseFile(name string, text []byte, o Options) ([]Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &file{set: set{Options: o}, File: y, seen: map[string]bool{}}
+	f := &file{set: set{Options: o}, File: y, seen: map[string]bool{}, own: map[string]senders.Sender{}}
 	var content any
 	if err := f.Decode(&content); err != nil {
 		return nil, err
@@ -48,9 +49,12 @@ func (f *file) read(content any) {
 		return
 	}
 	for _, name := range sortedKeys(top) {
-		if name != routeList {
+		if name != routeList && name != senderMap {
 			f.Report(fmt.Sprintf("unknown member %q", name), name)
 		}
+	}
+	if section, given := top[senderMap]; given {
+		f.declare(section)
 	}
 	list, ok := top[routeList].([]any)
 	if !ok || len(list) == 0 {

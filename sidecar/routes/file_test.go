@@ -247,6 +247,7 @@ func TestSchemaAgrees(t *testing.T) {
 // that can be served, and then the schema accepts it too.
 func FuzzParseFile(f *testing.F) {
 	f.Add(sample)
+	f.Add(own)
 	for _, seed := range []string{"routes: [{name: a, path: /a, sender: slack, verify: none}]", "routes:\n - &a {name: a}\n - *a", "a: !!str b", "\ufeffroutes: []", "? [a]\n: b", "routes: [{name: a, path: '/a*', sender: generic, header: X, secrets: [{env: COMMA}]}]"} {
 		f.Add(seed)
 	}

@@ -13,6 +13,7 @@ import (
 const (
 	defaultBudget = 8 * time.Second
 	defaultStatus = 202
+	maxHoldBody   = 1000
 )
 
 // Compile checks the scheme and returns its sender, which is a [Handshaker] and,
@@ -145,7 +146,7 @@ func (d *declared) compileTime(s Scheme, problems *Problems) {
 
 func (d *declared) compileTraits(name string, s Scheme, problems *Problems) {
 	t := Traits{
-		Name: name, SecretVar: s.Secret, Budget: defaultBudget, HoldStatus: defaultStatus, RetriesItself: s.Retries,
+		Name: name, SecretVar: s.Secret, Budget: defaultBudget, HoldStatus: defaultStatus, RetriesItself: s.Retries, HoldBody: s.Body,
 		OpenHandshake: len(s.Handshake) > 0 && !s.Handshake[0].Signed,
 		Marks:         s.Marks, SharedMarks: s.SharedMarks, Lane: s.Lane, Final: s.Final, Refuse: s.Refuse,
 	}
@@ -161,6 +162,9 @@ func (d *declared) compileTraits(name string, s Scheme, problems *Problems) {
 		if s.Status != 200 && s.Status != 202 && s.Status != 204 {
 			problems.add("status", "must be 200, 202 or 204; it is %d", s.Status)
 		}
+	}
+	if s.Body != "" && (t.HoldStatus == 204 || len(s.Body) > maxHoldBody) {
+		problems.add("body", "must have at most %d bytes, and a status other than 204", maxHoldBody)
 	}
 	for _, status := range s.Final {
 		if !finalStatus.MatchString(status) {

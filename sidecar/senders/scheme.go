@@ -30,6 +30,7 @@ type Scheme struct {
 	Handshake []Handshake `yaml:"handshake,omitempty" json:"handshake,omitempty"`
 
 	Status  int      `yaml:"status,omitempty"  json:"status,omitempty"`  // acknowledges a held webhook: 200, 202 (default) or 204
+	Body    string   `yaml:"body,omitempty"    json:"body,omitempty"`    // of that acknowledgement, for a sender that wants one of its own
 	Budget  string   `yaml:"budget,omitempty"  json:"budget,omitempty"`  // how long the app may take: 8s (default)
 	Retries bool     `yaml:"retries,omitempty" json:"retries,omitempty"` // Traits.RetriesItself
 	Final   []string `yaml:"final,omitempty"   json:"final,omitempty"`   // Traits.Final

@@ -66,6 +66,9 @@ type Traits struct {
 	SecretVar  string        // the environment variable with its secrets, "" when it has none
 	Budget     time.Duration // how long the app may take before the sender must be answered
 	HoldStatus int           // the status that acknowledges a held webhook: 200, 202 or 204
+	// HoldBody is the body of that acknowledgement where the sender wants a certain
+	// one, as plain text; "" for the sidecar's own.
+	HoldBody string
 	// RetriesItself is true when the sender repeats an unacknowledged delivery
 	// under the same id, so that a second copy is no deliberate redelivery.
 	RetriesItself bool

@@ -22,11 +22,14 @@ func hooksCommand(stdout io.Writer) *cobra.Command {
 	c := &cobra.Command{Use: "hooks", Short: "Check and try the hooks file", Args: cobra.NoArgs, RunE: needSubcommand}
 	c.AddCommand(
 		&cobra.Command{
-			Use: "check FILE", Short: "Check a hooks file; every problem is named with its line", Args: cobra.ExactArgs(1),
+			Use: "check FILE", Short: "Check a hooks file: every problem with its line, and what an earlier release did otherwise", Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error {
 				rules, err := hooks.Load(args[0])
 				if err != nil {
 					return err
+				}
+				for _, advice := range rules.Advice(readScript) {
+					_, _ = fmt.Fprintf(stdout, "%s: warning: %s\n", args[0], advice)
 				}
 				_, err = fmt.Fprintf(stdout, "%s: %d hooks, no problems\n", args[0], len(rules.All()))
 				return err
@@ -44,10 +47,26 @@ func hooksCommand(stdout io.Writer) *cobra.Command {
 	return c
 }
 
+// readScript returns the text of a shell script, "" for any other file. A long one is
+// read in part.
+func readScript(file string) string {
+	f, err := os.Open(file) //nolint:gosec // the operator's own file
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if first, _, _ := strings.Cut(string(text), "\n"); err != nil || !strings.HasPrefix(first, "#!") || !strings.Contains(first, "sh") {
+		return ""
+	}
+	return string(text)
+}
+
 // trial has the flags of `app hooks test`.
 type trial struct {
-	file, event, source, name, output string
-	headers                           []string
+	file, event, source, route, target, name, output string
+	headers                                          []string
+	unverified                                       bool
 }
 
 func hooksTestCommand(stdout io.Writer) *cobra.Command {
@@ -58,7 +77,8 @@ func hooksTestCommand(stdout io.Writer) *cobra.Command {
 		Long: `Say which hooks an event would start, and with what command line; nothing is run.
 
 FILE is a payload as the sender posts it, its source and event given by flags;
-or one JSON object {"source", "event", "delivery_id", "headers", "payload"}.`,
+or one JSON object {"source", "route", "method", "path", "query", "verified", "event",
+"delivery_id", "headers", "payload"}.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return t.run(stdout) },
 	}
@@ -66,6 +86,9 @@ or one JSON object {"source", "event", "delivery_id", "headers", "payload"}.`,
 	f.StringVar(&t.event, "event", "", "file with the event (required)")
 	f.StringVar(&t.file, "hooks", config.HooksFile(), "hooks file")
 	f.StringVar(&t.source, "source", "github", "sender of a bare payload")
+	f.StringVar(&t.route, "route", "", "name of the route (default: the source)")
+	f.StringVar(&t.target, "path", "", "path of the request, with its query")
+	f.BoolVar(&t.unverified, "unverified", false, "the webhook was not verified")
 	f.StringVar(&t.name, "name", "", "event name of a bare payload, such as push")
 	f.StringArrayVar(&t.headers, "header", nil, `header field of a bare payload, "Name: value"`)
 	outputFlag(c, &t.output)
@@ -117,10 +140,17 @@ func (t *trial) read() (*hooks.Event, error) {
 	}
 	e := &hooks.Event{
 		ID: "00000000-0000-7000-8000-000000000000", Source: t.source, Event: t.name, DeliveryID: "test",
+		Method: http.MethodPost, Verified: !t.unverified,
 		ReceivedAt: time.Now(), Header: http.Header{"Content-Type": {"application/json"}}, Body: text,
 	}
+	e.Path, e.Query, _ = strings.Cut(t.target, "?")
 	var whole struct {
 		Source     string            `json:"source"`
+		Route      string            `json:"route"`
+		Method     string            `json:"method"`
+		Path       string            `json:"path"`
+		Query      string            `json:"query"`
+		Verified   *bool             `json:"verified"`
 		Event      string            `json:"event"`
 		DeliveryID string            `json:"delivery_id"`
 		Headers    map[string]string `json:"headers"`
@@ -128,6 +158,13 @@ func (t *trial) read() (*hooks.Event, error) {
 	}
 	if json.Unmarshal(text, &whole) == nil && whole.Source != "" && whole.Payload != nil {
 		e.Source, e.Event, e.DeliveryID, e.Body = whole.Source, whole.Event, whole.DeliveryID, whole.Payload
+		e.Route, e.Path, e.Query = whole.Route, whole.Path, whole.Query
+		if whole.Method != "" {
+			e.Method = whole.Method
+		}
+		if whole.Verified != nil {
+			e.Verified = *whole.Verified
+		}
 		for name, value := range whole.Headers {
 			http.Header(e.Header).Set(name, value)
 		}
@@ -138,6 +175,12 @@ func (t *trial) read() (*hooks.Event, error) {
 			return nil, fmt.Errorf("--header must be \"Name: value\", is %q", field)
 		}
 		http.Header(e.Header).Set(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if t.route != "" {
+		e.Route = t.route
+	}
+	if e.Route == "" {
+		e.Route = e.Source
 	}
 	if e.Event == "" {
 		e.Event = http.Header(e.Header).Get("X-GitHub-Event")

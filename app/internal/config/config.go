@@ -6,6 +6,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/url"
@@ -44,7 +45,9 @@ type Config struct {
 	HTTPPerHost      int             `envconfig:"HTTP_PER_HOST"`
 
 	Secrets map[string]settings.Secret `json:"-"` // the variables that SECRETS names
-	Routes  []routes.Route             `json:"-"` // WEBHOOK_ROUTES, parsed, without sync routes
+	Routes  []routes.Route             `json:"-"` // WEBHOOK_ROUTES or ROUTES_FILE, parsed, without sync routes
+
+	RoutesSum [sha256.Size]byte `json:"-"` // of ROUTES_FILE, as it was read
 }
 
 // Grace is how long work under way may take after SIGTERM.
@@ -101,7 +104,7 @@ func load() (Config, *settings.Reader) {
 	r.Read()
 	c.check(r)
 	var err error
-	c.Routes, err = c.parseRoutes(r.Secret)
+	c.Routes, err = c.parseRoutes(r.Secret, c.RoutesFile == "" && !r.Given("WEBHOOK_ROUTES"))
 	r.RejectAll(err)
 	c.Secrets = map[string]settings.Secret{}
 	for name := range strings.SplitSeq(c.SecretNames, ",") {

@@ -58,6 +58,7 @@ func TestRequired(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	t.Setenv("DATABASE_URL", url)
+	t.Setenv("ALLOW_UNVERIFIED", "true")
 	t.Setenv("WEBHOOK_ROUTES", "/gh=github+200+5s,/cmd=slack+sync,/hooks/*=generic,/hooks/=generic")
 	c, err := config.Load()
 	if want := "[/gh=github /hooks/*=generic /hooks/=generic]"; err != nil || fmt.Sprint(c.Routes) != want {

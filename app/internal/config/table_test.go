@@ -28,7 +28,7 @@ func TestSettingsAreDescribedOnce(t *testing.T) {
 		}
 	}
 	t.Setenv("DATABASE_URL", "postgres://h/db")
-	t.Setenv("WEBHOOK_ROUTES", "/x/*=generic")
+	t.Setenv("WEBHOOK_ROUTES", "/x/*=generic+unverified")
 	values, err := Effective()
 	if err != nil {
 		t.Fatal(err)

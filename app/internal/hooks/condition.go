@@ -14,6 +14,11 @@ import (
 type scope struct {
 	ID         string              `expr:"id"`
 	Source     string              `expr:"source"`
+	Route      string              `expr:"route"`
+	Method     string              `expr:"method"`
+	Path       string              `expr:"path"`
+	Query      map[string]string   `expr:"query"` // first values
+	Verified   bool                `expr:"verified"`
 	Event      string              `expr:"event"`
 	DeliveryID string              `expr:"delivery_id"`
 	ReceivedAt time.Time           `expr:"received_at"`
@@ -35,6 +40,7 @@ const maxNodes = 1000
 func (e *Event) scope() (scope, error) {
 	s := scope{
 		ID: e.ID, Source: e.Source, Event: e.Event, DeliveryID: e.DeliveryID, ReceivedAt: e.ReceivedAt,
+		Route: e.Route, Method: e.Method, Path: e.Path, Query: e.query(), Verified: e.Verified,
 		Headers: make(map[string]string, len(e.Header)), Header: e.first,
 	}
 	for name, values := range e.Header {

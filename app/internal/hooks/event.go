@@ -17,7 +17,12 @@ import (
 // rule first uses it. Do not copy an Event.
 type Event struct {
 	ID         string // Sluice-Id
-	Source     string
+	Source     string // the sender
+	Route      string // the route's name
+	Method     string
+	Path       string // as it was sent, without the query
+	Query      string // as it was sent, without the "?"
+	Verified   bool   // the sender's signature was verified, here or by the sidecar
 	Event      string
 	DeliveryID string
 	ReceivedAt time.Time
@@ -109,6 +114,17 @@ func numbers(v any) any {
 		}
 	}
 	return v
+}
+
+// query returns the first value of each parameter. What cannot be read of the
+// query is left out.
+func (e *Event) query() map[string]string {
+	values, _ := url.ParseQuery(e.Query) //nolint:errcheck // see above
+	first := make(map[string]string, len(values))
+	for name := range values {
+		first[name] = values.Get(name)
+	}
+	return first
 }
 
 func (e *Event) secret(name string) (string, error) {

@@ -10,6 +10,7 @@
 package hooks
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,16 +20,21 @@ import (
 
 // Hook is one rule.
 type Hook struct {
-	Name           string        `yaml:"name"`
-	Source         string        `yaml:"source"` // a sender's name, or "*" (the default)
-	Event          string        `yaml:"event"`  // a glob; "*" is the default
-	When           string        `yaml:"when"`   // a condition, "" for always
-	ConcurrencyKey Template      `yaml:"concurrency_key"`
-	Timeout        time.Duration `yaml:"timeout"` // of one attempt
-	Retries        Retries       `yaml:"retries"`
-	Action         Action        `yaml:"action"`
+	Name   string `yaml:"name"`
+	Source string `yaml:"source"` // a sender's name, or "*" (the default)
+	Route  string `yaml:"route"`  // a route's name, or "*" (the default)
+	Event  string `yaml:"event"`  // a glob; "*" is the default
+	When   string `yaml:"when"`   // a condition, "" for always
+	// RequireVerified says that only a verified webhook starts the hook; nil is
+	// true for exec.
+	RequireVerified *bool         `yaml:"require_verified"`
+	ConcurrencyKey  Template      `yaml:"concurrency_key"`
+	Timeout         time.Duration `yaml:"timeout"` // of one attempt
+	Retries         Retries       `yaml:"retries"`
+	Action          Action        `yaml:"action"`
 
-	when *vm.Program
+	when   *vm.Program
+	unsaid bool // the file does not set require_verified
 }
 
 // Retries says how often and when a failed job is tried again: after Backoff,
@@ -71,7 +77,12 @@ func (h *Hook) fill() {
 		}
 	}
 	orString(&h.Source, "*")
+	orString(&h.Route, "*")
 	orString(&h.Event, "*")
+	if h.RequireVerified == nil {
+		isCommand := h.Action.Exec != nil
+		h.RequireVerified, h.unsaid = &isCommand, true
+	}
 	orTime(&h.Timeout, defaultTimeout)
 	if h.Action.Exec != nil {
 		// The command may have a timeout of its own.
@@ -123,9 +134,13 @@ type Match struct {
 	Key  string // its concurrency key, "" for none
 }
 
+// ErrUnverified is in the problem of a hook that did not start because the webhook
+// was not verified.
+var ErrUnverified = errors.New("requires a verified webhook")
+
 // Match returns the hooks that the event starts, in the order of the file. A
-// condition that cannot be evaluated for this event counts as false. The errors
-// say why; they are safe to log.
+// condition that cannot be evaluated for this event counts as false, and an unverified
+// webhook does not start a hook that requires a verified one. The errors say why; they are safe to log.
 func (r *Rules) Match(e *Event) ([]Match, []error) {
 	var found []Match
 	var problems []error
@@ -152,11 +167,16 @@ func (r *Rules) Match(e *Event) ([]Match, []error) {
 }
 
 func (h *Hook) matches(e *Event) (bool, error) {
-	if h.Source != "*" && h.Source != e.Source || !match.Match(e.Event, h.Event) {
+	if h.Source != "*" && h.Source != e.Source || h.Route != "*" && h.Route != e.Route || !match.Match(e.Event, h.Event) {
 		return false, nil
 	}
-	if h.when == nil {
-		return true, nil
+	if h.when != nil {
+		if ok, err := holds(h.when, e); !ok {
+			return false, err
+		}
 	}
-	return holds(h.when, e)
+	if *h.RequireVerified && !e.Verified {
+		return false, ErrUnverified
+	}
+	return true, nil
 }

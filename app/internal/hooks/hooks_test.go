@@ -2,6 +2,7 @@ package hooks_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ func parse(t *testing.T, text string) *hooks.Rules {
 // push is an event as GitHub sends it.
 func push() *hooks.Event {
 	return &hooks.Event{
-		ID: "id-1", Source: "github", Event: "push", DeliveryID: "d1",
+		ID: "id-1", Source: "github", Event: "push", DeliveryID: "d1", Verified: true,
 		ReceivedAt: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC),
 		Header:     map[string][]string{"X-Github-Event": {"push"}, "Content-Type": {"application/json"}},
 		Body:       []byte(`{"ref":"refs/heads/main","size":3,"id":9007199254740993,"repository":{"full_name":"o/r","private":false},"commits":[{"id":"a"}]}`),
@@ -216,5 +217,73 @@ func TestDocumentedExamples(t *testing.T) {
 	for _, block := range blocks[1:] {
 		text, _, _ := strings.Cut(block, "```")
 		parse(t, text)
+	}
+}
+
+// A hook may name its route, and a condition sees how the webhook came. A command
+// wants a verified webhook unless its hook says otherwise; anything else does not.
+func TestRouteAndVerified(t *testing.T) {
+	const run, log = `action: {exec: {argv: [x]}}`, `action: {log: {}}`
+	tests := []struct {
+		rule     string
+		verified bool
+		want     bool
+	}{
+		{"route: pay, " + log, false, true},
+		{"route: ci, " + log, false, false},
+		{"route: '*', " + log, false, true},
+		{"when: 'route == \"pay\" && method == \"POST\" && path == \"/hooks/pay\" && query.a == \"1 2\" && not verified', " + log, false, true},
+		{"when: 'query.none == \"\" && verified', " + log, true, true},
+		{"when: verified, " + log, false, false},
+		{run, false, false},
+		{run, true, true},
+		{"require_verified: false, " + run, false, true},
+		{"require_verified: true, " + log, false, false},
+		{"require_verified: true, " + log, true, true},
+	}
+	for _, tt := range tests {
+		e := push()
+		e.Route, e.Method, e.Path, e.Query, e.Verified = "pay", "POST", "/hooks/pay", "a=1%202&a=3&b", tt.verified
+		found, problems := parse(t, "hooks:\n  - {name: x, "+tt.rule+"}\n").Match(e)
+		if (len(found) == 1) != tt.want {
+			t.Errorf("%s, verified %t: matches %t", tt.rule, tt.verified, !tt.want)
+		}
+		for _, err := range problems {
+			if !errors.Is(err, hooks.ErrUnverified) || tt.verified {
+				t.Errorf("%s: %v", tt.rule, err)
+			}
+		}
+	}
+}
+
+// What a file of an earlier release relied on is told; one that says what it needs is
+// not talked about.
+func TestAdvice(t *testing.T) {
+	rules := parse(t, `
+hooks:
+  - {name: old, action: {exec: {shell: 'curl -H "Authorization: $GITHUB_TOKEN" "$SLUICE_PAYLOAD_URL"; X_Y=1; echo $X_Y $HOME; cat "$SLUICE_PAYLOAD_FILE"'}}}
+  - {name: script, require_verified: true, action: {exec: {argv: [/bin/sh, -e, /srv/deploy.sh]}}}
+  - {name: said, require_verified: true, action: {exec: {argv: [sh, -c, 'echo $GITHUB_TOKEN ${MINE}'], inherit: [GITHUB_TOKEN], env: {MINE: x}}}}
+  - {name: file, require_verified: false, action: {exec: {shell: 'cat $SLUICE_PAYLOAD_FILE', payload: file}}}
+  - {name: on, source: gitlab, action: {http: {url: "https://a.example"}}}
+  - {name: listed, source: gitlab, action: {http: {url: "https://a.example", forward: [X-Gitlab-Token]}}}
+`)
+	got := rules.Advice(func(file string) string {
+		if file != "/srv/deploy.sh" {
+			t.Errorf("reads %s", file)
+		}
+		return "#!/bin/sh\nfor HOST in a b; do ssh $HOST \"$DEPLOY_KEY\"; done\n"
+	})
+	want := []string{
+		`"old": only verified webhooks`, `"old": SLUICE_PAYLOAD_FILE is set with payload: file`, `"old": the command uses GITHUB_TOKEN,`, `"old": SLUICE_PAYLOAD_*`,
+		`"script": the command uses DEPLOY_KEY,`, `"on": http does not forward`,
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d of %d: %s", len(got), len(want), strings.Join(got, "\n"))
+	}
+	for i := range min(len(got), len(want)) {
+		if !strings.HasPrefix(got[i], "hook "+want[i]) {
+			t.Errorf("advice %q, want %q", got[i], want[i])
+		}
 	}
 }

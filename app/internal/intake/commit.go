@@ -116,7 +116,9 @@ RETURNING sluice_id`
 	return stored, nil
 }
 
-// newDeliveries returns the requests whose delivery id was not seen within 24 h.
+// newDeliveries returns the requests whose delivery id was not seen on their route
+// within 24 h; the column source has the route's name, which is its sender's unless it
+// has one of its own.
 // The same Sluice-Id counts as new here: its receipt decides.
 func newDeliveries(ctx context.Context, tx pgx.Tx, batch []*request) ([]*request, error) {
 	const remember = `
@@ -136,7 +138,7 @@ WHERE d.stored_at < now() - interval '24 hours' OR d.sluice_id = excluded.sluice
 	queries := &pgx.Batch{}
 	known := map[*request]bool{}
 	for _, r := range once {
-		queries.Queue(remember, r.webhook.Source, r.webhook.DeliveryID, r.webhook.ID).Exec(func(tag pgconn.CommandTag) error {
+		queries.Queue(remember, r.webhook.Route, r.webhook.DeliveryID, r.webhook.ID).Exec(func(tag pgconn.CommandTag) error {
 			known[r] = tag.RowsAffected() == 0
 			return nil
 		})

@@ -34,6 +34,7 @@ var ErrClosed = errors.New("intake is closed")
 type Webhook struct {
 	ID         string // Sluice-Id
 	Source     string
+	Route      string // delivery ids are known by it: no route can use up those of another
 	DeliveryID string // passed through Name
 	Event      string // passed through Name
 	ReceivedAt time.Time

@@ -21,7 +21,7 @@ var ErrNoJob = errors.New("no such job")
 type Job struct {
 	ID          int64           `json:"id"`
 	State       string          `json:"state"`
-	Args                        // sluice_id, source, delivery_id, event, hook, received_at, key
+	Args                        // sluice_id, source, route, method, path, query, verified, delivery_id, event, hook, received_at, key
 	Attempt     int             `json:"attempt"`
 	MaxAttempts int             `json:"max_attempts"`
 	Starts      int             `json:"starts"` // how often it was started; a crash or drain costs no attempt

@@ -31,7 +31,12 @@ import (
 // SluiceID.
 type Args struct {
 	SluiceID   string    `json:"sluice_id"`
-	Source     string    `json:"source"`
+	Source     string    `json:"source"` // the sender
+	Route      string    `json:"route,omitempty"`
+	Method     string    `json:"method,omitempty"`
+	Path       string    `json:"path,omitempty"`
+	Query      string    `json:"query,omitempty"`
+	Verified   bool      `json:"verified,omitempty"` // jobs of an earlier release say nothing
 	DeliveryID string    `json:"delivery_id"`
 	Event      string    `json:"event"`
 	Hook       string    `json:"hook"`

@@ -140,6 +140,7 @@ func (w *worker) run(ctx context.Context, hook *hooks.Hook, job *river.Job[Args]
 	event := &hooks.Event{
 		ID: job.Args.SluiceID, Source: job.Args.Source, Event: job.Args.Event,
 		DeliveryID: job.Args.DeliveryID, ReceivedAt: job.Args.ReceivedAt,
+		Route: job.Args.Route, Method: job.Args.Method, Path: job.Args.Path, Query: job.Args.Query, Verified: job.Args.Verified,
 		Header: body.header, Load: body.all,
 	}
 	// Every start counts here, also after a crash, a drain or a rate limit, which

@@ -50,6 +50,7 @@ type Server struct {
 	inflight *semaphore.Weighted
 	large    sync.Mutex // held while a large payload is parsed
 	ready    atomic.Bool
+	routes   atomic.Pointer[http.ServeMux] // of the webhooks
 	database *check
 	github   *check
 }
@@ -59,6 +60,7 @@ func New(c Config) *Server {
 	s := &Server{c: c, log: c.Logger, inflight: semaphore.NewWeighted(c.MaxInflightBytes)}
 	s.database = newCheck(time.Second, 2*time.Second, c.Ping)
 	s.github = newCheck(30*time.Second, 3*time.Second, githubPing(c.GitHubAPIURL))
+	s.SetRoutes(c.Routes)
 	return s
 }
 
@@ -66,12 +68,20 @@ func New(c Config) *Server {
 // and jobs are fetched.
 func (s *Server) Ready() { s.ready.Store(true) }
 
-// Handler returns the app's routes.
-func (s *Server) Handler() http.Handler {
+// SetRoutes puts other routes in force. Requests under way keep theirs.
+func (s *Server) SetRoutes(list []routes.Route) {
 	mux := http.NewServeMux()
-	for _, r := range s.c.Routes {
+	for _, r := range list {
 		mux.Handle(pattern(r), s.webhook(r))
 	}
+	s.routes.Store(mux)
+}
+
+// Handler answers health checks, the drain and the routes' webhooks. A path of its own
+// comes before that of a route.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.routes.Load().ServeHTTP(w, r) })
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /health", s.healthz)
 	mux.HandleFunc("GET /readiness", s.readiness)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,8 +30,11 @@ type accepted struct {
 // webhook and its jobs are committed.
 func (s *Server) webhook(route routes.Route) http.Handler {
 	traits := route.Sender.Traits()
-	if traits.SecretVar != "" && len(route.Secrets) == 0 {
-		s.log.Warn("Webhooks are not verified, no secret is set", "source", traits.Name, "variable", traits.SecretVar)
+	switch {
+	case route.Unverified:
+		s.log.Warn("Webhooks are not verified, no secret is set", "source", traits.Name, "route", route.Name, "variable", traits.SecretVar)
+	case route.Closed() && len(s.c.SluiceSecrets) == 0:
+		s.log.Warn("Route has no secret and is closed, its webhooks get 503", "route", route.Name, "variable", traits.SecretVar)
 	}
 	return s.c.Drain.Requests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.receive(w, r, route)
@@ -50,27 +54,35 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, route routes.Ro
 
 	now := time.Now().UTC()
 	req := senderRequest(r, body)
-	// Webhooks come by POST; a handshake may use another method.
-	signed := r.Method == http.MethodPost && !route.Sender.Traits().OpenHandshake
+	// A handshake may use another method than webhooks do.
+	signed := route.Takes(r.Method) && !route.Sender.Traits().OpenHandshake
 	if !signed && answerHandshake(w, route, req) {
 		return
 	}
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		refuse(w, http.StatusMethodNotAllowed, "webhooks must be sent with POST")
+	if !route.Takes(r.Method) {
+		allowed := strings.Join(route.Methods, ", ")
+		if allowed == "" {
+			allowed = http.MethodPost
+		}
+		w.Header().Set("Allow", allowed)
+		refuse(w, http.StatusMethodNotAllowed, "webhooks must be sent with "+allowed)
 		return
 	}
-	from, err := s.verify(req, route.Sender, route.Secrets, now)
+	from, err := s.verify(r, req, &route, now)
 	if err != nil {
-		s.log.Warn("Webhook refused", "source", route.Sender.Traits().Name, "err", err)
-		refuse(w, http.StatusUnauthorized, err.Error())
+		s.log.Warn("Webhook refused", "source", route.Sender.Traits().Name, "route", route.Name, "err", err)
+		status := http.StatusUnauthorized
+		if errors.Is(err, errClosed) || errors.Is(err, errOtherRoute) { // to be mended here: it is to come again
+			status = http.StatusServiceUnavailable
+		}
+		refuse(w, status, err.Error())
 		return
 	}
 	if signed && answerHandshake(w, route, req) {
 		return
 	}
 	ctx, span := s.c.Tracer.Receive(r.Context(), r.Header, route.Sender.Traits().Name)
-	webhook := s.describe(r.WithContext(ctx), req, route.Sender, from, now)
+	webhook := s.describe(r.WithContext(ctx), req, &route, from, now)
 	span.Set("sluice.id", webhook.ID, "sluice.delivery_id", webhook.DeliveryID, "sluice.event", webhook.Event,
 		"sluice.replayed", r.Header.Get("Sluice-Replayed"))
 	span.End(s.store(ctx, w, webhook))
@@ -99,10 +111,11 @@ func answerHandshake(w http.ResponseWriter, route routes.Route, req senders.Requ
 }
 
 // describe returns the webhook as intake stores it, with the jobs it starts.
-func (s *Server) describe(r *http.Request, req senders.Request, sender senders.Sender, from origin, now time.Time) *intake.Webhook {
-	traits, identity := sender.Traits(), sender.Identify(req)
+func (s *Server) describe(r *http.Request, req senders.Request, route *routes.Route, from origin, now time.Time) *intake.Webhook {
+	traits, identity := route.Sender.Traits(), route.Sender.Identify(req)
 	webhook := &intake.Webhook{
 		Source:          traits.Name,
+		Route:           route.Name,
 		DeliveryID:      intake.Name(identity.DeliveryID),
 		Event:           intake.Name(identity.Event),
 		ReceivedAt:      now,
@@ -121,17 +134,23 @@ func (s *Server) describe(r *http.Request, req senders.Request, sender senders.S
 	}
 	event := &hooks.Event{
 		ID: webhook.ID, Source: webhook.Source, Event: webhook.Event, DeliveryID: webhook.DeliveryID,
+		Route: route.Name, Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Verified: from.verified,
 		ReceivedAt: webhook.ReceivedAt, Header: r.Header, Body: req.Body,
 	}
 	matches, problems := s.match(event)
 	for _, err := range problems {
-		s.log.Warn("Condition not evaluated", "err", err, "source", webhook.Source, "delivery_id", webhook.DeliveryID)
+		message := "Condition not evaluated"
+		if errors.Is(err, hooks.ErrUnverified) {
+			message = "Hook not started, the webhook is not verified"
+		}
+		s.log.Warn(message, "err", err, "source", webhook.Source, "route", webhook.Route, "delivery_id", webhook.DeliveryID)
 	}
 	for i := range matches {
 		matches[i].Key = intake.Name(matches[i].Key)
 	}
 	webhook.Jobs = jobs.For(jobs.Args{
 		SluiceID: webhook.ID, Source: webhook.Source, DeliveryID: webhook.DeliveryID,
+		Route: event.Route, Method: event.Method, Path: event.Path, Query: event.Query, Verified: event.Verified,
 		Event: webhook.Event, ReceivedAt: webhook.ReceivedAt, Trace: tracing.Parent(r.Context()),
 	}, matches)
 	return webhook

@@ -124,7 +124,7 @@ hooks:
 `)
 	event := filepath.Join(t.TempDir(), "event.json")
 	write(t, event, `{"ref":"refs/heads/main","repository":"o/r"}`)
-	if out, _, code := app(t, nil, "hooks", "check", file); code != 0 || !strings.Contains(out, "2 hooks, no problems") {
+	if out, _, code := app(t, nil, "hooks", "check", file); code != 0 || !strings.Contains(out, "2 hooks, no problems") || !strings.Contains(out, `warning: hook "deploy": only verified`) {
 		t.Errorf("check: %d %s", code, out)
 	}
 	out, stderr, code := app(t, nil, "hooks", "test", "--hooks", file, "--event", event, "--name", "push", "-o", "json")

@@ -1,23 +1,15 @@
 package service
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"os"
-	"os/signal"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"sluice/app/internal/actions"
 	"sluice/app/internal/hooks"
 )
-
-// pollEvery is how often the hooks file is read for changes. Polling works on every
-// mounted file, also where change notifications do not arrive.
-const pollEvery = 2 * time.Second
 
 // rules holds the rules in force and replaces them when their file changes.
 type rules struct {
@@ -62,53 +54,30 @@ func (r *rules) check(text []byte) (*hooks.Rules, error) {
 	return loaded, errors.Join(missing...)
 }
 
-// watch reloads the file when it has changed, and on SIGHUP even if it has not,
-// until ctx ends; then the channel is closed. Invalid rules are logged, and the
-// old ones stay in force.
-func (r *rules) watch(ctx context.Context) <-chan struct{} {
-	done := make(chan struct{})
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP) // also without a file, because SIGHUP must not end the app
-	go func() {
-		defer close(done)
-		defer signal.Stop(hangup)
-		tick := time.NewTicker(pollEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangup:
-				r.reload(true)
-			case <-tick.C:
-				r.reload(false)
-			}
-		}
-	}()
-	return done
-}
-
-func (r *rules) reload(asked bool) {
+// reload reads the file again if it has changed, or when asked to. Invalid rules are
+// logged, and the old ones stay in force; then nothing has changed.
+func (r *rules) reload(asked bool) (changed bool) {
 	if r.file == "" {
-		return
+		return false
 	}
 	text, err := os.ReadFile(r.file) //nolint:gosec // the operator's own file
 	if err != nil {
 		if asked {
 			r.log.Error("Hooks not reloaded, the old ones stay in force", "err", err)
 		}
-		return // the file may be being replaced just now
+		return false // the file may be being replaced just now
 	}
 	sum := sha256.Sum256(text)
 	if sum == r.seen && !asked {
-		return
+		return false
 	}
 	r.seen = sum
 	loaded, err := r.check(text)
 	if err != nil {
 		r.log.Error("Hooks not reloaded, the old ones stay in force", "err", err)
-		return
+		return false
 	}
 	r.current.Store(loaded)
 	r.log.Info("Hooks reloaded", "hooks", len(loaded.All()))
+	return true
 }

@@ -32,6 +32,7 @@ type Service struct {
 	c      config.Config
 	log    *slog.Logger
 	rules  *rules
+	routes *routesFile
 	tracer *tracing.Tracer
 	drain  *drain.Drain
 	pool   *pgxpool.Pool
@@ -81,6 +82,8 @@ func New(c config.Config, log *slog.Logger) (*Service, error) {
 		GitHubAPIURL: c.GitHubAPIURL, Routes: c.Routes, SluiceSecrets: secrets,
 		MaxBodyBytes: c.MaxBodyBytes, MaxInflightBytes: c.MaxInflightBytes, Tracer: s.tracer, Logger: log,
 	})
+	s.routes = newRoutesFile(c, s.server.SetRoutes, log)
+	s.routes.warnUnknown(s.rules.inForce())
 	return s, nil
 }
 
@@ -121,7 +124,7 @@ func (s *Service) Run(ctx context.Context) (int, error) {
 			cancel(fmt.Errorf("serve: %w", err))
 		}
 	}()
-	reloading := s.rules.watch(ctx)
+	reloading := watch(ctx, s.reload)
 	starting, stopStarting := context.WithCancel(ctx)
 	started := make(chan struct{})
 	go func() {
@@ -207,6 +210,14 @@ func (s *Service) startOnce(ctx context.Context) error {
 		return err
 	}
 	return s.runner.Start(ctx)
+}
+
+// reload reads the files again, as [watch] asks.
+func (s *Service) reload(asked bool) {
+	hooksNew, routesNew := s.rules.reload(asked), s.routes.reload(asked)
+	if hooksNew || routesNew {
+		s.routes.warnUnknown(s.rules.inForce())
+	}
 }
 
 func ping(pool *pgxpool.Pool) func(context.Context) error {

@@ -10,11 +10,14 @@ import (
 
 // heldReply acknowledges a webhook that is stored. Fields and body share one
 // allocation, since this is a replica's most frequent reply during a deploy.
-func heldReply(status int, id string) wire.Reply {
+func heldReply(status int, body, id string) wire.Reply {
 	b := append(make([]byte, 0, 256), "Sluice-Status: held\r\n"...)
 	b = appendID(b, id)
 	if status == http.StatusNoContent {
 		return wire.Reply{Status: status, Fields: b}
+	}
+	if body != "" {
+		return wire.Reply{Status: status, Fields: append(b, "Content-Type: text/plain; charset=utf-8\r\n"...), Body: []byte(body)}
 	}
 	b = append(b, "Content-Type: application/json\r\n"...)
 	fields := len(b)

@@ -20,7 +20,7 @@ func (in *Ingress) hold(ctx context.Context, a *arrival) wire.Reply {
 	a.route.held.Inc()
 	in.holds.held(&a.hook, receipt, in.Gate.State())
 	in.Kick()
-	return heldReply(a.route.Status, receipt.ID)
+	return heldReply(a.route.Status, a.route.Sender.Traits().HoldBody, receipt.ID)
 }
 
 // holdLate stores a webhook that the app has not answered within the sender's
@@ -41,7 +41,7 @@ func (in *Ingress) holdLate(ctx context.Context, a *arrival, e *upstream.Exchang
 		"delivery_id", a.hook.DeliveryID, "queue_id", receipt.QueueID, "id", receipt.ID)
 	in.late.Add(1)
 	go in.awaitLate(e, a.hook.ID, a.hook.Verified != "", receipt, a.handOff())
-	return heldReply(a.route.Status, receipt.ID)
+	return heldReply(a.route.Status, a.route.Sender.Traits().HoldBody, receipt.ID)
 }
 
 // awaitLate settles a webhook by the app's late answer.

@@ -72,3 +72,27 @@ func TestMissingSecretsAreNamedOnce(t *testing.T) {
 		t.Errorf("%d closed routes are told, want 2", closed)
 	}
 }
+
+// Two routes of one sender sign with a secret each: that of another route would make
+// the app refuse what it holds.
+func TestResignByRoute(t *testing.T) {
+	const file = `routes:
+  - {name: account, path: /account, sender: stripe, secrets: [{env: ACCOUNT}]}
+  - {name: connect, path: /connect, sender: stripe, secrets: [{env: CONNECT}]}
+`
+	parsed, err := routes.ParseFile("routes.yaml", []byte(file), routes.Options{Secret: func(name string) string { return "whsec_of_" + name }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := resigners(&config.Config{Resign: true}, parsed)
+	for i, route := range parsed {
+		w := &webhook.Webhook{Head: request.NewHead("POST", route.Path, "h"), Body: []byte(`{"a":1}`)}
+		by[route.Name](w)
+		for j, other := range parsed {
+			err := other.Sender.Verify(senders.Request{Method: "POST", URL: w.Head.URL(), Header: w.Head, Body: w.Body}, other.Secrets, time.Now())
+			if (err == nil) != (i == j) {
+				t.Errorf("signed for %s, verified for %s: %v", route, other, err)
+			}
+		}
+	}
+}
