@@ -239,6 +239,9 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
+// Named reports whether a field's name is that one, given in lower case.
+func Named(name []byte, lower string) bool { return equalFold(name, lower) }
+
 // equalFold compares field names, which are ASCII, without regard to case.
 func equalFold[T string | []byte](a T, b string) bool {
 	if len(a) != len(b) {
