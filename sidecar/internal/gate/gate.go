@@ -77,9 +77,9 @@ type laneState struct {
 	cut     bool          // the count stopped at its limit: there may be more
 	perRow  time.Duration // how long one delivery takes, as replay last saw it
 	forced  bool          // opened by CATCHUP_LIMIT
-	turn    time.Time     // when replay last worked on it, here or at another replica
 	low     int           // the smallest exact backlog since the lane was shut, -1 before the first
-	lowAt   time.Time     // when it was seen
+	worked  bool          // replay has worked on it since then, here or at another replica
+	still   time.Time     // since when there has been no progress: low was seen, or replay came to the lane
 	moved   chan struct{} // closed when the lane opens; nil while nobody waits for that
 }
 

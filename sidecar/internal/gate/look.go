@@ -127,11 +127,11 @@ func (g *Gate) catchUp(l *laneState, now time.Time) bool {
 		return false
 	}
 	if l.low < 0 || l.backlog < l.low {
-		l.low, l.lowAt = l.backlog, now
+		l.low, l.still, l.worked = l.backlog, now, false
 		return false
 	}
-	since := l.lowAt
-	if !l.turn.After(since) {
+	since := l.still
+	if !l.worked {
 		since = later(since, g.turn)
 	}
 	if g.cfg.CatchupLimit <= 0 || now.Sub(since) < g.cfg.CatchupLimit {
@@ -150,7 +150,14 @@ func (g *Gate) Reached(lane string) {
 	}
 }
 
-func (g *Gate) worked(l *laneState, now time.Time) { l.turn, g.turn = now, later(g.turn, now) }
+// worked notes that replay works on a lane. What it takes up now is not settled yet,
+// so the time without progress begins anew, once.
+func (g *Gate) worked(l *laneState, now time.Time) {
+	if !l.worked {
+		l.worked, l.still = true, later(l.still, now)
+	}
+	g.turn = later(g.turn, now)
+}
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {

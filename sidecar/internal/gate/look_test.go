@@ -112,3 +112,34 @@ func TestALaneWaitsForItsTurn(t *testing.T) {
 		}
 	})
 }
+
+// The minute of a lane that has waited longer for its turn begins with the turn: a
+// look before its first row is settled finds as many as ever.
+func TestALanesMinuteBeginsWithItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{CatchupLimit: time.Minute})
+		g.Fire(lifecycle.AppUp)
+		backlog := map[string]int{"other": 5, "late": 5}
+		look(g, backlog)
+		apply := func() []string {
+			k, _ := g.Look(many, true)
+			return g.Apply(k, backlog, many, time.Now())
+		}
+		apply()
+		for range 10 {
+			<-time.After(20 * time.Second)
+			g.Reached("other")
+		}
+		for range 7 {
+			g.Reached("late") // tried again and again
+			if forced := apply(); slices.Contains(forced, "late") {
+				t.Fatal("a lane whose turn has just come is forced open")
+			}
+			<-time.After(8 * time.Second)
+		}
+		<-time.After(5 * time.Second)
+		if forced := apply(); !slices.Contains(forced, "late") {
+			t.Error("a lane that is tried for a minute and does not shrink stays shut")
+		}
+	})
+}

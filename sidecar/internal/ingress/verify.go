@@ -58,10 +58,12 @@ func handshake(route *route, r senders.Request) *senders.Answer {
 	if !ok {
 		return nil
 	}
-	if answer, ok := h.Handshake(r, route.HandshakeSecrets); ok {
-		return &answer
+	answer, ok := h.Handshake(r, route.HandshakeSecrets)
+	if !ok {
+		return nil
 	}
-	return nil
+	shake := answer // a copy, so that only a handshake allocates
+	return &shake
 }
 
 // signatureReason maps the error of a sender's Verify to a reason.

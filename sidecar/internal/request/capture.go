@@ -9,13 +9,15 @@ type Capture struct {
 	drop        []string // fields named by Connection, which end at this hop
 	forwarded   string   // X-Forwarded-For so far
 	proto, host bool     // X-Forwarded-Proto and -Host have been received
-	authority   string
+	authority   []byte   // the Host field's value, within head
 }
 
-// Begin starts a capture. connection has the values of the request's Connection
+// Begin starts a capture. It returns a value so that it need not allocate.
+// connection has the values of the request's Connection
 // fields, which name further fields that end at this hop.
-func Begin(method, uri, host string, connection []string) *Capture {
-	c := &Capture{head: NewHead(method, uri, host), authority: host}
+func Begin[T string | []byte](method string, uri, host T, connection []string) Capture {
+	c := Capture{head: NewHead(method, uri, host)}
+	c.authority = c.head[len(c.head)-len("\r\n")-len(host) : len(c.head)-len("\r\n")]
 	for _, value := range connection {
 		for token := range strings.SplitSeq(value, ",") {
 			if token = strings.TrimSpace(token); token != "" && !strings.EqualFold(token, "close") && !strings.EqualFold(token, "keep-alive") {
@@ -90,7 +92,7 @@ func (c *Capture) Finish(peer string) Head {
 		h = h.Add("X-Forwarded-Proto", "http")
 	}
 	if !c.host {
-		h = h.Add("X-Forwarded-Host", c.authority)
+		h = append(append(append(h, "X-Forwarded-Host: "...), c.authority...), '\r', '\n')
 	}
 	return h
 }

@@ -26,7 +26,7 @@ var ErrHead = errors.New("unreadable request head")
 
 // NewHead returns a head with a request line and a Host field. The uri is the
 // request target exactly as received.
-func NewHead(method, uri, host string) Head {
+func NewHead[T string | []byte](method string, uri, host T) Head {
 	h := make(Head, 0, 1024)
 	h = append(h, method...)
 	h = append(h, ' ')
@@ -119,6 +119,9 @@ func (h Head) Fields() func(yield func(name, value string) bool) {
 func (h Head) Method() string {
 	line, _ := cutLine(h)
 	m, _, _ := bytes.Cut(line, space)
+	if string(m) == "POST" {
+		return "POST" // without an allocation
+	}
 	return string(m)
 }
 
@@ -238,6 +241,9 @@ func cutLine(b []byte) (line, rest []byte) {
 	}
 	return line, rest
 }
+
+// Named reports whether a field's name is that one, given in lower case.
+func Named(name []byte, lower string) bool { return equalFold(name, lower) }
 
 // equalFold compares field names, which are ASCII, without regard to case.
 func equalFold[T string | []byte](a T, b string) bool {

@@ -16,10 +16,32 @@ type conn struct {
 	raw  syscall.RawConn
 	peek func(fd uintptr) bool // made once, so that isOpen does not allocate
 	live bool
+
+	until time.Time // the deadline of reads and writes; zero when they differ or there is none
 }
 
-// get returns an idle connection that is still open, or a new one.
-func (c *Client) get() (*conn, error) {
+// early is how much earlier than asked for a deadline may be, and never more than a
+// sixteenth of the time that is left. Setting one for each webhook costs as much as
+// writing its head.
+const early = 100 * time.Millisecond
+
+// limit sets the deadline of reads and writes, unless the one in force will do.
+func (k *conn) limit(deadline time.Time) {
+	if sooner := deadline.Sub(k.until); sooner != 0 && (sooner < 0 || sooner > min(early, time.Until(deadline)/16)) {
+		k.net.SetDeadline(deadline)
+		k.until = deadline
+	}
+}
+
+// limitRead sets the deadline of reads.
+func (k *conn) limitRead(deadline time.Time) {
+	k.until = time.Time{}
+	k.net.SetReadDeadline(deadline)
+}
+
+// get returns an idle connection that is still open, or a new one. Its deadline is
+// set: after an old one, an open connection would look closed.
+func (c *Client) get(deadline time.Time) (*conn, error) {
 	for {
 		c.mu.Lock()
 		n := len(c.idle)
@@ -29,13 +51,17 @@ func (c *Client) get() (*conn, error) {
 		}
 		if n == 0 {
 			c.mu.Unlock()
-			return c.open()
+			k, err := c.open()
+			if err == nil {
+				k.limit(deadline)
+			}
+			return k, err
 		}
 		k := c.idle[n-1]
 		c.idle = c.idle[:n-1]
 		c.active[k] = struct{}{}
 		c.mu.Unlock()
-		if k.isOpen() {
+		if k.limit(deadline); k.isOpen() {
 			return k, nil
 		}
 		c.drop(k)
@@ -84,7 +110,6 @@ func (k *conn) isOpen() bool {
 
 // put returns a connection to the idle ones. Its answer has been read to the end.
 func (c *Client) put(k *conn) {
-	k.net.SetDeadline(time.Time{}) // after its old deadline an open connection would look closed
 	c.mu.Lock()
 	delete(c.active, k)
 	if !c.closed && len(c.idle) < c.cfg.MaxIdle {

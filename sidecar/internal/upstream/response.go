@@ -79,24 +79,24 @@ func (e *Exchange) readFields(minor byte) error {
 		if colon <= 0 || !request.IsToken(line[:colon]) {
 			return fmt.Errorf("%w: bad field", errHead)
 		}
-		name, value := string(line[:colon]), strings.TrimSpace(string(line[colon+1:]))
-		switch strings.ToLower(name) {
-		case "content-length":
-			n, err := strconv.ParseUint(value, 10, 63) // takes no sign
+		name, value := line[:colon], bytes.TrimSpace(line[colon+1:])
+		switch {
+		case request.Named(name, "content-length"):
+			n, err := strconv.ParseUint(string(value), 10, 63) // takes no sign
 			if err != nil || r.Length >= 0 && r.Length != int64(n) {
 				return fmt.Errorf("%w: bad content length", errHead)
 			}
 			r.Length = int64(n)
-		case "transfer-encoding":
-			if chunked = strings.EqualFold(value, "chunked"); !chunked {
+		case request.Named(name, "transfer-encoding"):
+			if chunked = strings.EqualFold(string(value), "chunked"); !chunked {
 				return fmt.Errorf("%w: transfer encoding %q", errHead, value)
 			}
-		case "connection":
-			if strings.Contains(strings.ToLower(value), "close") {
+		case request.Named(name, "connection"):
+			if strings.Contains(strings.ToLower(string(value)), "close") {
 				e.reuse = false
 			}
-		case "retry-after":
-			r.RetryAfter = value
+		case request.Named(name, "retry-after"):
+			r.RetryAfter = string(value)
 		}
 		if !request.Stripped(name) {
 			r.Fields = append(append(r.Fields, line...), '\r', '\n')
@@ -114,15 +114,21 @@ func (e *Exchange) frame(chunked bool) {
 		e.body, r.Length = nil, 0
 	case chunked:
 		r.Length = -1
-		e.body = &timed{e, answerTimeout, &chunkedBody{br: e.conn.br, r: httputil.NewChunkedReader(e.conn.br)}}
+		e.readBody(&chunkedBody{br: e.conn.br, r: httputil.NewChunkedReader(e.conn.br)})
 	case r.Length == 0:
 		e.body = nil
 	case r.Length > 0:
-		e.body = &timed{e, answerTimeout, &exactBody{r: e.conn.br, left: r.Length}}
+		e.exact = exactBody{r: e.conn.br, left: r.Length}
+		e.readBody(&e.exact)
 	default:
 		e.reuse = false
-		e.body = &timed{e, answerTimeout, e.conn.br}
+		e.readBody(e.conn.br)
 	}
+}
+
+func (e *Exchange) readBody(r io.Reader) {
+	e.timed = timed{e, answerTimeout, r}
+	e.body = &e.timed
 }
 
 // Body is the answer's body. It is valid until Close.
@@ -143,7 +149,7 @@ type timed struct {
 
 func (t *timed) Read(p []byte) (int, error) {
 	if t.e.conn.br.Buffered() == 0 {
-		t.e.conn.net.SetReadDeadline(time.Now().Add(t.limit))
+		t.e.conn.limitRead(time.Now().Add(t.limit))
 	}
 	return t.r.Read(p)
 }

@@ -22,8 +22,10 @@ type Exchange struct {
 	conn    *conn
 	interim interim
 	resp    Response
-	body    io.Reader
-	reuse   bool // the connection may be reused once the body is read
+	body    io.Reader // &timed, nil for none
+	timed   timed
+	exact   exactBody // what timed reads when the length is known
+	reuse   bool      // the connection may be reused once the body is read
 	ended   bool
 }
 
@@ -36,14 +38,13 @@ const small = 16 << 10 // bodies up to this are written together with their head
 // attempt counts from 1. The deadline bounds the writing. A request that could not
 // be written whole gives ErrReset; ErrDial means that nothing was sent.
 func (c *Client) Send(w *webhook.Webhook, attempt int, replayed bool, deadline time.Time) (*Exchange, error) {
-	k, err := c.get()
+	k, err := c.get(deadline)
 	if err != nil {
 		return nil, err
 	}
 	pooled := heads.Get().(*[]byte)
 	defer heads.Put(pooled)
 	b := c.appendHead((*pooled)[:0], w, attempt, replayed)
-	k.net.SetDeadline(deadline)
 	if len(w.Body) <= small {
 		b = append(b, w.Body...)
 		_, err = k.net.Write(b)
@@ -60,7 +61,7 @@ func (c *Client) Send(w *webhook.Webhook, attempt int, replayed bool, deadline t
 			c.drop(k)
 			return nil, fmt.Errorf("%w: request not taken in time", ErrReset)
 		}
-		k.net.SetReadDeadline(earlier(deadline, time.Now().Add(time.Second)))
+		k.limitRead(earlier(deadline, time.Now().Add(time.Second)))
 	}
 	return &Exchange{client: c, conn: k}, nil
 }
@@ -111,7 +112,7 @@ func (c *Client) appendHead(b []byte, w *webhook.Webhook, attempt int, replayed 
 // none yet and that Await may be called again; after any other error the exchange
 // is closed. Interim (1xx) responses are skipped.
 func (e *Exchange) Await(deadline time.Time) (*Response, error) {
-	e.conn.net.SetReadDeadline(deadline)
+	e.conn.limit(deadline)
 	// The deadline applies up to the status line. Then the app has begun to answer,
 	// and the rest gets its own time limit, whatever the sender's budget.
 	if err := e.interim.pass(e.conn.br); err != nil {
@@ -122,7 +123,7 @@ func (e *Exchange) Await(deadline time.Time) (*Response, error) {
 		return nil, fmt.Errorf("%w: %w", ErrReset, err)
 	}
 	if head, _ := e.conn.br.Peek(e.conn.br.Buffered()); !bytes.Contains(head, []byte("\r\n\r\n")) {
-		e.conn.net.SetReadDeadline(time.Now().Add(answerTimeout))
+		e.conn.limitRead(time.Now().Add(answerTimeout))
 	}
 	if err := e.readHead(); err != nil {
 		e.reuse = false // the rest of this answer must not be read as the next one
@@ -152,16 +153,14 @@ func (e *Exchange) Close() {
 // Drop ends an exchange whose answer is not needed. It does not wait for the rest of
 // it: the connection is reused only when all of it has already arrived.
 func (e *Exchange) Drop() {
-	if t, ok := e.body.(*timed); ok {
-		t.limit = 0
-	}
+	e.timed.limit = 0
 	e.Close()
 }
 
 // drained reads a small rest of the answer's body, and reports whether all of it has
 // been read.
 func (e *Exchange) drained() bool {
-	if e.body == nil {
+	if e.body == nil || e.resp.Length > 0 && e.exact.left == 0 {
 		return true
 	}
 	n, err := io.CopyN(io.Discard, e.body, 64<<10)

@@ -39,7 +39,7 @@ func parse(head []byte, peer string, h Handler, maxBody int64) (q plainRequest, 
 	if !ok || q.length > maxBody {
 		return q, false
 	}
-	c := request.Begin("POST", string(target), string(host), nil)
+	c := request.Begin("POST", target, host, nil)
 	for len(fields) > 0 {
 		line, fields, _ = cutLine(fields)
 		c.Line(line[:bytes.IndexByte(line, ':')], line)
